@@ -1,2 +1,9 @@
-//! Placeholder head, replaced as the crate is written.
+//! Stages, buffers and loop programs of an attention term.
+//!
+//! Owns *how* a term is computed: which parts are fused into one stage, where
+//! intermediates live, and the loop nest of each stage as a [`loops::LoopProgram`]
+//! that is printed, verified and interpreted here and lowered to machine code
+//! elsewhere. Must not know the e-graph or Cranelift. Read [`loops::program`] next.
 #![forbid(unsafe_code)]
+
+pub mod loops;

@@ -1,0 +1,293 @@
+//! Statements, buffers and tiles of a loop program.
+//!
+//! One program is one stage: it is run once per *task*, a point of its grid,
+//! by any thread in any order; tasks write disjoint elements. All extents are
+//! launch-time values, so one program serves every length. Tile products and
+//! online softmax updates are single statements (microkernels); everything
+//! elementwise is a [`Stmt::Map`] over an expression.
+
+use attnc_algebra::{DType, ReduceOp};
+
+use super::expr::{ExprId, Exprs, Lane};
+
+/// Index into [`LoopProgram::vars`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct VarId(pub u32);
+
+/// Index into [`LoopProgram::buffers`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct BufferId(pub u32);
+
+/// Index into [`LoopProgram::tiles`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TileId(pub u32);
+
+/// Whether the program reads or writes a buffer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Access {
+    /// Only read.
+    Read,
+    /// Written (each element by one task), and read back only by the same task.
+    Write,
+}
+
+/// A tensor in memory with launch-time strides, shared by all tasks.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Buffer {
+    /// Name for printing: the input's, the output's, or the intermediate's.
+    pub name: String,
+    /// Storage type.
+    pub dtype: DType,
+    /// Extent of each dimension: launch-time integers.
+    pub shape: Vec<ExprId>,
+    /// Read or written.
+    pub access: Access,
+    /// A dimension whose stride must be 1 because a microkernel reads or
+    /// writes it; the caller of the program sees to it (by copying if needed).
+    pub unit_dim: Option<usize>,
+}
+
+/// A two-dimensional scratch array, private to the running thread.
+///
+/// Rows are padded to a multiple of 64 bytes; contents are undefined at the
+/// start of a task.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Tile {
+    /// Name for printing.
+    pub name: String,
+    /// Element type.
+    pub lane: Lane,
+    /// Number of rows: a launch-time integer.
+    pub rows: ExprId,
+    /// Number of columns: a launch-time integer.
+    pub cols: ExprId,
+}
+
+/// Where a map writes. Indices may mention row and column.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Dst {
+    /// An element of a tile.
+    Tile {
+        /// The tile.
+        tile: TileId,
+        /// Row index.
+        row: ExprId,
+        /// Column index.
+        col: ExprId,
+    },
+    /// An element of a buffer; the value is narrowed to its storage type.
+    Buffer {
+        /// The buffer.
+        buffer: BufferId,
+        /// One index per dimension.
+        index: Vec<ExprId>,
+    },
+}
+
+/// A matrix inside a tile or a buffer, for a microkernel. Its offsets are
+/// scalars: they mention neither row nor column.
+#[derive(Clone, PartialEq, Debug)]
+pub enum View {
+    /// Element (r, c) is the tile's (row + r, col + c), or (row + c, col + r) if transposed.
+    Tile {
+        /// The tile.
+        tile: TileId,
+        /// First row in the tile.
+        row: ExprId,
+        /// First column in the tile.
+        col: ExprId,
+        /// Whether the view's rows run along the tile's columns.
+        transposed: bool,
+    },
+    /// Element (r, c) is the buffer's element at `index` with r added at
+    /// `row_dim` and c at `col_dim` (`None`: one row, or one column).
+    Buffer {
+        /// The buffer, of the program's compute type.
+        buffer: BufferId,
+        /// Index of element (0, 0).
+        index: Vec<ExprId>,
+        /// The dimension along which rows advance.
+        row_dim: Option<usize>,
+        /// The dimension along which columns advance.
+        col_dim: Option<usize>,
+    },
+}
+
+/// One interval of key positions that a row block may need, for [`Stmt::Spans`].
+#[derive(Clone, PartialEq, Debug)]
+pub struct Piece {
+    /// Optional repetition: the variable runs over 0..count.
+    pub repeat: Option<(VarId, ExprId)>,
+    /// Whether the interval is needed at all; Bool.
+    pub guard: ExprId,
+    /// First position (may be negative: clipped to 0).
+    pub from: ExprId,
+    /// One past the last position (clipped to the limit).
+    pub to: ExprId,
+}
+
+/// A loop over the tiles of merged spans.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SpanLoop {
+    /// Scratch list, an I64 tile of one row; holds (from, to) pairs. Its
+    /// column count is at least twice the number of pieces with repetitions.
+    pub list: TileId,
+    /// The intervals; they may overlap and come in any order.
+    pub pieces: Vec<Piece>,
+    /// Extent of the axis: positions run over 0..limit.
+    pub limit: ExprId,
+    /// Tile width; tiles start at multiples of it.
+    pub tile: i64,
+    /// First position of the tile.
+    pub var: VarId,
+    /// One past the last position of the tile: min(var + tile, limit).
+    pub end: VarId,
+    /// Run for each tile that meets some interval, once, in ascending order.
+    pub body: Vec<Stmt>,
+}
+
+/// One statement.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Stmt {
+    /// `for var in (from..to).step_by(step)`
+    For {
+        /// The loop variable, I64.
+        var: VarId,
+        /// First value.
+        from: ExprId,
+        /// Exclusive end.
+        to: ExprId,
+        /// Positive step.
+        step: i64,
+        /// Repeated statements.
+        body: Vec<Stmt>,
+    },
+    /// Loop over key tiles of a domain.
+    Spans(SpanLoop),
+    /// Conditional on a scalar.
+    If {
+        /// The condition, Bool.
+        cond: ExprId,
+        /// Run if it holds.
+        then: Vec<Stmt>,
+        /// Run otherwise.
+        otherwise: Vec<Stmt>,
+    },
+    /// Binds a scalar.
+    Let {
+        /// The variable; assigned once per execution.
+        var: VarId,
+        /// Its value, of the variable's type.
+        value: ExprId,
+    },
+    /// `dst(r, c) = value(r, c)` for all rows and columns. An element may be
+    /// read by `value` from the very place it is written to, not from others
+    /// that this map writes.
+    Map {
+        /// Where.
+        dst: Dst,
+        /// Number of rows, a scalar.
+        rows: ExprId,
+        /// Number of columns, a scalar.
+        cols: ExprId,
+        /// What; its lane type is the tile's, or converts to the buffer's.
+        value: ExprId,
+    },
+    /// `dst(r, 0) = op over c of value(r, c)`, folded into the old value if `accumulate`.
+    /// `Sum`, `Prod`, `Max`, `Min` on F32, F64, I64; `Any`, `All` on Bool;
+    /// `ArgMax`, `ArgMin` of F64 or F32 values into an I64 tile (never accumulating):
+    /// lowest column wins, NaN never wins unless all are NaN (then column 0), -1 over no column.
+    /// `LogSumExp` is not allowed (it is composed). F64 and I64 run in column
+    /// order; F32 in any order. `Max`/`Min` are NaN if an operand is.
+    RowReduce {
+        /// Column 0 of this tile receives the result.
+        dst: TileId,
+        /// The reduction.
+        op: ReduceOp,
+        /// Number of rows.
+        rows: ExprId,
+        /// Number of columns.
+        cols: ExprId,
+        /// Columns at which this is false are left out.
+        domain: Option<ExprId>,
+        /// What is reduced.
+        value: ExprId,
+        /// Whether the old content takes part.
+        accumulate: bool,
+    },
+    /// Tile product `dst[rows, cols] (+)= lhs[rows, depth] * rhs[depth, cols]`
+    /// in the compute type (F32 or F64). `dst` and `rhs` have unit column stride.
+    Product {
+        /// Destination.
+        dst: View,
+        /// Left operand.
+        lhs: View,
+        /// Right operand.
+        rhs: View,
+        /// Rows of the destination.
+        rows: ExprId,
+        /// Columns of the destination.
+        cols: ExprId,
+        /// Summed length.
+        depth: ExprId,
+        /// Whether to add to the old content.
+        accumulate: bool,
+        /// Scalar condition under which exact zeros of `lhs` are masked
+        /// elements: they must contribute nothing even against NaN or inf in `rhs`.
+        masked: Option<ExprId>,
+    },
+    /// Online softmax update of each row r < rows:
+    /// `x = max(max[r], max_c scores[r, c])`; `alpha[r] = exp(max[r] - x)` (1 if equal);
+    /// `scores[r, c] = exp(scores[r, c] - x)` (0 where the score is -inf);
+    /// `sum[r] = sum[r] * alpha[r] + sum_c scores[r, c]`; `max[r] = x`.
+    SoftmaxUpdate {
+        /// rows x cols scores, turned into weights in place.
+        scores: TileId,
+        /// Column 0: running maximum.
+        max: TileId,
+        /// Column 0: running sum.
+        sum: TileId,
+        /// Column 0: factor by which older accumulators shrink.
+        alpha: TileId,
+        /// Number of rows.
+        rows: ExprId,
+        /// Number of columns.
+        cols: ExprId,
+    },
+    /// `tile[r, c] *= alpha[r, 0]`
+    ScaleRows {
+        /// The scaled tile.
+        tile: TileId,
+        /// Column 0: the factors.
+        alpha: TileId,
+        /// Number of rows.
+        rows: ExprId,
+        /// Number of columns.
+        cols: ExprId,
+    },
+}
+
+/// The loop nest of one stage.
+///
+/// `vars[v]` is the type of variable v. The grid variables are bound by the
+/// task number, the last varying fastest; the task count is the product of
+/// the grid's counts.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LoopProgram {
+    /// Name of the stage.
+    pub name: String,
+    /// F32, or F64 if an input is f64: the type of products and accumulators.
+    pub compute: Lane,
+    /// All expressions.
+    pub exprs: Exprs,
+    /// Types of the variables.
+    pub vars: Vec<Lane>,
+    /// Buffers in the order of the launch arguments.
+    pub buffers: Vec<Buffer>,
+    /// Scratch tiles.
+    pub tiles: Vec<Tile>,
+    /// Grid variables with their counts (launch-time integers).
+    pub grid: Vec<(VarId, ExprId)>,
+    /// The work of one task.
+    pub body: Vec<Stmt>,
+}
