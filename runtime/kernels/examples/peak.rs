@@ -1,0 +1,100 @@
+//! What the microkernels reach on this machine: products, exponentials, softmax updates, transposition.
+//!
+//!     cargo run --release -p attnc-kernels --example peak [isa]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use attnc_kernels::{Isa, KernelTable, table};
+
+/// Nanoseconds per call: the best of several batches of about 5 ms.
+fn nanos(mut call: impl FnMut()) -> f64 {
+    let start = Instant::now();
+    call();
+    let once = start.elapsed().as_nanos().max(50) as f64;
+    let batch = (5e6 / once).ceil() as usize;
+    (0..8)
+        .map(|_| {
+            let start = Instant::now();
+            (0..batch).for_each(|_| call());
+            start.elapsed().as_nanos() as f64 / batch as f64
+        })
+        .fold(f64::INFINITY, f64::min)
+}
+
+fn numbers(n: usize) -> Vec<f32> {
+    let mut state = 1u64;
+    let mut next = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+fn products(kernels: &KernelTable) {
+    let shapes = [
+        (64, 64, 64), (6, 64, 64), (16, 64, 64), (64, 64, 128), (64, 32, 64), (64, 80, 64), (64, 96, 64), (64, 128, 64),
+        (64, 256, 64), (64, 16, 64), (64, 40, 64), (64, 64, 256), (64, 64, 512), (64, 512, 512), (128, 128, 128), (1, 64, 64), (1, 128, 64),
+        (1, 256, 64), (2, 128, 64), (3, 64, 64), (4, 64, 64), (7, 64, 64), (64, 1, 64), (256, 256, 256), (1, 64, 4096), (1, 1024, 1024), (8, 1024, 1024),
+    ];
+    for (m, n, k) in shapes {
+        let (a, b, mut c) = (numbers(m * k), numbers(k * n), vec![0.0f32; m * n]);
+        let time = nanos(|| {
+            // SAFETY: the buffers are as long as the sizes and strides say.
+            unsafe {
+                let (a, b, c) = (black_box(a.as_ptr()), b.as_ptr(), c.as_mut_ptr());
+                (kernels.product_f32)(m, n, k, a, k as isize, 1, b, n as isize, c, n as isize, 0);
+            }
+        });
+        println!("  product {m:>4} {n:>4} {k:>4}   {:>7.1} GFLOP/s  {time:>9.0} ns", 2.0 * (m * n * k) as f64 / time);
+    }
+}
+
+fn rows(kernels: &KernelTable) {
+    let n = 4096;
+    let (src, mut dst) = (numbers(n), vec![0.0f32; n]);
+    let functions = [
+        ("exp", kernels.exp_f32), ("expm1", kernels.expm1_f32), ("log", kernels.log_f32), ("log1p", kernels.log1p_f32),
+        ("tanh", kernels.tanh_f32), ("sin", kernels.sin_f32), ("cos", kernels.cos_f32), ("erf", kernels.erf_f32),
+    ];
+    for (name, function) in functions {
+        // SAFETY: both buffers hold `n` elements.
+        let time = nanos(|| unsafe { function(dst.as_mut_ptr(), black_box(src.as_ptr()), n) });
+        println!("  {name:<6} {:>7.2} elements/ns", n as f64 / time);
+    }
+    for (rows, cols) in [(64, 64), (64, 128), (64, 40), (1, 64), (16, 256)] {
+        let (scores, mut s) = (numbers(rows * cols), vec![0.0f32; rows * cols]);
+        let (mut m, mut l, mut alpha) = (vec![f32::NEG_INFINITY; rows], vec![0.0f32; rows], vec![0.0f32; rows]);
+        s.copy_from_slice(&scores);
+        let time = nanos(|| {
+            // SAFETY: the buffers are as long as the sizes and strides say.
+            unsafe {
+                let (m, l, alpha) = (m.as_mut_ptr(), l.as_mut_ptr(), alpha.as_mut_ptr());
+                (kernels.softmax_update_f32)(rows, cols, black_box(s.as_mut_ptr()), cols as isize, m, l, alpha);
+            }
+        });
+        println!("  softmax_update {rows:>3} {cols:>3}  {:>7.4} ns/element", time / (rows * cols) as f64);
+    }
+    for (rows, cols) in [(64, 64), (64, 128), (13, 64)] {
+        let (src, mut dst) = (numbers(rows * cols), vec![0.0f32; rows * cols]);
+        // SAFETY: both buffers hold `rows * cols` elements.
+        let time = nanos(|| unsafe {
+            let (dst, src) = (dst.as_mut_ptr(), black_box(src.as_ptr()));
+            (kernels.transpose_f32)(rows, cols, dst, rows as isize, src, cols as isize);
+        });
+        println!("  transpose {rows:>3} {cols:>3}  {:>7.4} ns/element", time / (rows * cols) as f64);
+    }
+}
+
+fn main() {
+    let only = std::env::args().nth(1);
+    for isa in Isa::available() {
+        if only.as_deref().is_some_and(|name| name != isa.name()) {
+            continue;
+        }
+        let kernels = table(isa).expect("an available instruction set has a table");
+        println!("{isa}");
+        products(kernels);
+        rows(kernels);
+    }
+}

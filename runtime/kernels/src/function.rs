@@ -1,0 +1,36 @@
+//! Elementary functions: of vectors of `f32`, and of one `f64`.
+//!
+//! The `f32` functions are written over [`FloatBits`]; each file states its error. The `f64` ones are those of
+//! the `libm` crate, unchanged, because the reference evaluator uses the same and their bits must agree.
+
+pub(crate) mod exp;
+pub(crate) mod map_through_f64;
+pub(crate) mod pow;
+pub(crate) mod scalar;
+
+use crate::lanes::{FloatBits, Lanes};
+
+/// A function of one variable, applied to all lanes. A trait and not a closure, which would not inherit the
+/// caller's features.
+pub(crate) trait Function<S: FloatBits>: Copy {
+    fn apply(self, s: S, x: S::V) -> S::V;
+}
+
+/// `dst[i] = f(src[i])` for `i < n`.
+///
+/// # Safety
+/// `src` and `dst` must be valid for `n` elements, and be equal or apart.
+#[inline(always)]
+pub(crate) unsafe fn map<S: FloatBits, F: Function<S>>(s: S, f: F, dst: *mut f32, src: *const f32, n: usize) {
+    let mut i = 0;
+    while i + S::N <= n {
+        // SAFETY: `i + N <= n`.
+        unsafe { s.store(dst.add(i), f.apply(s, s.load(src.add(i)))) };
+        i += S::N;
+    }
+    if i < n {
+        let head = s.head(n - i);
+        // SAFETY: `n - i` elements are left.
+        unsafe { s.store_head(dst.add(i), head, f.apply(s, s.load_head(src.add(i), head))) };
+    }
+}

@@ -1,0 +1,149 @@
+//! The vector traits that algorithms are written over, one implementation per instruction set.
+//!
+//! A value of an implementing type is a CPU-feature token, so arithmetic is safe; loads and stores are not, for
+//! their pointers. Every method is `#[inline(always)]` and must be reached from a function that carries the
+//! token's `#[target_feature]`s (the table's entries do), else the intrinsics are not inlined and all is slow.
+//! For the same reason the bodies hold no closures: those do not inherit the features.
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+/// An element type: `f32` or `f64`, with the scalar arithmetic of loop tails and of the sparse product.
+pub(crate) trait Element:
+    Copy
+    + PartialOrd
+    + core::ops::Add<Output = Self>
+    + core::ops::Sub<Output = Self>
+    + core::ops::Mul<Output = Self>
+    + core::ops::Neg<Output = Self>
+    + 'static
+{
+    const ZERO: Self;
+    const ONE: Self;
+    const NEG_INFINITY: Self;
+}
+
+impl Element for f32 {
+    const ZERO: f32 = 0.0;
+    const ONE: f32 = 1.0;
+    const NEG_INFINITY: f32 = f32::NEG_INFINITY;
+}
+
+impl Element for f64 {
+    const ZERO: f64 = 0.0;
+    const ONE: f64 = 1.0;
+    const NEG_INFINITY: f64 = f64::NEG_INFINITY;
+}
+
+/// A vector of `N` lanes of `T`.
+pub(crate) trait Lanes<T: Element>: Copy {
+    /// The vector.
+    type V: Copy;
+    /// What a comparison gives: a truth value per lane.
+    type Mask: Copy;
+    /// Selects the first lanes of a vector in partial loads and stores.
+    type Head: Copy;
+    /// Lanes per vector.
+    const N: usize;
+
+    fn splat(self, x: T) -> Self::V;
+    /// Reads `N` elements.
+    ///
+    /// # Safety
+    /// `p` must be valid for reading `N` elements.
+    unsafe fn load(self, p: *const T) -> Self::V;
+    /// Writes `N` elements.
+    ///
+    /// # Safety
+    /// `p` must be valid for writing `N` elements.
+    unsafe fn store(self, p: *mut T, v: Self::V);
+    /// The first `n` lanes, `n <= N`.
+    fn head(self, n: usize) -> Self::Head;
+    /// Reads the elements of `head`; the other lanes are 0.
+    ///
+    /// # Safety
+    /// `p` must be valid for reading as many elements as `head` has; no more are touched.
+    unsafe fn load_head(self, p: *const T, head: Self::Head) -> Self::V;
+    /// Writes the elements of `head`.
+    ///
+    /// # Safety
+    /// `p` must be valid for writing as many elements as `head` has; no more are touched.
+    unsafe fn store_head(self, p: *mut T, head: Self::Head, v: Self::V);
+    /// `v` in the lanes of `head`, `other` elsewhere.
+    fn keep_head(self, head: Self::Head, v: Self::V, other: Self::V) -> Self::V;
+
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, rounded once where the instruction set can, twice on portable.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `c - a * b`, rounded like [`Lanes::fma`].
+    fn fnma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The larger; `b` where either is NaN.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The smaller; `b` where either is NaN.
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a < b`, false for NaN.
+    fn lt(self, a: Self::V, b: Self::V) -> Self::Mask;
+    /// `a == b`, false for NaN.
+    fn eq(self, a: Self::V, b: Self::V) -> Self::Mask;
+    /// `a` where the mask holds, `b` elsewhere.
+    fn select(self, mask: Self::Mask, a: Self::V, b: Self::V) -> Self::V;
+    /// Whether any lane holds.
+    fn any(self, mask: Self::Mask) -> bool;
+    /// The sum of the lanes, in a fixed order.
+    fn sum(self, v: Self::V) -> T;
+    /// The largest lane; not defined to be NaN-aware.
+    fn largest(self, v: Self::V) -> T;
+}
+
+/// What the elementary functions need beyond [`Lanes`]: rounding, and the bits of a float as integers.
+pub(crate) trait FloatBits: Lanes<f32> {
+    /// `N` lanes of `i32`.
+    type I: Copy;
+
+    /// The nearest integer, ties to even.
+    fn round(self, v: Self::V) -> Self::V;
+    /// The integer value of each lane, which must be integral and in range.
+    fn to_int(self, v: Self::V) -> Self::I;
+    fn from_int(self, i: Self::I) -> Self::V;
+    fn bits(self, v: Self::V) -> Self::I;
+    fn from_bits(self, i: Self::I) -> Self::V;
+    fn int_splat(self, i: i32) -> Self::I;
+    fn int_add(self, a: Self::I, b: Self::I) -> Self::I;
+    fn int_sub(self, a: Self::I, b: Self::I) -> Self::I;
+    fn int_and(self, a: Self::I, b: Self::I) -> Self::I;
+    fn int_or(self, a: Self::I, b: Self::I) -> Self::I;
+    fn int_eq(self, a: Self::I, b: Self::I) -> Self::Mask;
+    /// Left by 23 bits: an integer to the place of the exponent.
+    fn to_exponent(self, i: Self::I) -> Self::I;
+    /// Right by 23 bits, keeping the sign: the exponent to an integer.
+    fn from_exponent(self, i: Self::I) -> Self::I;
+    /// Right by one bit, keeping the sign.
+    fn half(self, i: Self::I) -> Self::I;
+    /// `v * 2^n`, rounded once, for a normal `v` and an integral `n` in -252..=254.
+    fn scale(self, v: Self::V, n: Self::V) -> Self::V;
+    fn abs(self, v: Self::V) -> Self::V {
+        let bits = self.int_and(self.bits(v), self.int_splat(i32::MAX));
+        self.from_bits(bits)
+    }
+    /// The magnitude of the first with the sign of the second; the first must not be negative.
+    fn with_sign(self, magnitude: Self::V, sign: Self::V) -> Self::V {
+        let bits = self.int_and(self.bits(sign), self.int_splat(i32::MIN));
+        self.from_bits(self.int_or(self.bits(magnitude), bits))
+    }
+}
+
+/// [`FloatBits::scale`] without an instruction for it: two factors `2^n`, of which only the second can round.
+#[inline(always)]
+pub(crate) fn scale_in_two_steps<S: FloatBits>(s: S, v: S::V, n: S::V) -> S::V {
+    let n = s.to_int(n);
+    let first = s.half(n);
+    let second = s.int_sub(n, first);
+    let bias = s.int_splat(127);
+    let first = s.from_bits(s.to_exponent(s.int_add(first, bias)));
+    let second = s.from_bits(s.to_exponent(s.int_add(second, bias)));
+    s.mul(s.mul(v, first), second)
+}

@@ -1,0 +1,195 @@
+//! 512-bit lanes: 16 of `f32`, 8 of `f64`; heads and masks are mask registers.
+#![allow(clippy::undocumented_unsafe_blocks, reason = "one argument for all, in the macro `with_features`")]
+
+use core::arch::x86_64::*;
+
+use super::{FloatBits, Lanes};
+use crate::isa::Avx512;
+
+/// Calls intrinsics under the token.
+macro_rules! with_features {
+    ($call:expr) => {
+        // SAFETY: `self` is an `Avx512`, which exists only where `Avx512::detect` saw the features; the pointers
+        // of loads and stores are the duty of the caller of those `unsafe` methods.
+        unsafe { $call }
+    };
+}
+
+macro_rules! lanes {
+    ($t:ty, $v:ty, $mask:ty, $n:literal,
+     $set1:ident, $loadu:ident, $storeu:ident, $mload:ident, $mstore:ident, $blend:ident,
+     $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident, $fnma:ident, $max:ident, $min:ident,
+     $cmp:ident, $sum:ident, $largest:ident) => {
+        impl Lanes<$t> for Avx512 {
+            type V = $v;
+            type Mask = $mask;
+            type Head = $mask;
+            const N: usize = $n;
+
+            #[inline(always)]
+            fn splat(self, x: $t) -> $v {
+                with_features!($set1(x))
+            }
+            #[inline(always)]
+            unsafe fn load(self, p: *const $t) -> $v {
+                with_features!($loadu(p))
+            }
+            #[inline(always)]
+            unsafe fn store(self, p: *mut $t, v: $v) {
+                with_features!($storeu(p, v))
+            }
+            #[inline(always)]
+            fn head(self, n: usize) -> $mask {
+                ((1u32 << n) - 1) as $mask
+            }
+            #[inline(always)]
+            unsafe fn load_head(self, p: *const $t, head: $mask) -> $v {
+                with_features!($mload(head, p))
+            }
+            #[inline(always)]
+            unsafe fn store_head(self, p: *mut $t, head: $mask, v: $v) {
+                with_features!($mstore(p, head, v))
+            }
+            #[inline(always)]
+            fn keep_head(self, head: $mask, v: $v, other: $v) -> $v {
+                with_features!($blend(head, other, v))
+            }
+            #[inline(always)]
+            fn add(self, a: $v, b: $v) -> $v {
+                with_features!($add(a, b))
+            }
+            #[inline(always)]
+            fn sub(self, a: $v, b: $v) -> $v {
+                with_features!($sub(a, b))
+            }
+            #[inline(always)]
+            fn mul(self, a: $v, b: $v) -> $v {
+                with_features!($mul(a, b))
+            }
+            #[inline(always)]
+            fn div(self, a: $v, b: $v) -> $v {
+                with_features!($div(a, b))
+            }
+            #[inline(always)]
+            fn fma(self, a: $v, b: $v, c: $v) -> $v {
+                with_features!($fma(a, b, c))
+            }
+            #[inline(always)]
+            fn fnma(self, a: $v, b: $v, c: $v) -> $v {
+                with_features!($fnma(a, b, c))
+            }
+            #[inline(always)]
+            fn max(self, a: $v, b: $v) -> $v {
+                with_features!($max(a, b))
+            }
+            #[inline(always)]
+            fn min(self, a: $v, b: $v) -> $v {
+                with_features!($min(a, b))
+            }
+            #[inline(always)]
+            fn lt(self, a: $v, b: $v) -> $mask {
+                with_features!($cmp::<_CMP_LT_OQ>(a, b))
+            }
+            #[inline(always)]
+            fn eq(self, a: $v, b: $v) -> $mask {
+                with_features!($cmp::<_CMP_EQ_OQ>(a, b))
+            }
+            #[inline(always)]
+            fn select(self, mask: $mask, a: $v, b: $v) -> $v {
+                with_features!($blend(mask, b, a))
+            }
+            #[inline(always)]
+            fn any(self, mask: $mask) -> bool {
+                mask != 0
+            }
+            #[inline(always)]
+            fn sum(self, v: $v) -> $t {
+                with_features!($sum(v))
+            }
+            #[inline(always)]
+            fn largest(self, v: $v) -> $t {
+                with_features!($largest(v))
+            }
+        }
+    };
+}
+
+lanes!(
+    f32, __m512, __mmask16, 16,
+    _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mask_storeu_ps,
+    _mm512_mask_blend_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_div_ps, _mm512_fmadd_ps,
+    _mm512_fnmadd_ps, _mm512_max_ps, _mm512_min_ps, _mm512_cmp_ps_mask, _mm512_reduce_add_ps,
+    _mm512_reduce_max_ps
+);
+lanes!(
+    f64, __m512d, __mmask8, 8,
+    _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_maskz_loadu_pd, _mm512_mask_storeu_pd,
+    _mm512_mask_blend_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_div_pd, _mm512_fmadd_pd,
+    _mm512_fnmadd_pd, _mm512_max_pd, _mm512_min_pd, _mm512_cmp_pd_mask, _mm512_reduce_add_pd,
+    _mm512_reduce_max_pd
+);
+
+impl FloatBits for Avx512 {
+    type I = __m512i;
+
+    #[inline(always)]
+    fn round(self, v: __m512) -> __m512 {
+        with_features!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v))
+    }
+    #[inline(always)]
+    fn to_int(self, v: __m512) -> __m512i {
+        with_features!(_mm512_cvtps_epi32(v))
+    }
+    #[inline(always)]
+    fn from_int(self, i: __m512i) -> __m512 {
+        with_features!(_mm512_cvtepi32_ps(i))
+    }
+    #[inline(always)]
+    fn bits(self, v: __m512) -> __m512i {
+        with_features!(_mm512_castps_si512(v))
+    }
+    #[inline(always)]
+    fn from_bits(self, i: __m512i) -> __m512 {
+        with_features!(_mm512_castsi512_ps(i))
+    }
+    #[inline(always)]
+    fn int_splat(self, i: i32) -> __m512i {
+        with_features!(_mm512_set1_epi32(i))
+    }
+    #[inline(always)]
+    fn int_add(self, a: __m512i, b: __m512i) -> __m512i {
+        with_features!(_mm512_add_epi32(a, b))
+    }
+    #[inline(always)]
+    fn int_sub(self, a: __m512i, b: __m512i) -> __m512i {
+        with_features!(_mm512_sub_epi32(a, b))
+    }
+    #[inline(always)]
+    fn int_and(self, a: __m512i, b: __m512i) -> __m512i {
+        with_features!(_mm512_and_si512(a, b))
+    }
+    #[inline(always)]
+    fn int_or(self, a: __m512i, b: __m512i) -> __m512i {
+        with_features!(_mm512_or_si512(a, b))
+    }
+    #[inline(always)]
+    fn int_eq(self, a: __m512i, b: __m512i) -> __mmask16 {
+        with_features!(_mm512_cmpeq_epi32_mask(a, b))
+    }
+    #[inline(always)]
+    fn to_exponent(self, i: __m512i) -> __m512i {
+        with_features!(_mm512_slli_epi32::<23>(i))
+    }
+    #[inline(always)]
+    fn from_exponent(self, i: __m512i) -> __m512i {
+        with_features!(_mm512_srai_epi32::<23>(i))
+    }
+    #[inline(always)]
+    fn half(self, i: __m512i) -> __m512i {
+        with_features!(_mm512_srai_epi32::<1>(i))
+    }
+    #[inline(always)]
+    fn scale(self, v: __m512, n: __m512) -> __m512 {
+        with_features!(_mm512_scalef_ps(v, n))
+    }
+}

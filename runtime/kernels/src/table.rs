@@ -1,0 +1,160 @@
+//! The function table: every microkernel of one instruction set as C functions.
+//!
+//! Generated code reaches the microkernels only through this table, so that it holds no absolute addresses.
+//! Conventions of all functions: strides are in elements and may be negative; pointers need no alignment beyond
+//! their element's, and for `f32`, `f64`, `u16` and the integers not even that; nothing outside the described
+//! elements is read or written; sizes of 0 are legal; input and output are apart unless said otherwise; no
+//! function allocates, keeps state or unwinds.
+
+mod instances;
+
+use crate::isa::Isa;
+
+/// `(m, n, k, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate)`: `C[m, n] = (accumulate != 0 ? C : 0) + A[m, k] B[k, n]`.
+///
+/// Row and column strides of A are free, B and C have unit column stride. Each element of C is one chain of
+/// multiply-adds over k in ascending order, so its bits do not depend on how m, n or k are cut into calls. With
+/// `k = 0` and without `accumulate`, C becomes 0.
+pub type Product<T> =
+    unsafe extern "C" fn(usize, usize, usize, *const T, isize, isize, *const T, isize, *mut T, isize, u64);
+
+/// `(rows, cols, p, rs)`: 1 if no element is NaN or infinite, else 0.
+pub type AllFinite<T> = unsafe extern "C" fn(usize, usize, *const T, isize) -> u64;
+
+/// `(rows, cols, s, s_rs, m, l, alpha)`: the row update of online softmax.
+///
+/// For each row r with `mx = max(m[r], max_c s[r, c])`: `alpha[r] = exp(m[r] - mx)`, or 1 where `m[r] = mx`;
+/// `s[r, c] = exp(s[r, c] - mx)`, 0 where the score is -inf; `l[r] = l[r] alpha[r] + sum_c s[r, c]`; `m[r] = mx`. A
+/// row of nothing but -inf stays all 0. A NaN score makes `l` of its own row NaN.
+pub type SoftmaxUpdate<T> = unsafe extern "C" fn(usize, usize, *mut T, isize, *mut T, *mut T, *mut T);
+
+/// `(rows, cols, acc, rs, alpha)`: `acc[r, c] *= alpha[r]`; rows with `alpha[r] = 1` are not touched.
+pub type ScaleRows<T> = unsafe extern "C" fn(usize, usize, *mut T, isize, *const T);
+
+/// `(dst, src, n)`: `dst[i] = f(src[i])`; `dst` may equal `src`.
+pub type Map = unsafe extern "C" fn(*mut f32, *const f32, usize);
+
+/// `(dst, a, b, n)`: `dst[i] = f(a[i], b[i])`; `dst` may equal `a` or `b`.
+pub type Map2 = unsafe extern "C" fn(*mut f32, *const f32, *const f32, usize);
+
+/// A function of one `f64`: that of the `libm` crate, bit for bit.
+pub type Scalar = unsafe extern "C" fn(f64) -> f64;
+
+/// A function of two `f64`: that of the `libm` crate, bit for bit.
+pub type Scalar2 = unsafe extern "C" fn(f64, f64) -> f64;
+
+/// `(dst, src, src_stride, n)`: `dst[i] = src[i * src_stride]`, exactly.
+pub type Widen = unsafe extern "C" fn(*mut f32, *const u16, isize, usize);
+
+/// `(dst, src, n)`: `dst[i] = src[i]`, rounded to nearest, ties to even; NaN stays a quiet NaN.
+pub type Narrow = unsafe extern "C" fn(*mut u16, *const f32, usize);
+
+/// `(table, stride, n, value)`: the first index whose element is at least `value` in a non-decreasing table, `n`
+/// if there is none. A table that is not sorted gives some index in `0 ..= n`.
+pub type LowerBound<T> = unsafe extern "C" fn(*const T, isize, usize, i64) -> usize;
+
+/// `(spans, count, tile)`: normalises `count` pairs `(lo, hi)` in place and returns how many are left.
+///
+/// Empty spans (`hi <= lo`) are dropped, `lo` is rounded down and `hi` up to a multiple of `tile` (saturating), the
+/// rest is sorted and what overlaps or touches is merged. A `tile` below 1 counts as 1.
+pub type MergeSpans = unsafe extern "C" fn(*mut i64, usize, i64) -> usize;
+
+/// `(rows, cols, dst, dst_rs, src, src_rs)`: `dst[c * dst_rs + r] = src[r * src_rs + c]`.
+pub type Transpose<T> = unsafe extern "C" fn(usize, usize, *mut T, isize, *const T, isize);
+
+/// The microkernels of one instruction set.
+///
+/// # Safety
+/// Every function requires its pointers to be valid for the elements it describes. A table is only handed out
+/// where the CPU has the instructions ([`table`]).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct KernelTable {
+    /// Tile product of `f32`.
+    pub product_f32: Product<f32>,
+    /// Tile product of `f64`.
+    pub product_f64: Product<f64>,
+    /// Tile product in which an exactly zero element of A contributes nothing, whatever B holds. Slow.
+    pub product_sparse_f32: Product<f32>,
+    /// As `product_sparse_f32`.
+    pub product_sparse_f64: Product<f64>,
+    /// Whether all is finite.
+    pub all_finite_f32: AllFinite<f32>,
+    /// Whether all is finite.
+    pub all_finite_f64: AllFinite<f64>,
+    /// Online softmax; exponentials as `exp_f32`.
+    pub softmax_update_f32: SoftmaxUpdate<f32>,
+    /// Online softmax; exponentials as `exp_f64`.
+    pub softmax_update_f64: SoftmaxUpdate<f64>,
+    /// Rows times a number each.
+    pub scale_rows_f32: ScaleRows<f32>,
+    /// Rows times a number each.
+    pub scale_rows_f64: ScaleRows<f64>,
+    /// e^x.
+    pub exp_f32: Map,
+    /// e^x - 1.
+    pub expm1_f32: Map,
+    /// Natural logarithm.
+    pub log_f32: Map,
+    /// Natural logarithm of 1 + x.
+    pub log1p_f32: Map,
+    /// Hyperbolic tangent.
+    pub tanh_f32: Map,
+    /// Sine of radians.
+    pub sin_f32: Map,
+    /// Cosine of radians.
+    pub cos_f32: Map,
+    /// Error function.
+    pub erf_f32: Map,
+    /// a^b.
+    pub pow_f32: Map2,
+    /// e^x.
+    pub exp_f64: Scalar,
+    /// e^x - 1.
+    pub expm1_f64: Scalar,
+    /// Natural logarithm.
+    pub log_f64: Scalar,
+    /// Natural logarithm of 1 + x.
+    pub log1p_f64: Scalar,
+    /// Hyperbolic tangent.
+    pub tanh_f64: Scalar,
+    /// Sine of radians.
+    pub sin_f64: Scalar,
+    /// Cosine of radians.
+    pub cos_f64: Scalar,
+    /// Error function.
+    pub erf_f64: Scalar,
+    /// a^b.
+    pub pow_f64: Scalar2,
+    /// bfloat16 to `f32`.
+    pub widen_bf16: Widen,
+    /// IEEE half to `f32`.
+    pub widen_f16: Widen,
+    /// `f32` to bfloat16.
+    pub narrow_bf16: Narrow,
+    /// `f32` to IEEE half.
+    pub narrow_f16: Narrow,
+    /// Search in a sorted table.
+    pub lower_bound_i32: LowerBound<i32>,
+    /// Search in a sorted table.
+    pub lower_bound_i64: LowerBound<i64>,
+    /// Union of spans in whole tiles.
+    pub merge_spans: MergeSpans,
+    /// Transposition.
+    pub transpose_f32: Transpose<f32>,
+}
+
+/// The table of an instruction set, or `None` if this CPU lacks it.
+#[must_use]
+pub fn table(isa: Isa) -> Option<&'static KernelTable> {
+    if !isa.is_available() {
+        return None;
+    }
+    match isa {
+        Isa::Portable => Some(&instances::portable::TABLE),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => Some(&instances::avx512::TABLE),
+        #[allow(unreachable_patterns, reason = "which arms are left depends on the target")]
+        _ => None,
+    }
+}

@@ -1,0 +1,155 @@
+//! The tables themselves: every generic body, instantiated once per instruction set.
+
+use crate::function::{exp::Exp, map, map_through_f64, pow, scalar};
+use crate::product::{Operands, product, sparse::product_sparse};
+use crate::{convert, rows, search, softmax, spans, transpose};
+
+use super::KernelTable;
+
+/// Defines a module's `TABLE` and its entries, each compiled with the features given.
+///
+/// Each entry's contract is that of its field in [`KernelTable`]; the features are present because `table` checks
+/// for them before it hands the table out.
+macro_rules! instantiate {
+    ($token:ident $(, #[$features:meta])?) => {
+        use super::*;
+        use crate::isa::$token;
+
+        instantiate!(@product $token, product, product_f32, f32 $(, #[$features])?);
+        instantiate!(@product $token, product, product_f64, f64 $(, #[$features])?);
+        instantiate!(@product $token, product_sparse, product_sparse_f32, f32 $(, #[$features])?);
+        instantiate!(@product $token, product_sparse, product_sparse_f64, f64 $(, #[$features])?);
+        instantiate!(@rows $token, all_finite_f32, softmax_update_f32, scale_rows_f32, f32 $(, #[$features])?);
+        instantiate!(@rows $token, all_finite_f64, softmax_update_f64, scale_rows_f64, f64 $(, #[$features])?);
+        instantiate!(@map $token, exp_f32, Exp $(, #[$features])?);
+
+        $(#[$features])?
+        unsafe extern "C" fn widen_bf16(dst: *mut f32, src: *const u16, stride: isize, n: usize) {
+            // SAFETY: the contract of the entry.
+            unsafe { convert::widen_bf16(dst, src, stride, n) }
+        }
+
+        $(#[$features])?
+        unsafe extern "C" fn narrow_bf16(dst: *mut u16, src: *const f32, n: usize) {
+            // SAFETY: the contract of the entry.
+            unsafe { convert::narrow_bf16(dst, src, n) }
+        }
+
+        $(#[$features])?
+        unsafe extern "C" fn widen_f16(dst: *mut f32, src: *const u16, stride: isize, n: usize) {
+            // SAFETY: the contract of the entry.
+            unsafe { convert::widen_f16(dst, src, stride, n) }
+        }
+
+        $(#[$features])?
+        unsafe extern "C" fn narrow_f16(dst: *mut u16, src: *const f32, n: usize) {
+            // SAFETY: the contract of the entry.
+            unsafe { convert::narrow_f16(dst, src, n) }
+        }
+
+        $(#[$features])?
+        unsafe extern "C" fn transpose_f32(
+            rows: usize, cols: usize, dst: *mut f32, dst_rs: isize, src: *const f32, src_rs: isize,
+        ) {
+            // SAFETY: the contract of the entry.
+            unsafe { transpose::transpose(rows, cols, dst, dst_rs, src, src_rs) }
+        }
+
+        /// The microkernels of this instruction set.
+        pub(in crate::table) static TABLE: KernelTable = KernelTable {
+            product_f32,
+            product_f64,
+            product_sparse_f32,
+            product_sparse_f64,
+            all_finite_f32,
+            all_finite_f64,
+            softmax_update_f32,
+            softmax_update_f64,
+            scale_rows_f32,
+            scale_rows_f64,
+            exp_f32,
+            expm1_f32: map_through_f64::expm1,
+            log_f32: map_through_f64::log,
+            log1p_f32: map_through_f64::log1p,
+            tanh_f32: map_through_f64::tanh,
+            sin_f32: map_through_f64::sin,
+            cos_f32: map_through_f64::cos,
+            erf_f32: map_through_f64::erf,
+            pow_f32: pow::pow_f32,
+            exp_f64: scalar::exp,
+            expm1_f64: scalar::expm1,
+            log_f64: scalar::log,
+            log1p_f64: scalar::log1p,
+            tanh_f64: scalar::tanh,
+            sin_f64: scalar::sin,
+            cos_f64: scalar::cos,
+            erf_f64: scalar::erf,
+            pow_f64: scalar::pow,
+            widen_bf16,
+            widen_f16,
+            narrow_bf16,
+            narrow_f16,
+            lower_bound_i32: search::lower_bound_i32,
+            lower_bound_i64: search::lower_bound_i64,
+            merge_spans: spans::merge_spans,
+            transpose_f32,
+        };
+    };
+
+    (@product $token:ident, $body:ident, $name:ident, $t:ty $(, #[$features:meta])?) => {
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "the C signature of a product")]
+        unsafe extern "C" fn $name(
+            m: usize, n: usize, k: usize,
+            a: *const $t, a_rs: isize, a_cs: isize,
+            b: *const $t, b_rs: isize,
+            c: *mut $t, c_rs: isize,
+            accumulate: u64,
+        ) {
+            let operands = Operands { m, n, k, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate: accumulate != 0 };
+            // SAFETY: the features are those of this function; the operands are the contract of the entry.
+            unsafe { $body($token::assume(), &operands) }
+        }
+    };
+
+    (@rows $token:ident, $all_finite:ident, $softmax:ident, $scale:ident, $t:ty $(, #[$features:meta])?) => {
+        $(#[$features])?
+        unsafe extern "C" fn $all_finite(rows: usize, cols: usize, p: *const $t, rs: isize) -> u64 {
+            // SAFETY: the features are those of this function; the pointers are the contract of the entry.
+            unsafe { u64::from(rows::all_finite($token::assume(), rows, cols, p, rs)) }
+        }
+
+        $(#[$features])?
+        unsafe extern "C" fn $softmax(
+            rows: usize, cols: usize, s: *mut $t, s_rs: isize, m: *mut $t, l: *mut $t, alpha: *mut $t,
+        ) {
+            // SAFETY: as above.
+            unsafe { softmax::softmax_update($token::assume(), rows, cols, s, s_rs, [m, l, alpha]) }
+        }
+
+        $(#[$features])?
+        unsafe extern "C" fn $scale(rows: usize, cols: usize, acc: *mut $t, rs: isize, alpha: *const $t) {
+            // SAFETY: as above.
+            unsafe { rows::scale_rows($token::assume(), rows, cols, acc, rs, alpha) }
+        }
+    };
+
+    (@map $token:ident, $name:ident, $function:expr $(, #[$features:meta])?) => {
+        $(#[$features])?
+        unsafe extern "C" fn $name(dst: *mut f32, src: *const f32, n: usize) {
+            // SAFETY: the features are those of this function; the pointers are the contract of the entry.
+            unsafe { map($token::assume(), $function, dst, src, n) }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx512 {
+    //! AVX-512.
+    instantiate!(Avx512, #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")]);
+}
+
+pub(super) mod portable {
+    //! Plain Rust.
+    instantiate!(Portable);
+}
