@@ -6,4 +6,7 @@
 //! elsewhere. Must not know the e-graph or Cranelift. Read [`loops::program`] next.
 #![forbid(unsafe_code)]
 
+pub mod graph;
 pub mod loops;
+
+pub use graph::{Plan, PlanBuffer, PlanBufferId, Role, Stage, StageKind};

@@ -4,6 +4,7 @@
 //! lane expressions inside them.
 
 pub mod expr;
+pub mod launch;
 pub mod program;
 
 pub use expr::{Expr, ExprId, Exprs, Lane, ScalarFn};

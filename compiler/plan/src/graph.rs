@@ -1,0 +1,107 @@
+//! A plan: the DAG of stages and the buffers between them.
+//!
+//! Owns the planned form of one spec; what a stage does is its
+//! [`LoopProgram`]. The engine allocates the buffers and runs the stages in
+//! the order of [`Plan::order`].
+
+use attnc_algebra::DType;
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use crate::loops::{ExprId, Exprs, LoopProgram};
+
+/// Index into [`Plan::buffers`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PlanBufferId(pub u32);
+
+/// What a buffer of a plan is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Role {
+    /// Input number .0 of the spec.
+    Input(u32),
+    /// Output number .0 of the spec.
+    Output(u32),
+    /// Made and consumed inside the plan; contiguous, row-major.
+    Intermediate,
+}
+
+/// A tensor that stages read or write.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PlanBuffer {
+    /// Name for printing.
+    pub name: String,
+    /// Storage type.
+    pub dtype: DType,
+    /// Extent of each dimension, in [`Plan::shapes`].
+    pub shape: Vec<ExprId>,
+    /// What it is.
+    pub role: Role,
+}
+
+/// The kind of a stage, for reports.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum StageKind {
+    /// Online softmax over keys.
+    Attend,
+    /// Chunked or recurrent prefix over the rows.
+    Scan,
+    /// Tile products.
+    Contract,
+    /// Pointwise work and row reductions only.
+    MapReduce,
+    /// A copy into a layout that a microkernel reads.
+    Pack,
+}
+
+impl StageKind {
+    /// The name used in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Attend => "attend",
+            Self::Scan => "scan",
+            Self::Contract => "contract",
+            Self::MapReduce => "map-reduce",
+            Self::Pack => "pack",
+        }
+    }
+}
+
+/// One fused kernel of a plan.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Stage {
+    /// What it does.
+    pub kind: StageKind,
+    /// Its loop nest.
+    pub program: LoopProgram,
+    /// The plan buffer behind each buffer of the program.
+    pub args: Vec<PlanBufferId>,
+}
+
+/// Stages and buffers that together compute all outputs of a spec.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The DAG: an edge carries the buffer that its target reads from its source.
+    pub graph: DiGraph<Stage, PlanBufferId>,
+    /// All buffers.
+    pub buffers: Vec<PlanBuffer>,
+    /// Arena of the buffers' extents: launch-time integers only.
+    pub shapes: Exprs,
+}
+
+impl Plan {
+    /// The stages in an order that runs producers before consumers: the order
+    /// in which they were added.
+    pub fn order(&self) -> impl Iterator<Item = NodeIndex> + '_ {
+        self.graph.node_indices()
+    }
+
+    /// The stages in running order.
+    pub fn stages(&self) -> impl Iterator<Item = &Stage> + '_ {
+        self.order().map(|n| &self.graph[n])
+    }
+
+    /// Extents of a buffer at the given values of the spec's extent symbols;
+    /// `None` on overflow.
+    pub fn shape(&self, buffer: PlanBufferId, extents: &[i64]) -> Option<Vec<i64>> {
+        self.buffers[buffer.0 as usize].shape.iter().map(|e| self.shapes.eval_launch(*e, extents)).collect()
+    }
+}
