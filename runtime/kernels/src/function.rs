@@ -8,7 +8,7 @@ pub(crate) mod map_through_f64;
 pub(crate) mod pow;
 pub(crate) mod scalar;
 
-use crate::lanes::{FloatBits, Lanes};
+use crate::lanes::FloatBits;
 
 /// A function of one variable, applied to all lanes. A trait and not a closure, which would not inherit the
 /// caller's features.

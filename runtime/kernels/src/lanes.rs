@@ -6,7 +6,11 @@
 //! For the same reason the bodies hold no closures: those do not inherit the features.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 
 /// An element type: `f32` or `f64`, with the scalar arithmetic of loop tails and of the sparse product.

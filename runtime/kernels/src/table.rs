@@ -154,6 +154,10 @@ pub fn table(isa: Isa) -> Option<&'static KernelTable> {
         Isa::Portable => Some(&instances::portable::TABLE),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => Some(&instances::avx512::TABLE),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => Some(&instances::avx2::TABLE),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => Some(&instances::neon::TABLE),
         #[allow(unreachable_patterns, reason = "which arms are left depends on the target")]
         _ => None,
     }

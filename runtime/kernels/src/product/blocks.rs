@@ -61,6 +61,18 @@ blocks!(Avx512, f32, [0, 12, 12, 8, 6, 5, 0, 0, 2], #[target_feature(enable = "a
 #[cfg(target_arch = "x86_64")]
 blocks!(Avx512, f64, [0, 12, 12, 8, 6, 5, 0, 0, 2], #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")]);
 
+// 16 registers: 12 or fewer accumulators.
+#[cfg(target_arch = "x86_64")]
+blocks!(Avx2, f32, [0, 10, 6, 4, 0, 0, 0, 0, 0], #[target_feature(enable = "avx2,fma,f16c")]);
+#[cfg(target_arch = "x86_64")]
+blocks!(Avx2, f64, [0, 10, 6, 4, 0, 0, 0, 0, 0], #[target_feature(enable = "avx2,fma,f16c")]);
+
+// 32 registers, as on AVX-512.
+#[cfg(target_arch = "aarch64")]
+blocks!(Neon, f32, [0, 12, 12, 8, 6, 5, 0, 0, 2], #[target_feature(enable = "neon")]);
+#[cfg(target_arch = "aarch64")]
+blocks!(Neon, f64, [0, 12, 12, 8, 6, 5, 0, 0, 2], #[target_feature(enable = "neon")]);
+
 // 8 of 16 registers, since the product needs one more for lack of a fused form and a vector is two of them.
 blocks!(Portable, f32, [0, 4, 0, 0, 0, 0, 0, 0, 0],);
 blocks!(Portable, f64, [0, 4, 0, 0, 0, 0, 0, 0, 0],);

@@ -149,6 +149,18 @@ pub(super) mod avx512 {
     instantiate!(Avx512, #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")]);
 }
 
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx2 {
+    //! AVX2 with FMA.
+    instantiate!(Avx2, #[target_feature(enable = "avx2,fma,f16c")]);
+}
+
+#[cfg(target_arch = "aarch64")]
+pub(super) mod neon {
+    //! Advanced SIMD.
+    instantiate!(Neon, #[target_feature(enable = "neon")]);
+}
+
 pub(super) mod portable {
     //! Plain Rust.
     instantiate!(Portable);
