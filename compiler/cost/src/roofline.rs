@@ -1,0 +1,100 @@
+//! Time of a stage from the counts of its work.
+//!
+//! Owns [`StageWork`] and the roofline: arithmetic and memory overlap, so the
+//! slower of the two counts; fixed costs add. Does not know what a stage is.
+
+use std::ops::{Add, AddAssign};
+
+use crate::machine::MachineProfile;
+use crate::units::{Bytes, Nanos};
+
+/// Counted work of one stage, over all its tasks.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct StageWork {
+    /// Floating-point operations of tile products in f32; two per multiply-add.
+    pub product_flops: f64,
+    /// The same in f64.
+    pub product_flops_f64: f64,
+    /// Exponentials; other transcendental functions in exponentials' worth.
+    pub exp: f64,
+    /// Other vector operations, per element.
+    pub pointwise: f64,
+    /// Elements gathered one by one.
+    pub gather: f64,
+    /// Bytes read from memory.
+    pub bytes_read: f64,
+    /// Bytes written to memory.
+    pub bytes_written: f64,
+    /// Tiles visited.
+    pub tiles: f64,
+    /// Kernel launches.
+    pub calls: f64,
+    /// Independent tasks that may run on different threads.
+    pub tasks: f64,
+}
+
+impl StageWork {
+    /// Time of the stage on `profile`.
+    ///
+    /// Compute divides over the threads in whole tasks: 3 equal tasks on 2
+    /// threads take as long as 4.
+    pub fn time(&self, profile: &MachineProfile) -> Nanos {
+        let compute = self.product_flops / profile.product_f32_gflops
+            + self.product_flops_f64 / profile.product_f64_gflops
+            + self.exp * profile.exp_ns
+            + self.pointwise * profile.pointwise_ns
+            + self.gather * profile.gather_ns
+            + self.tiles * profile.tile_ns;
+        let bytes = Bytes(self.bytes_read + self.bytes_written);
+        let memory = profile.stream(bytes, bytes).0;
+        let tasks = self.tasks.max(1.0);
+        let rounds = (tasks / f64::from(profile.threads)).ceil();
+        let busiest_share = rounds / tasks;
+        Nanos(compute.max(memory) * busiest_share + self.calls * profile.call_ns + rounds * profile.task_ns)
+    }
+}
+
+impl Add for StageWork {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            product_flops: self.product_flops + other.product_flops,
+            product_flops_f64: self.product_flops_f64 + other.product_flops_f64,
+            exp: self.exp + other.exp,
+            pointwise: self.pointwise + other.pointwise,
+            gather: self.gather + other.gather,
+            bytes_read: self.bytes_read + other.bytes_read,
+            bytes_written: self.bytes_written + other.bytes_written,
+            tiles: self.tiles + other.tiles,
+            calls: self.calls + other.calls,
+            tasks: self.tasks + other.tasks,
+        }
+    }
+}
+
+impl AddAssign for StageWork {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_divide_over_threads_in_whole_rounds() {
+        let one = MachineProfile::default();
+        let two = MachineProfile { threads: 2, ..one.clone() };
+        let work = StageWork { exp: 1e9, tasks: 3.0, ..StageWork::default() };
+        let ratio = work.time(&two).0 / work.time(&one).0;
+        assert!((ratio - 2.0 / 3.0).abs() < 1e-3, "3 tasks on 2 threads take 2 rounds, got ratio {ratio}");
+    }
+
+    #[test]
+    fn memory_bound_work_takes_the_time_of_its_bytes() {
+        let profile = MachineProfile::default();
+        let work = StageWork { pointwise: 1e6, bytes_read: 1e9, tasks: 1.0, ..StageWork::default() };
+        assert!(work.time(&profile).0 >= 1e9 / 11.0);
+    }
+}
