@@ -4,9 +4,11 @@
 //! the `libm` crate, unchanged, because the reference evaluator uses the same and their bits must agree.
 
 pub(crate) mod exp;
-pub(crate) mod map_through_f64;
+pub(crate) mod expm1;
+pub(crate) mod log;
 pub(crate) mod pow;
 pub(crate) mod scalar;
+pub(crate) mod trig;
 
 use crate::lanes::FloatBits;
 

@@ -15,7 +15,7 @@ pub(super) const LN_2_HIGH: f32 = 0.693_359_375;
 pub(super) const LN_2_LOW: f32 = -2.121_944_4e-4;
 
 /// Coefficients of `(e^r - 1 - r) / r^2`.
-const TAIL: [f32; 5] = [0.499_999_94, 0.166_665_15, 0.041_668_456, 0.008_369_419, 0.001_381_314_2];
+pub(super) const TAIL: [f32; 5] = [0.499_999_94, 0.166_665_15, 0.041_668_456, 0.008_369_419, 0.001_381_314_2];
 
 /// `exp`. Infinite above 88.73, gradually to 0 below -87.34, 0 from -103.98 on; NaN stays NaN.
 #[derive(Clone, Copy)]

@@ -1,6 +1,10 @@
 //! The tables themselves: every generic body, instantiated once per instruction set.
 
-use crate::function::{exp::Exp, map, map_through_f64, pow, scalar};
+use crate::function::exp::Exp;
+use crate::function::expm1::{Erf, Expm1, Tanh};
+use crate::function::log::{Log, Log1p};
+use crate::function::trig::{Cos, Sin};
+use crate::function::{map, pow, scalar};
 use crate::product::{Operands, product, sparse::product_sparse};
 use crate::{convert, rows, search, softmax, spans, transpose};
 
@@ -22,6 +26,13 @@ macro_rules! instantiate {
         instantiate!(@rows $token, all_finite_f32, softmax_update_f32, scale_rows_f32, f32 $(, #[$features])?);
         instantiate!(@rows $token, all_finite_f64, softmax_update_f64, scale_rows_f64, f64 $(, #[$features])?);
         instantiate!(@map $token, exp_f32, Exp $(, #[$features])?);
+        instantiate!(@map $token, expm1_f32, Expm1 $(, #[$features])?);
+        instantiate!(@map $token, log_f32, Log $(, #[$features])?);
+        instantiate!(@map $token, log1p_f32, Log1p $(, #[$features])?);
+        instantiate!(@map $token, tanh_f32, Tanh $(, #[$features])?);
+        instantiate!(@map $token, sin_f32, Sin $(, #[$features])?);
+        instantiate!(@map $token, cos_f32, Cos $(, #[$features])?);
+        instantiate!(@map $token, erf_f32, Erf $(, #[$features])?);
 
         $(#[$features])?
         unsafe extern "C" fn widen_bf16(dst: *mut f32, src: *const u16, stride: isize, n: usize) {
@@ -68,13 +79,13 @@ macro_rules! instantiate {
             scale_rows_f32,
             scale_rows_f64,
             exp_f32,
-            expm1_f32: map_through_f64::expm1,
-            log_f32: map_through_f64::log,
-            log1p_f32: map_through_f64::log1p,
-            tanh_f32: map_through_f64::tanh,
-            sin_f32: map_through_f64::sin,
-            cos_f32: map_through_f64::cos,
-            erf_f32: map_through_f64::erf,
+            expm1_f32,
+            log_f32,
+            log1p_f32,
+            tanh_f32,
+            sin_f32,
+            cos_f32,
+            erf_f32,
             pow_f32: pow::pow_f32,
             exp_f64: scalar::exp,
             expm1_f64: scalar::expm1,
