@@ -49,8 +49,9 @@ pub struct Buffer {
 
 /// A two-dimensional scratch array, private to the running thread.
 ///
-/// Rows are padded to a multiple of 64 bytes; contents are undefined at the
-/// start of a task.
+/// Rows are padded to a multiple of 64 bytes, except in a tile whose column
+/// count is the constant 1: its elements are contiguous, so that it is a vector
+/// to a microkernel. Contents are undefined at the start of a task.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Tile {
     /// Name for printing.
@@ -61,6 +62,13 @@ pub struct Tile {
     pub rows: ExprId,
     /// Number of columns: a launch-time integer.
     pub cols: ExprId,
+}
+
+impl Tile {
+    /// Whether the tile is declared with one column, hence contiguous.
+    pub fn is_column(&self, exprs: &Exprs) -> bool {
+        exprs.as_int(self.cols) == Some(1)
+    }
 }
 
 /// Where a map writes. Indices may mention row and column.

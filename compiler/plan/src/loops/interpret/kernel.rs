@@ -1,0 +1,160 @@
+//! Tile products and softmax updates, by their definitions.
+
+use super::{InterpretError, Machine, Run};
+use crate::loops::arithmetic::Value;
+use crate::loops::expr::{ExprId, Lane};
+use crate::loops::program::{Stmt, TileId, View};
+
+/// A view whose offsets are evaluated.
+struct Corner<'a> {
+    view: &'a View,
+    /// Row and column in a tile, or one index per dimension of a buffer.
+    at: Vec<i64>,
+}
+
+impl Machine<'_, '_> {
+    pub(super) fn kernel(&mut self, stmt: &Stmt) -> Run<()> {
+        match stmt {
+            Stmt::Product { .. } => self.product(stmt),
+            Stmt::SoftmaxUpdate { .. } => self.softmax(stmt),
+            Stmt::ScaleRows { tile, alpha, rows, cols } => {
+                let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
+                for row in 0..rows {
+                    let factor = self.read_tile(*alpha, row, 0)?.real();
+                    for col in 0..cols {
+                        let old = self.read_tile(*tile, row, col)?.real();
+                        self.write_tile(*tile, row, col, Value::Real(old * factor))?;
+                    }
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn product(&mut self, stmt: &Stmt) -> Run<()> {
+        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked } = stmt else { return Ok(()) };
+        let shape = [self.int(*rows)?.max(0), self.int(*cols)?.max(0), self.int(*depth)?.max(0)];
+        let [rows, cols, depth] = shape;
+        let masked = match masked {
+            Some(cond) => self.scalar(*cond)?.truth(),
+            None => false,
+        };
+        let (dst, lhs, rhs) = (self.corner(dst)?, self.corner(lhs)?, self.corner(rhs)?);
+        let matrix = self.matrix(&rhs, depth, cols)?;
+        let mut line = vec![0.0f64; cols as usize];
+        for row in 0..rows {
+            for col in 0..cols {
+                line[col as usize] = if *accumulate { self.element(&dst, row, col)?.real() } else { 0.0 };
+            }
+            for k in 0..depth {
+                let x = self.element(&lhs, row, k)?.real();
+                if masked && x == 0.0 {
+                    continue;
+                }
+                let from = (k * cols) as usize;
+                for (sum, y) in line.iter_mut().zip(&matrix[from..]) {
+                    *sum += x * y;
+                }
+            }
+            for col in 0..cols {
+                self.set_element(&dst, row, col, line[col as usize])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn softmax(&mut self, stmt: &Stmt) -> Run<()> {
+        let Stmt::SoftmaxUpdate { scores, max, sum, alpha, rows, cols } = stmt else { return Ok(()) };
+        let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
+        let single = self.lane_of_tile(*scores) == Lane::F32;
+        let rounded = |x: f64| if single { f64::from(x as f32) } else { x };
+        for row in 0..rows {
+            let old = self.read_tile(*max, row, 0)?.real();
+            let mut top = old;
+            for col in 0..cols {
+                let score = self.read_tile(*scores, row, col)?.real();
+                top = if score.is_nan() || score > top { score } else { top };
+            }
+            let factor = if old == top { 1.0 } else { libm::exp(rounded(old - top)) };
+            let mut total = rounded(self.read_tile(*sum, row, 0)?.real() * factor);
+            for col in 0..cols {
+                let score = self.read_tile(*scores, row, col)?.real();
+                let weight = if score == f64::NEG_INFINITY { 0.0 } else { rounded(libm::exp(rounded(score - top))) };
+                total += weight;
+                self.write_tile(*scores, row, col, Value::Real(weight))?;
+            }
+            self.write_tile(*max, row, 0, Value::Real(top))?;
+            self.write_tile(*sum, row, 0, Value::Real(total))?;
+            self.write_tile(*alpha, row, 0, Value::Real(factor))?;
+        }
+        Ok(())
+    }
+
+    fn lane_of_tile(&self, tile: TileId) -> Lane {
+        self.program.tiles[tile.0 as usize].lane
+    }
+
+    fn corner<'v>(&mut self, view: &'v View) -> Run<Corner<'v>> {
+        let ids: Vec<ExprId> = match view {
+            View::Tile { row, col, .. } => vec![*row, *col],
+            View::Buffer { index, .. } => index.clone(),
+        };
+        let at = ids.iter().map(|id| self.int(*id)).collect::<Result<_, InterpretError>>()?;
+        Ok(Corner { view, at })
+    }
+
+    /// All elements of a view, row after row.
+    fn matrix(&self, corner: &Corner<'_>, rows: i64, cols: i64) -> Run<Vec<f64>> {
+        let mut all = Vec::new();
+        for row in 0..rows {
+            for col in 0..cols {
+                all.push(self.element(corner, row, col)?.real());
+            }
+        }
+        Ok(all)
+    }
+
+    fn element(&self, corner: &Corner<'_>, row: i64, col: i64) -> Run<Value> {
+        match corner.view {
+            View::Tile { tile, transposed, .. } => {
+                let (row, col) = if *transposed { (col, row) } else { (row, col) };
+                self.read_tile(*tile, corner.at[0] + row, corner.at[1] + col)
+            }
+            View::Buffer { buffer, .. } => {
+                let index = corner.index(row, col);
+                let name = |error| self.program.buffers[buffer.0 as usize].named(error);
+                self.buffers[buffer.0 as usize].read(&index).map_err(name)
+            }
+        }
+    }
+
+    fn set_element(&mut self, corner: &Corner<'_>, row: i64, col: i64, value: f64) -> Run<()> {
+        match corner.view {
+            View::Tile { tile, transposed, .. } => {
+                let (row, col) = if *transposed { (col, row) } else { (row, col) };
+                self.write_tile(*tile, corner.at[0] + row, corner.at[1] + col, Value::Real(value))
+            }
+            View::Buffer { buffer, .. } => {
+                let index = corner.index(row, col);
+                let name = |error| self.program.buffers[buffer.0 as usize].named(error);
+                self.buffers[buffer.0 as usize].write(&index, Value::Real(value)).map_err(name)
+            }
+        }
+    }
+}
+
+impl Corner<'_> {
+    /// Index of element (row, col) of a buffer view.
+    fn index(&self, row: i64, col: i64) -> Vec<i64> {
+        let mut index = self.at.clone();
+        if let View::Buffer { row_dim, col_dim, .. } = self.view {
+            for (dim, step) in [(row_dim, row), (col_dim, col)] {
+                if let Some(at) = dim.and_then(|d| index.get_mut(d)) {
+                    *at += step;
+                }
+            }
+        }
+        index
+    }
+}

@@ -1,0 +1,370 @@
+//! Readable text of a loop program, for `explain --loops` and for tests.
+//!
+//! The text is a function of the program alone: equal programs print equal
+//! text. Within one statement an expression that is used more than once and is
+//! not a leaf is printed once, under `where`, and referred to by its number.
+//! Must not know what a program is for. Read [`super::program`] for the meaning
+//! of what is printed.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+
+use attnc_algebra::{BinaryOp, NaryOp, UnaryOp};
+
+use super::expr::{Expr, ExprId, Lane};
+use super::program::{Access, BufferId, Dst, LoopProgram, Piece, SpanLoop, Stmt, TileId, View};
+
+/// The text of `program`; extent symbol number n is called `symbols[n]`, or
+/// `$n` where no name is given.
+pub fn text(program: &LoopProgram, symbols: &[String]) -> String {
+    let mut printer = Printer { program, symbols, out: String::new(), shared: BTreeMap::new() };
+    printer.head();
+    printer.block(&program.body, 1);
+    printer.out
+}
+
+/// The text of one expression, without sharing.
+pub fn expr_text(program: &LoopProgram, symbols: &[String], id: ExprId) -> String {
+    Printer { program, symbols, out: String::new(), shared: BTreeMap::new() }.expr(id, 0)
+}
+
+impl fmt::Display for LoopProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text(self, &[]))
+    }
+}
+
+/// The name of a lane type.
+pub fn lane_name(lane: Lane) -> &'static str {
+    match lane {
+        Lane::F32 => "f32",
+        Lane::F64 => "f64",
+        Lane::I64 => "i64",
+        Lane::Bool => "bool",
+    }
+}
+
+struct Printer<'a> {
+    program: &'a LoopProgram,
+    symbols: &'a [String],
+    out: String,
+    /// Expressions of the current statement that are printed by number.
+    shared: BTreeMap<ExprId, usize>,
+}
+
+impl Printer<'_> {
+    fn head(&mut self) {
+        let p = self.program;
+        let _ = writeln!(self.out, "program {}: {}", p.name, lane_name(p.compute));
+        for buffer in &p.buffers {
+            let shape = self.list(&buffer.shape);
+            let access = if buffer.access == Access::Write { "write" } else { "read" };
+            let unit = buffer.unit_dim.map_or(String::new(), |d| format!(" unit {d}"));
+            let _ = writeln!(self.out, "  {access} {}: {}[{shape}]{unit}", buffer.name, buffer.dtype.name());
+        }
+        for tile in &p.tiles {
+            let (rows, cols) = (self.expr(tile.rows, 0), self.expr(tile.cols, 0));
+            let _ = writeln!(self.out, "  tile {}: {}[{rows}, {cols}]", tile.name, lane_name(tile.lane));
+        }
+        for (var, count) in &p.grid {
+            let count = self.expr(*count, 0);
+            let _ = writeln!(self.out, "  task v{} in 0..{count}", var.0);
+        }
+    }
+
+    fn block(&mut self, body: &[Stmt], depth: usize) {
+        for stmt in body {
+            self.stmt(stmt, depth);
+        }
+    }
+
+    fn line(&mut self, depth: usize, text: &str) {
+        let _ = writeln!(self.out, "{:1$}{text}", "", 2 * depth);
+    }
+
+    fn stmt(&mut self, stmt: &Stmt, depth: usize) {
+        self.share(stmt);
+        match stmt {
+            Stmt::For { var, from, to, step, body } => {
+                let (from, to) = (self.expr(*from, 0), self.expr(*to, 0));
+                let step = if *step == 1 { String::new() } else { format!(" step {step}") };
+                self.line(depth, &format!("for v{} in {from}..{to}{step}", var.0));
+                self.nested(body, depth);
+            }
+            Stmt::Spans(spans) => self.spans(spans, depth),
+            Stmt::If { cond, then, otherwise } => {
+                let cond = self.expr(*cond, 0);
+                self.line(depth, &format!("if {cond}"));
+                self.nested(then, depth);
+                if !otherwise.is_empty() {
+                    self.line(depth, "else");
+                    self.nested(otherwise, depth);
+                }
+            }
+            leaf => {
+                let line = self.leaf(leaf);
+                self.line(depth, &line);
+                self.where_lines(depth);
+            }
+        }
+    }
+
+    fn nested(&mut self, body: &[Stmt], depth: usize) {
+        self.where_lines(depth);
+        self.block(body, depth + 1);
+    }
+
+    fn spans(&mut self, spans: &SpanLoop, depth: usize) {
+        let limit = self.expr(spans.limit, 0);
+        let list = self.tile_name(spans.list);
+        let head = format!("for v{}..v{} in spans({list}) of 0..{limit} step {}", spans.var.0, spans.end.0, spans.tile);
+        self.line(depth, &head);
+        for piece in &spans.pieces {
+            let line = self.piece(piece);
+            self.line(depth + 1, &line);
+        }
+        self.line(depth, "do");
+        self.nested(&spans.body, depth);
+    }
+
+    fn piece(&self, piece: &Piece) -> String {
+        let mut line = format!("span {}..{}", self.expr(piece.from, 0), self.expr(piece.to, 0));
+        if *self.program.exprs.get(piece.guard) != Expr::Bool(true) {
+            let _ = write!(line, " if {}", self.expr(piece.guard, 0));
+        }
+        if let Some((var, count)) = piece.repeat {
+            let _ = write!(line, " for v{} in 0..{}", var.0, self.expr(count, 0));
+        }
+        line
+    }
+
+    /// Statements without a body.
+    fn leaf(&self, stmt: &Stmt) -> String {
+        match stmt {
+            Stmt::Let { var, value } => format!("let v{} = {}", var.0, self.expr(*value, 0)),
+            Stmt::Map { dst, rows, cols, value } => {
+                format!("map {} {} = {}", self.shape(&[*rows, *cols]), self.dst(dst), self.expr(*value, 0))
+            }
+            Stmt::RowReduce { dst, op, rows, cols, domain, value, accumulate } => {
+                let domain = domain.map_or(String::new(), |d| format!(" where {}", self.expr(d, 0)));
+                let assign = if *accumulate { "fold=" } else { "=" };
+                format!(
+                    "reduce {} {} {assign} {}{domain} of {}",
+                    self.shape(&[*rows, *cols]),
+                    self.tile_name(*dst),
+                    op.name(),
+                    self.expr(*value, 0)
+                )
+            }
+            Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked } => {
+                let assign = if *accumulate { "+=" } else { "=" };
+                let masked = masked.map_or(String::new(), |m| format!(" masked if {}", self.expr(m, 0)));
+                format!(
+                    "product {} {} {assign} {} * {}{masked}",
+                    self.shape(&[*rows, *cols, *depth]),
+                    self.view(dst),
+                    self.view(lhs),
+                    self.view(rhs)
+                )
+            }
+            Stmt::SoftmaxUpdate { scores, max, sum, alpha, rows, cols } => {
+                let [scores, max, sum, alpha] = [scores, max, sum, alpha].map(|t| self.tile_name(*t));
+                format!("softmax {} {scores} max {max} sum {sum} alpha {alpha}", self.shape(&[*rows, *cols]))
+            }
+            Stmt::ScaleRows { tile, alpha, rows, cols } => {
+                let (tile, alpha) = (self.tile_name(*tile), self.tile_name(*alpha));
+                format!("scale {} {tile} *= {alpha}", self.shape(&[*rows, *cols]))
+            }
+            Stmt::For { .. } | Stmt::Spans(_) | Stmt::If { .. } => String::new(),
+        }
+    }
+
+    fn tile_name(&self, tile: TileId) -> String {
+        self.program.tiles.get(tile.0 as usize).map_or_else(|| format!("tile{}?", tile.0), |t| t.name.clone())
+    }
+
+    fn buffer_name(&self, buffer: BufferId) -> String {
+        self.program.buffers.get(buffer.0 as usize).map_or_else(|| format!("buffer{}?", buffer.0), |b| b.name.clone())
+    }
+
+    fn list(&self, ids: &[ExprId]) -> String {
+        let parts: Vec<String> = ids.iter().map(|id| self.expr(*id, 0)).collect();
+        parts.join(", ")
+    }
+
+    fn shape(&self, ids: &[ExprId]) -> String {
+        let parts: Vec<String> = ids.iter().map(|id| self.expr(*id, 5)).collect();
+        format!("<{}>", parts.join(" x "))
+    }
+
+    fn dst(&self, dst: &Dst) -> String {
+        match dst {
+            Dst::Tile { tile, row, col } => format!("{}[{}]", self.tile_name(*tile), self.list(&[*row, *col])),
+            Dst::Buffer { buffer, index } => format!("{}[{}]", self.buffer_name(*buffer), self.list(index)),
+        }
+    }
+
+    fn view(&self, view: &View) -> String {
+        match view {
+            View::Tile { tile, row, col, transposed } => {
+                let mark = if *transposed { "'" } else { "" };
+                format!("{}{mark}@[{}]", self.tile_name(*tile), self.list(&[*row, *col]))
+            }
+            View::Buffer { buffer, index, row_dim, col_dim } => {
+                let dim = |d: &Option<usize>| d.map_or("-".to_string(), |d| d.to_string());
+                let at = self.list(index);
+                format!("{}@[{at}](rows {}, cols {})", self.buffer_name(*buffer), dim(row_dim), dim(col_dim))
+            }
+        }
+    }
+}
+
+/// Binding strength of what is printed, low to high, as in the spec language.
+mod strength {
+    pub const OR: u8 = 1;
+    pub const AND: u8 = 2;
+    pub const NOT: u8 = 3;
+    pub const COMPARE: u8 = 4;
+    pub const ADD: u8 = 5;
+    pub const MUL: u8 = 6;
+    pub const NEG: u8 = 7;
+    pub const POW: u8 = 8;
+    pub const LEAF: u8 = 9;
+}
+
+impl Printer<'_> {
+    /// Infix text; brackets are added where `outer` binds tighter.
+    fn expr(&self, id: ExprId, outer: u8) -> String {
+        match self.shared.get(&id) {
+            Some(number) => format!("%{number}"),
+            None => self.open(id, outer),
+        }
+    }
+
+    fn open(&self, id: ExprId, outer: u8) -> String {
+        let (text, own) = self.infix(id);
+        if own < outer { format!("({text})") } else { text }
+    }
+
+    fn infix(&self, id: ExprId) -> (String, u8) {
+        use strength::LEAF;
+        let text = match self.program.exprs.get(id) {
+            Expr::Unary(op, x) => return self.unary(*op, *x),
+            Expr::Binary(op, x, y) => return self.binary(*op, *x, *y),
+            Expr::Nary(op, xs) => return self.nary(*op, xs),
+            Expr::Real(_, v) => format!("{:?}", v.get()),
+            Expr::Int(v) if *v < 0 => return (v.to_string(), strength::NEG),
+            Expr::Int(v) => v.to_string(),
+            Expr::Bool(v) => v.to_string(),
+            Expr::Extent(n) => self.symbols.get(*n as usize).cloned().unwrap_or_else(|| format!("${n}")),
+            Expr::Var(v) => format!("v{}", v.0),
+            Expr::Row => "row".to_string(),
+            Expr::Col => "col".to_string(),
+            Expr::Tile { tile, row, col } => format!("{}[{}]", self.tile_name(*tile), self.list(&[*row, *col])),
+            Expr::Load { buffer, index, clamp } => {
+                let mark = if *clamp { "~" } else { "" };
+                format!("{}{mark}[{}]", self.buffer_name(*buffer), self.list(index))
+            }
+            Expr::LowerBound { buffer, index, dim, count, value } => format!(
+                "lower_bound({}[{}], dim {dim}, {}, {})",
+                self.buffer_name(*buffer),
+                self.list(index),
+                self.expr(*count, 0),
+                self.expr(*value, 0)
+            ),
+            Expr::Select(c, a, b) => {
+                format!("select({}, {}, {})", self.expr(*c, 0), self.expr(*a, 0), self.expr(*b, 0))
+            }
+            Expr::Cast(lane, x) => format!("{}({})", lane_name(*lane), self.expr(*x, 0)),
+        };
+        (text, LEAF)
+    }
+
+    fn unary(&self, op: UnaryOp, x: ExprId) -> (String, u8) {
+        match op {
+            UnaryOp::Neg => (format!("-{}", self.expr(x, strength::NEG)), strength::NEG),
+            UnaryOp::Not => (format!("not {}", self.expr(x, strength::NOT)), strength::NOT),
+            _ => (format!("{}({})", op.name(), self.expr(x, 0)), strength::LEAF),
+        }
+    }
+
+    fn binary(&self, op: BinaryOp, x: ExprId, y: ExprId) -> (String, u8) {
+        let own = match op {
+            BinaryOp::LogAddExp => {
+                return (format!("logaddexp({})", self.list(&[x, y])), strength::LEAF);
+            }
+            BinaryOp::Div | BinaryOp::FloorDiv | BinaryOp::Mod => strength::MUL,
+            BinaryOp::Pow => strength::POW,
+            BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Lt | BinaryOp::Le => strength::COMPARE,
+        };
+        let left = if op == BinaryOp::Pow || op.is_comparison() { own + 1 } else { own };
+        (format!("{} {} {}", self.expr(x, left), op.name(), self.expr(y, own + 1)), own)
+    }
+
+    fn nary(&self, op: NaryOp, xs: &[ExprId]) -> (String, u8) {
+        let own = match op {
+            NaryOp::Min | NaryOp::Max => return (format!("{}({})", op.name(), self.list(xs)), strength::LEAF),
+            NaryOp::Add => strength::ADD,
+            NaryOp::Mul => strength::MUL,
+            NaryOp::And => strength::AND,
+            NaryOp::Or => strength::OR,
+        };
+        let mut text = String::new();
+        for (at, x) in xs.iter().enumerate() {
+            match (op, self.program.exprs.get(*x)) {
+                (_, _) if at == 0 => text += &self.expr(*x, own),
+                (NaryOp::Add, Expr::Unary(UnaryOp::Neg, y)) if !self.shared.contains_key(x) => {
+                    let _ = write!(text, " - {}", self.expr(*y, own + 1));
+                }
+                (NaryOp::Add, Expr::Int(v)) if *v < 0 => {
+                    let _ = write!(text, " - {}", v.unsigned_abs());
+                }
+                _ => {
+                    let _ = write!(text, " {} {}", op.name(), self.expr(*x, own + 1));
+                }
+            }
+        }
+        (text, own)
+    }
+}
+
+/// Sharing within one statement.
+impl Printer<'_> {
+    /// Numbers the expressions under `stmt`'s own roots that have several users.
+    fn share(&mut self, stmt: &Stmt) {
+        self.shared.clear();
+        let exprs = &self.program.exprs;
+        let mut uses: BTreeMap<ExprId, usize> = BTreeMap::new();
+        for root in stmt.roots() {
+            *uses.entry(root).or_default() += 1;
+        }
+        // Operands come before users, so descending order meets every user first.
+        let mut reached = BTreeMap::new();
+        while let Some((id, count)) = uses.pop_last() {
+            reached.insert(id, count);
+            for x in exprs.get(id).operands() {
+                *uses.entry(x).or_default() += 1;
+            }
+        }
+        let shared = reached.into_iter().filter(|(id, count)| *count > 1 && !self.is_short(*id));
+        self.shared = shared.enumerate().map(|(number, (id, _))| (id, number)).collect();
+    }
+
+    /// Whether writing the expression again is as readable as a number.
+    fn is_short(&self, id: ExprId) -> bool {
+        let exprs = &self.program.exprs;
+        match exprs.get(id) {
+            Expr::Tile { .. } | Expr::Load { .. } | Expr::LowerBound { .. } | Expr::Select(..) => false,
+            other => other.operands().iter().all(|x| exprs.get(*x).operands().is_empty()) && other.operands().len() < 3,
+        }
+    }
+
+    fn where_lines(&mut self, depth: usize) {
+        let lines: Vec<String> =
+            self.shared.iter().map(|(id, number)| format!("where %{number} = {}", self.open(*id, 0))).collect();
+        for line in lines {
+            self.line(depth + 2, &line);
+        }
+        self.shared.clear();
+    }
+}

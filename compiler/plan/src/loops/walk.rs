@@ -1,0 +1,66 @@
+//! Walking a loop program: what a statement mentions, what an expression needs.
+
+use std::collections::BTreeSet;
+
+use super::expr::{ExprId, Exprs};
+use super::program::{Dst, Piece, Stmt, View};
+
+impl Stmt {
+    /// The expressions the statement mentions itself, not those of its body.
+    pub fn roots(&self) -> Vec<ExprId> {
+        match self {
+            Stmt::For { from, to, .. } => vec![*from, *to],
+            Stmt::Spans(spans) => {
+                let piece = |p: &Piece| {
+                    let mut ids = vec![p.guard, p.from, p.to];
+                    ids.extend(p.repeat.map(|(_, count)| count));
+                    ids
+                };
+                let mut ids: Vec<ExprId> = spans.pieces.iter().flat_map(piece).collect();
+                ids.push(spans.limit);
+                ids
+            }
+            Stmt::If { cond, .. } => vec![*cond],
+            Stmt::Let { value, .. } => vec![*value],
+            Stmt::Map { dst, rows, cols, value } => {
+                let mut ids = vec![*rows, *cols, *value];
+                match dst {
+                    Dst::Tile { row, col, .. } => ids.extend([*row, *col]),
+                    Dst::Buffer { index, .. } => ids.extend(index),
+                }
+                ids
+            }
+            Stmt::RowReduce { rows, cols, domain, value, .. } => {
+                let mut ids = vec![*rows, *cols, *value];
+                ids.extend(*domain);
+                ids
+            }
+            Stmt::Product { dst, lhs, rhs, rows, cols, depth, masked, .. } => {
+                let mut ids = vec![*rows, *cols, *depth];
+                ids.extend(*masked);
+                for view in [dst, lhs, rhs] {
+                    match view {
+                        View::Tile { row, col, .. } => ids.extend([*row, *col]),
+                        View::Buffer { index, .. } => ids.extend(index),
+                    }
+                }
+                ids
+            }
+            Stmt::SoftmaxUpdate { rows, cols, .. } | Stmt::ScaleRows { rows, cols, .. } => vec![*rows, *cols],
+        }
+    }
+}
+
+impl Exprs {
+    /// The expressions under `roots`, themselves included, operands before users.
+    pub fn under(&self, roots: &[ExprId]) -> Vec<ExprId> {
+        let mut reached = BTreeSet::new();
+        let mut open = roots.to_vec();
+        while let Some(id) = open.pop() {
+            if reached.insert(id) {
+                open.extend(self.get(id).operands());
+            }
+        }
+        reached.into_iter().collect()
+    }
+}
