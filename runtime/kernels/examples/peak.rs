@@ -93,7 +93,7 @@ fn main() {
             continue;
         }
         let kernels = table(isa).expect("an available instruction set has a table");
-        println!("{isa}");
+        println!("{isa}: {:.1} GFLOP/s from registers", attnc_kernels::peak::fma_peak(isa) / 1e9);
         products(kernels);
         rows(kernels);
     }

@@ -16,6 +16,7 @@ mod convert;
 mod function;
 pub mod isa;
 mod lanes;
+pub mod peak;
 mod product;
 mod rows;
 mod search;

@@ -31,7 +31,8 @@ pub(crate) struct Expm1;
 impl<S: FloatBits> Function<S> for Expm1 {
     #[inline(always)]
     fn apply(self, s: S, x: S::V) -> S::V {
-        expm1_not_above(s, s.min(s.splat(LARGEST), x))
+        let expm1 = expm1_not_above(s, s.min(s.splat(LARGEST), x));
+        s.select(s.eq(x, s.splat(0.0)), x, expm1)
     }
 }
 

@@ -1,0 +1,205 @@
+//! The small routines: finiteness, row scaling, 16-bit formats, search, spans, transposition.
+
+mod common;
+
+use attnc_kernels::table;
+use common::{Draws, EDGES, Guarded, tables};
+use half::{bf16, f16};
+
+const CANARY: f32 = 12345.678;
+
+#[test]
+fn all_finite_sees_every_element_and_no_other() {
+    for (isa, kernels) in tables() {
+        let mut draws = Draws(1);
+        for rows in [0, 1, 2, 7] {
+            for cols in EDGES {
+                let mut p = Guarded::new(rows, cols, 3, f32::NAN, || f32::MAX);
+                let stride = p.stride as isize;
+                // SAFETY: the buffer holds the rows and columns, at this stride.
+                let ask = |p: &Guarded<f32>| unsafe { (kernels.all_finite_f32)(rows, cols, p.ptr(), stride) };
+                assert_eq!(ask(&p), 1, "{isa} {rows}x{cols}");
+                if rows * cols > 0 {
+                    let (r, c) = (draws.below(rows), draws.below(cols));
+                    p.set(r, c, draws.pick(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY]));
+                    assert_eq!(ask(&p), 0, "{isa} [{r}, {c}] of {rows}x{cols}");
+                }
+            }
+        }
+        let doubles = [1.0, f64::MAX, f64::MIN_POSITIVE, 0.0, f64::NAN];
+        // SAFETY: five elements.
+        unsafe {
+            assert_eq!((kernels.all_finite_f64)(1, 4, doubles.as_ptr(), 4), 1);
+            assert_eq!((kernels.all_finite_f64)(1, 5, doubles.as_ptr(), 5), 0);
+        }
+    }
+}
+
+#[test]
+fn rows_are_scaled_and_ones_are_skipped() {
+    for (isa, kernels) in tables() {
+        for cols in EDGES {
+            let mut acc = Guarded::new(4, cols, 2, CANARY, || 3.0f32);
+            if cols > 0 {
+                acc.set(1, cols - 1, f32::NAN);
+            }
+            let (stride, alpha) = (acc.stride as isize, [0.5f32, 1.0, 0.0, 2.0]);
+            // SAFETY: the buffer holds the rows and columns, at this stride.
+            unsafe { (kernels.scale_rows_f32)(4, cols, acc.mut_ptr(), stride, alpha.as_ptr()) };
+            acc.check("scale_rows");
+            for (r, want) in [(0, 1.5), (2, 0.0), (3, 6.0)] {
+                assert!(acc.row(r).iter().all(|&x| x == want), "{isa} {cols}");
+            }
+            assert!(cols == 0 || acc.at(1, cols - 1).is_nan());
+        }
+        let mut acc = [1.0f64, 2.0, 3.0];
+        // SAFETY: three rows of one column.
+        unsafe { (kernels.scale_rows_f64)(3, 1, acc.as_mut_ptr(), 1, [2.0, 1.0, 3.0].as_ptr()) };
+        assert_eq!(acc, [2.0, 2.0, 9.0]);
+    }
+}
+
+#[test]
+fn every_16_bit_pattern_widens_exactly() {
+    let patterns: Vec<u16> = (0..=u16::MAX).collect();
+    let mut out = vec![0.0f32; patterns.len()];
+    for (isa, kernels) in tables() {
+        // SAFETY: both hold 65536 elements.
+        unsafe { (kernels.widen_bf16)(out.as_mut_ptr(), patterns.as_ptr(), 1, patterns.len()) };
+        for (&bits, &x) in patterns.iter().zip(&out) {
+            assert!(x.to_bits() == bf16::from_bits(bits).to_f32().to_bits() || x.is_nan(), "{isa} {bits:#x}");
+        }
+        // SAFETY: as above.
+        unsafe { (kernels.widen_f16)(out.as_mut_ptr(), patterns.as_ptr(), 1, patterns.len()) };
+        for (&bits, &x) in patterns.iter().zip(&out) {
+            let want = f16::from_bits(bits).to_f32_const();
+            assert!(x.to_bits() == want.to_bits() || x.is_nan() && want.is_nan(), "{isa} {bits:#x}");
+        }
+    }
+}
+
+#[test]
+fn widening_follows_the_stride() {
+    for (isa, kernels) in tables() {
+        for n in 0..40 {
+            let mut next = 0;
+            let src = Guarded::new(n, 1, 2, f16::NAN.to_bits(), || {
+                next += 1;
+                f16::from_f32(next as f32).to_bits()
+            });
+            let mut dst = Guarded::new(1, n, 0, CANARY, || 0.0f32);
+            // SAFETY: `n` elements, three apart.
+            unsafe { (kernels.widen_f16)(dst.mut_ptr(), src.ptr(), 3, n) };
+            dst.check("widen_f16");
+            assert!((0..n).all(|i| dst.at(0, i) == (i + 1) as f32), "{isa} {n}");
+        }
+    }
+}
+
+#[test]
+fn narrowing_rounds_to_nearest_even() {
+    for (isa, kernels) in tables() {
+        for n in [0, 1, 15, 16, 17, 100_003] {
+            let mut draws = Draws(n as u64);
+            let src = Guarded::new(1, n, 0, 0.0, || f32::from_bits(draws.bits()));
+            let mut dst = Guarded::new(1, n, 0, 0xabcd, || 0u16);
+            // SAFETY: both hold `n` elements.
+            unsafe { (kernels.narrow_bf16)(dst.mut_ptr(), src.ptr(), n) };
+            dst.check("narrow_bf16");
+            for i in 0..n {
+                let (got, want) = (bf16::from_bits(dst.at(0, i)), bf16::from_f32(src.at(0, i)));
+                assert!(got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan(), "{isa}");
+            }
+            // SAFETY: both hold `n` elements.
+            unsafe { (kernels.narrow_f16)(dst.mut_ptr(), src.ptr(), n) };
+            dst.check("narrow_f16");
+            for i in 0..n {
+                let (got, want) = (f16::from_bits(dst.at(0, i)), f16::from_f32_const(src.at(0, i)));
+                assert!(got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan(), "{isa}");
+            }
+        }
+    }
+}
+
+#[test]
+fn lower_bound_is_the_first_index_that_is_not_less() {
+    let kernels = table(attnc_kernels::Isa::Portable).expect("portable is always there");
+    let mut draws = Draws(3);
+    for n in 0..60usize {
+        let mut sorted: Vec<i32> = (0..n).map(|_| draws.below(20) as i32 - 10).collect();
+        sorted.sort_unstable();
+        let spread: Vec<i64> = sorted.iter().flat_map(|&x| [i64::from(x), 999]).collect();
+        for value in (-12..13).chain([i64::MIN, i64::MAX]) {
+            let want = sorted.iter().position(|&x| i64::from(x) >= value).unwrap_or(n);
+            // SAFETY: `n` elements, one or two apart.
+            unsafe {
+                assert_eq!((kernels.lower_bound_i32)(sorted.as_ptr(), 1, n, value), want);
+                assert_eq!((kernels.lower_bound_i64)(spread.as_ptr(), 2, n, value), want);
+            }
+        }
+    }
+}
+
+#[test]
+fn merged_spans_cover_the_same_tiles_once_and_in_order() {
+    let kernels = table(attnc_kernels::Isa::Portable).expect("portable is always there");
+    let mut draws = Draws(4);
+    for count in 0..40usize {
+        for tile in [1, 7, 64] {
+            let mut spans: Vec<i64> = Vec::new();
+            for _ in 0..count {
+                let low = draws.below(400) as i64 - 100;
+                spans.extend([low, low + draws.below(60) as i64 - 10]);
+            }
+            let tiles = |spans: &[i64]| -> Vec<bool> {
+                let covered = |at: i64| {
+                    spans.chunks(2).any(|s| s[0] < s[1] && s[0] < (at + 1) * tile && s[1] > at * tile)
+                };
+                (-130..400).map(covered).collect()
+            };
+            let want = tiles(&spans);
+            // SAFETY: `count` pairs.
+            let left = unsafe { (kernels.merge_spans)(spans.as_mut_ptr(), count, tile) };
+            let merged = &spans[..2 * left];
+            assert_eq!(tiles(merged), want);
+            assert!(merged.iter().all(|x| x % tile == 0));
+            assert!(merged.windows(2).all(|w| w[0] < w[1]), "sorted, apart and not empty: {merged:?}");
+        }
+    }
+    let mut edge = [i64::MIN, i64::MAX];
+    // SAFETY: one pair.
+    assert_eq!(unsafe { (kernels.merge_spans)(edge.as_mut_ptr(), 1, 64) }, 1);
+    assert_eq!(edge, [i64::MIN, i64::MAX]);
+}
+
+#[test]
+fn transposition_moves_every_element() {
+    for (isa, kernels) in tables() {
+        for rows in EDGES {
+            for cols in EDGES {
+                let mut next = 0.0;
+                let src = Guarded::new(rows, cols, 3, f32::NAN, || {
+                    next += 1.0;
+                    next
+                });
+                let mut dst = Guarded::new(cols, rows, 1, CANARY, || 0.0f32);
+                let (dst_rs, src_rs) = (dst.stride as isize, src.stride as isize);
+                // SAFETY: the buffers hold the rows and columns, at these strides.
+                unsafe { (kernels.transpose_f32)(rows, cols, dst.mut_ptr(), dst_rs, src.ptr(), src_rs) };
+                dst.check("transpose");
+                for r in 0..rows {
+                    assert!((0..cols).all(|c| dst.at(c, r) == src.at(r, c)), "{isa} {rows}x{cols}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn names_of_instruction_sets_read_back() {
+    use attnc_kernels::Isa;
+    assert!(Isa::ALL.into_iter().all(|isa| Isa::from_name(isa.name()) == Some(isa)));
+    assert_eq!(Isa::from_name("sse9"), None);
+    assert_eq!(Isa::available().last(), Some(&Isa::Portable));
+    assert!(Isa::available().into_iter().all(|isa| table(isa).is_some()));
+}
