@@ -6,7 +6,12 @@
 //! elsewhere. Must not know the e-graph or Cranelift. Read [`loops::program`] next.
 #![forbid(unsafe_code)]
 
+pub mod error;
 pub mod graph;
 pub mod loops;
+mod lower;
+pub mod planner;
 
+pub use error::PlanError;
 pub use graph::{Plan, PlanBuffer, PlanBufferId, Role, Stage, StageKind};
+pub use planner::{PlanOptions, build};

@@ -1,0 +1,191 @@
+//! Softmax over keys without the matrix of weights: online row maximum and
+//! row sum, rescaled accumulators (Milakov and Gimelshein, arXiv 1805.02867;
+//! FlashAttention, arXiv 2205.14135).
+
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
+
+use crate::error::PlanError;
+use crate::loops::expr::{Expr, ExprId};
+use crate::loops::{Stmt, TileId};
+
+use super::nest::{Frame, Nest};
+use super::reduce::Reduction;
+
+/// The tiles of one online softmax.
+struct Online {
+    max: TileId,
+    sum: TileId,
+    alpha: TileId,
+    rows: Frame,
+}
+
+impl Nest<'_, '_> {
+    /// Lowers `sum[axis](softmax[axis where domain](score) * value)`.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one attend node and where it stands")]
+    pub fn lower_attend(
+        &mut self,
+        term: TermId,
+        axis: AxisId,
+        domain: TermId,
+        score: TermId,
+        value: TermId,
+        frame: Frame,
+        exact: bool,
+    ) -> Result<ExprId, PlanError> {
+        let tied =
+            |nest: &Self, a: Option<AxisId>, t: TermId| a.is_some_and(|a| nest.planner.terms.free(t).contains(a));
+        let fits = !tied(self, frame.cols, score) && !tied(self, frame.cols, domain) && !tied(self, frame.rows, value);
+        if !fits || exact {
+            return self.attend_as_sum(term, axis, domain, score, value, frame, exact);
+        }
+        let online = self.online_start(frame);
+        let acc = self.frame_tile("acc", self.program.compute, frame);
+        let zero = self.constant(0.0);
+        self.map(acc, frame, zero);
+        self.for_tiles(axis, domain, |nest, partial| {
+            let scores = nest.online_step(axis, domain, score, &online, partial)?;
+            let (rows, cols) = nest.counts(frame);
+            nest.emit(Stmt::ScaleRows { tile: acc, alpha: online.alpha, rows, cols });
+            let rhs = nest.rhs_view(value, Frame::new(Some(axis), frame.cols))?;
+            let (dst, lhs) = (nest.tile_view(acc), nest.tile_view(scores));
+            let depth = nest.dim(axis).count;
+            nest.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate: true, masked: partial });
+            Ok(())
+        })?;
+        self.remember_lse(axis, domain, score, &online);
+        let acc = self.element(acc, frame);
+        let sum = self.element(online.sum, online.rows);
+        // A row without keys has sum 0 and output 0; NaN stays NaN.
+        let empty = self.x().binary(BinaryOp::Eq, sum, zero);
+        let one = self.constant(1.0);
+        let scale = self.x().binary(BinaryOp::Div, one, sum);
+        let scale = self.choose(empty, zero, scale);
+        Ok(self.x().times(acc, scale))
+    }
+
+    /// The general form, for frames in which the weights cannot be a left operand.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one attend node and where it stands")]
+    fn attend_as_sum(
+        &mut self,
+        _term: TermId,
+        axis: AxisId,
+        domain: TermId,
+        score: TermId,
+        value: TermId,
+        frame: Frame,
+        exact: bool,
+    ) -> Result<ExprId, PlanError> {
+        let terms = &mut self.planner.terms;
+        let weight = terms.add(Node::Softmax { axis, domain, body: score });
+        let body = terms.nary(NaryOp::Mul, vec![weight, value]);
+        let sum = terms.reduce(ReduceOp::Sum, axis, domain, body);
+        self.eval_reduction(sum, frame, exact)
+    }
+
+    /// Lowers `logsumexp[axis where domain](score)` over rows.
+    pub fn lower_logsumexp(&mut self, r: Reduction, frame: Frame) -> Result<ExprId, PlanError> {
+        let online = self.online_start(frame);
+        self.for_tiles(r.axis, r.domain, |nest, partial| {
+            nest.online_step(r.axis, r.domain, r.body, &online, partial).map(|_| ())
+        })?;
+        Ok(self.lse(&online))
+    }
+
+    fn online_start(&mut self, frame: Frame) -> Online {
+        let lane = self.program.compute;
+        let rows = Frame::new(frame.rows, None);
+        let (max, sum, alpha) =
+            (self.frame_tile("m", lane, rows), self.frame_tile("l", lane, rows), self.frame_tile("alpha", lane, rows));
+        let (low, zero) = (self.x().real(lane, f64::NEG_INFINITY), self.x().real(lane, 0.0));
+        self.map(max, rows, low);
+        self.map(sum, rows, zero);
+        Online { max, sum, alpha, rows }
+    }
+
+    /// Scores of one tile, turned into weights.
+    fn online_step(
+        &mut self,
+        axis: AxisId,
+        domain: TermId,
+        score: TermId,
+        online: &Online,
+        partial: Option<ExprId>,
+    ) -> Result<TileId, PlanError> {
+        let frame = Frame::new(online.rows.rows, Some(axis));
+        let lane = self.program.compute;
+        let value = self.eval(score, frame, false)?;
+        let scores = self.own_tile(value, frame);
+        if let Some(partial) = partial {
+            let low = self.x().real(lane, f64::NEG_INFINITY);
+            self.mask_tile(scores, domain, frame, partial, low)?;
+        }
+        let (rows, cols) = self.counts(frame);
+        let Online { max, sum, alpha, .. } = *online;
+        self.emit(Stmt::SoftmaxUpdate { scores, max, sum, alpha, rows, cols });
+        Ok(scores)
+    }
+
+    /// A tile that may be overwritten: a product's own accumulator is used as
+    /// it is if nothing else remembers it.
+    fn own_tile(&mut self, value: ExprId, frame: Frame) -> TileId {
+        let lane = self.program.compute;
+        let tile = self.frame_tile("s", lane, frame);
+        self.map(tile, frame, value);
+        tile
+    }
+
+    fn lse(&mut self, online: &Online) -> ExprId {
+        let (max, sum) = (self.element(online.max, online.rows), self.element(online.sum, online.rows));
+        let log = self.x().unary(UnaryOp::Log, sum);
+        let value = self.x().sum(max, log);
+        // No key: -inf + log 0 is already -inf.
+        value
+    }
+
+    /// The log-sum-exp of an attend's own scores costs nothing more.
+    fn remember_lse(&mut self, axis: AxisId, domain: TermId, score: TermId, online: &Online) {
+        let term = self.planner.terms.reduce(ReduceOp::LogSumExp, axis, domain, score);
+        let frame = online.rows.restricted(self.planner.terms.free(term));
+        if frame != online.rows {
+            return;
+        }
+        let value = self.lse(online);
+        let tile = self.as_tile("lse", value, frame);
+        let value = self.element(tile, frame);
+        let depth = self.depth_of(term);
+        if depth == self.current_depth() {
+            self.remember(depth, (term, frame, false), value);
+        }
+    }
+
+    /// Attends whose log-sum-exp the term also needs are lowered first.
+    pub fn attends_first(&mut self, frame: Frame) -> Result<(), PlanError> {
+        let mut found = Vec::new();
+        let mut lse = false;
+        self.planner.find(self.root, &mut |t, node| {
+            if matches!(node, Node::Attend { .. }) {
+                found.push(t);
+            }
+            lse |= matches!(node, Node::Reduce { op: ReduceOp::LogSumExp, .. });
+            false
+        });
+        if lse {
+            for term in found {
+                let free = self.planner.terms.free(term);
+                if free.iter().all(|a| self.is_bound(a)) && frame.restricted(free) == frame && self.repeats(term) <= 1.0
+                {
+                    self.eval_reduction(term, frame, false)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The plain element of a tile, if the expression is one.
+    pub fn element_tile(&self, value: ExprId) -> Option<TileId> {
+        match self.program.exprs.get(value) {
+            Expr::Tile { tile, .. } => Some(*tile),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Sums of products as tile products.
+//!
+//! `sum[x](L(rows, x) * R(x, cols))`: the factors are split by the frame's
+//! axes, each side becomes a view of a buffer or a tile, and the sum one
+//! microkernel call per tile of x. A factor with both frame axes has no such
+//! split and is left to the general form.
+
+use attnc_algebra::{AxisId, Node, TermId};
+
+use crate::error::PlanError;
+use crate::graph::PlanBufferId;
+use crate::loops::expr::{Expr, ExprId};
+use crate::loops::{Access, Stmt, TileId, View};
+use crate::planner::{Layout, TILE};
+
+use super::nest::{Binding, Frame, Nest};
+use super::reduce::Reduction;
+
+/// The factors of a sum, split by the axes of the frame.
+struct Split {
+    lhs: Vec<TermId>,
+    rhs: Vec<TermId>,
+}
+
+impl Nest<'_, '_> {
+    /// Lowers a sum whose frame has columns as tile products; `None` if a factor ties both axes.
+    pub fn lower_contraction(&mut self, r: Reduction, frame: Frame) -> Result<Option<ExprId>, PlanError> {
+        let Some(cols) = frame.cols else { return self.lower_row_contraction(r, frame) };
+        let Some(split) = self.split(r, frame.rows, cols) else { return Ok(None) };
+        let acc = self.frame_tile("acc", self.program.compute, frame);
+        if self.planner.is_short(r.axis) && self.is_true(r.domain) {
+            self.with_whole(r.axis, |nest| nest.product_step(r, &split, frame, acc, None, false))?;
+        } else {
+            let zero = self.constant(0.0);
+            self.map(acc, frame, zero);
+            self.for_tiles(r.axis, r.domain, |nest, partial| nest.product_step(r, &split, frame, acc, partial, true))?;
+        }
+        Ok(Some(self.element(acc, frame)))
+    }
+
+    /// A sum over columns that are held in tiles, without frame columns: left
+    /// to the row reduction, which takes any expression.
+    fn lower_row_contraction(&mut self, _: Reduction, _: Frame) -> Result<Option<ExprId>, PlanError> {
+        Ok(None)
+    }
+
+    fn split(&mut self, r: Reduction, rows: Option<AxisId>, cols: AxisId) -> Option<Split> {
+        let in_rows = |nest: &Self, t: TermId| rows.is_some_and(|a| nest.planner.terms.free(t).contains(a));
+        let in_cols = |nest: &Self, t: TermId| nest.planner.terms.free(t).contains(cols);
+        if in_cols(self, r.domain) {
+            return None;
+        }
+        let mut split = Split { lhs: Vec::new(), rhs: Vec::new() };
+        let mut neither = Vec::new();
+        for factor in self.planner.factors(r.body) {
+            match (in_rows(self, factor), in_cols(self, factor)) {
+                (true, true) => return None,
+                (true, false) => split.lhs.push(factor),
+                (false, true) => split.rhs.push(factor),
+                (false, false) => neither.push(factor),
+            }
+        }
+        if split.rhs.is_empty() {
+            return None;
+        }
+        // Lone factors join the left side, whose tile is made anyway or leaves loops;
+        // a plain right operand stays a view.
+        split.lhs.extend(neither);
+        Some(split)
+    }
+
+    fn product_step(
+        &mut self,
+        r: Reduction,
+        split: &Split,
+        frame: Frame,
+        acc: TileId,
+        partial: Option<ExprId>,
+        accumulate: bool,
+    ) -> Result<(), PlanError> {
+        let lhs_frame = Frame::new(frame.rows, Some(r.axis));
+        let rhs_frame = Frame::new(Some(r.axis), frame.cols);
+        let lhs = self.planner.product(split.lhs.clone());
+        let rhs = self.planner.product(split.rhs.clone());
+        let lhs = match partial {
+            None => self.lhs_view(lhs, lhs_frame)?,
+            Some(partial) => self.masked_lhs(lhs, r.domain, lhs_frame, partial)?,
+        };
+        let rhs = self.rhs_view(rhs, rhs_frame)?;
+        let (rows, cols) = self.counts(frame);
+        let depth = self.dim(r.axis).count;
+        let dst = self.tile_view(acc);
+        self.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked: partial });
+        Ok(())
+    }
+
+    /// The whole of a tile as a matrix.
+    pub fn tile_view(&mut self, tile: TileId) -> View {
+        let zero = self.x().int(0);
+        View::Tile { tile, row: zero, col: zero, transposed: false }
+    }
+
+    /// A tile of the term's own, with zeros where the domain fails.
+    fn masked_lhs(&mut self, term: TermId, domain: TermId, frame: Frame, partial: ExprId) -> Result<View, PlanError> {
+        let value = self.eval(term, frame, false)?;
+        let tile = self.frame_tile("w", self.program.compute, frame);
+        self.map(tile, frame, value);
+        let zero = self.constant(0.0);
+        self.mask_tile(tile, domain, frame, partial, zero)?;
+        Ok(self.tile_view(tile))
+    }
+
+    /// Sets a tile's elements to `fill` where the domain fails, if the tile is partial.
+    pub fn mask_tile(
+        &mut self,
+        tile: TileId,
+        domain: TermId,
+        frame: Frame,
+        partial: ExprId,
+        fill: ExprId,
+    ) -> Result<(), PlanError> {
+        let then = self.inner(None, |nest| {
+            let allowed = nest.eval(domain, frame, false)?;
+            let old = nest.element(tile, frame);
+            let value = nest.choose(allowed, old, fill);
+            nest.map(tile, frame, value);
+            Ok(())
+        })?;
+        self.emit(Stmt::If { cond: partial, then, otherwise: Vec::new() });
+        Ok(())
+    }
+
+    /// The left operand: any strides.
+    pub fn lhs_view(&mut self, term: TermId, frame: Frame) -> Result<View, PlanError> {
+        if let Some(view) = self.direct_view(term, frame, false)? {
+            return Ok(view);
+        }
+        self.computed_view(term, frame)
+    }
+
+    /// The right operand: unit stride along its columns.
+    pub fn rhs_view(&mut self, term: TermId, frame: Frame) -> Result<View, PlanError> {
+        if let Some(view) = self.direct_view(term, frame, true)? {
+            return Ok(view);
+        }
+        if let Some(view) = self.materialised_view(term, frame)? {
+            return Ok(view);
+        }
+        self.computed_view(term, frame)
+    }
+
+    /// The operand computed into a tile, in the scope of its own axes.
+    fn computed_view(&mut self, term: TermId, frame: Frame) -> Result<View, PlanError> {
+        let own = frame.restricted(self.planner.terms.free(term));
+        if own != frame {
+            // The operand is constant along one of its axes: spread it.
+            let value = self.eval(term, frame, false)?;
+            let tile = self.as_tile("o", value, frame);
+            return Ok(self.tile_view(tile));
+        }
+        let depth = self.depth_of(term);
+        let key = (term, own, false);
+        let value = match self.remembered(depth, &key) {
+            Some(known) => known,
+            None => {
+                let value = self.at(depth, |nest| {
+                    let value = nest.eval(term, own, false)?;
+                    let tile = nest.as_tile("o", value, own);
+                    Ok(nest.element(tile, own))
+                })?;
+                self.remember(depth, key, value);
+                value
+            }
+        };
+        let tile = self.as_tile("o", value, own);
+        Ok(self.tile_view(tile))
+    }
+
+    /// A view straight into an input, if the term is one and the strides fit.
+    fn direct_view(&mut self, term: TermId, frame: Frame, unit_cols: bool) -> Result<Option<View>, PlanError> {
+        let Node::Input { input, index } = self.planner.terms.node(term).clone() else { return Ok(None) };
+        let declared = self.planner.spec.input(input).clone();
+        if declared.dtype != self.planner.compute() {
+            return Ok(None);
+        }
+        let (mut row_dim, mut col_dim) = (None, None);
+        for (k, (at, axis)) in index.iter().zip(&declared.axes).enumerate() {
+            let free = self.planner.terms.free(*at);
+            let along = |a: Option<AxisId>| a.is_some_and(|a| free.contains(a));
+            if !along(frame.rows) && !along(frame.cols) {
+                continue;
+            }
+            if !self.in_range_by_name(*at, *axis) {
+                return Ok(None);
+            }
+            let slot = if along(frame.rows) { &mut row_dim } else { &mut col_dim };
+            if slot.replace(k).is_some() {
+                return Ok(None);
+            }
+        }
+        if row_dim.is_some() != frame.rows.is_some() || col_dim.is_some() != frame.cols.is_some() {
+            return Ok(None);
+        }
+        let plan_buffer = self.planner.input_buffer(input);
+        if unit_cols && !self.claim_unit(plan_buffer, col_dim) {
+            return Ok(None);
+        }
+        let buffer = self.buffer(plan_buffer, Access::Read);
+        let mut at = Vec::new();
+        for (k, (term, axis)) in index.iter().zip(&declared.axes).enumerate() {
+            let position = self.first_position(*term, frame)?;
+            let clamped =
+                if self.in_range_by_name(*term, *axis) { position } else { self.clamped(position, buffer, k) };
+            at.push(clamped);
+        }
+        Ok(Some(View::Buffer { buffer, index: at, row_dim, col_dim }))
+    }
+
+    /// The index of element (0, 0) of a view.
+    fn first_position(&mut self, index: TermId, frame: Frame) -> Result<ExprId, PlanError> {
+        if let Node::Position(axis) = *self.planner.terms.node(index)
+            && let Binding::Tile(dim) | Binding::Whole(dim) = self.binding(axis).clone()
+        {
+            return Ok(dim.base);
+        }
+        let free = self.planner.terms.free(index).clone();
+        self.eval(index, frame.restricted(&free), false)
+    }
+
+    fn clamped(&mut self, index: ExprId, buffer: crate::loops::BufferId, dim: usize) -> ExprId {
+        let extent = self.program.buffers[buffer.0 as usize].shape[dim];
+        let top = self.plus(extent, -1);
+        let low = self.x().int(0);
+        let index = self.x().max(index, low);
+        self.x().min(index, top)
+    }
+
+    /// Asks for unit stride along a dimension of a buffer; false if another
+    /// dimension has it already.
+    fn claim_unit(&mut self, plan_buffer: PlanBufferId, dim: Option<usize>) -> bool {
+        let Some(dim) = dim else { return true };
+        let id = self.buffer(plan_buffer, Access::Read);
+        let slot = &mut self.program.buffers[id.0 as usize].unit_dim;
+        *slot.get_or_insert(dim) == dim
+    }
+
+    /// The right operand through a buffer of its own, where many tasks read it.
+    fn materialised_view(&mut self, term: TermId, frame: Frame) -> Result<Option<View>, PlanError> {
+        let free = self.planner.terms.free(term).clone();
+        let (Some(rows), Some(cols)) = (frame.rows, frame.cols) else { return Ok(None) };
+        let both = free.contains(rows) && free.contains(cols);
+        if !both || self.repeats(term) <= 1.0 || !self.may_materialise(term) {
+            return Ok(None);
+        }
+        let lead: Vec<AxisId> = free.iter().filter(|a| *a != rows && *a != cols).collect();
+        let packed = matches!(self.binding(rows), Binding::Whole(_)) && matches!(self.binding(cols), Binding::Tile(_));
+        let layout = if packed {
+            Layout::Packed { lead: lead.clone(), row: rows, col: cols }
+        } else {
+            let mut axes = lead.clone();
+            axes.extend([rows, cols]);
+            Layout::Plain(axes)
+        };
+        let plan_buffer = self.planner.materialise(term, &layout, false)?;
+        let buffer = self.buffer(plan_buffer, Access::Read);
+        let mut index: Vec<ExprId> = Vec::new();
+        for axis in &lead {
+            let Binding::Fixed(at) = self.binding(*axis).clone() else { return Ok(None) };
+            index.push(at);
+        }
+        let (row_base, col_base) = (self.dim(rows).base, self.dim(cols).base);
+        let n = lead.len();
+        if packed {
+            let block = self.div(col_base, TILE);
+            let zero = self.x().int(0);
+            index.extend([block, row_base, zero]);
+        } else {
+            index.extend([row_base, col_base]);
+        }
+        let (row_dim, col_dim) = if packed { (n + 1, n + 2) } else { (n, n + 1) };
+        self.program.buffers[buffer.0 as usize].unit_dim = Some(col_dim);
+        Ok(Some(View::Buffer { buffer, index, row_dim: Some(row_dim), col_dim: Some(col_dim) }))
+    }
+
+    /// Whether an expression is the plain element of a tile.
+    pub fn is_tile_element(&self, value: ExprId) -> bool {
+        matches!(self.program.exprs.get(value), Expr::Tile { .. })
+    }
+}

@@ -1,0 +1,264 @@
+//! Interval arithmetic over a tile: bounds of integer terms and two-sided
+//! truth of predicates, as scalar code.
+//!
+//! A predicate's class on a tile (empty, full, partial) is proved from these
+//! bounds and never by evaluating the pairs. `None` means nothing is known.
+
+use attnc_algebra::{AxisId, BinaryOp, InputId, NaryOp, Node, TermId, Type, UnaryOp};
+
+use crate::loops::Access;
+use crate::loops::expr::{Expr, ExprId, Lane};
+
+use super::nest::{Binding, Nest};
+
+/// Bounds of an integer over a tile, both attained or wider.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Interval {
+    /// Lower bound.
+    pub lo: ExprId,
+    /// Upper bound.
+    pub hi: ExprId,
+}
+
+impl Interval {
+    fn point(at: ExprId) -> Self {
+        Self { lo: at, hi: at }
+    }
+
+    /// Whether both bounds are the same expression.
+    pub fn is_point(self) -> bool {
+        self.lo == self.hi
+    }
+}
+
+/// What is known of a predicate on a tile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Truth {
+    /// Implies that it holds everywhere.
+    pub must: ExprId,
+    /// Implied by holding somewhere.
+    pub may: ExprId,
+}
+
+impl Nest<'_, '_> {
+    /// Bounds of an integer term over the current tile.
+    pub fn interval(&mut self, term: TermId) -> Option<Interval> {
+        match self.planner.terms.node(term).clone() {
+            Node::Int(v) => Some(Interval::point(self.x().int(v))),
+            Node::Extent(s) => Some(Interval::point(self.x().add(Expr::Extent(s.0), None))),
+            Node::Position(axis) => Some(self.position_interval(axis)),
+            Node::Unary(op, x) => self.unary_interval(op, x),
+            Node::Binary(op, x, y) => self.binary_interval(op, x, y),
+            Node::Nary(op, xs) => self.nary_interval(op, &xs),
+            Node::Input { input, index } => self.table_interval(input, &index),
+            _ => None,
+        }
+    }
+
+    fn position_interval(&mut self, axis: AxisId) -> Interval {
+        match self.binding(axis).clone() {
+            Binding::Fixed(at) => Interval::point(at),
+            Binding::Tile(dim) | Binding::Whole(dim) => {
+                let end = self.x().sum(dim.base, dim.count);
+                Interval { lo: dim.base, hi: self.plus(end, -1) }
+            }
+        }
+    }
+
+    fn unary_interval(&mut self, op: UnaryOp, x: TermId) -> Option<Interval> {
+        let x = self.interval(x)?;
+        match op {
+            UnaryOp::Neg => Some(self.negated(x)),
+            UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::ToInt => Some(x),
+            UnaryOp::Relu => {
+                let zero = self.x().int(0);
+                Some(Interval { lo: self.x().max(x.lo, zero), hi: self.x().max(x.hi, zero) })
+            }
+            UnaryOp::Abs => {
+                let zero = self.x().int(0);
+                let minus = self.negated(x);
+                let lo = self.x().max(x.lo, minus.lo);
+                Some(Interval { lo: self.x().max(lo, zero), hi: self.x().max(x.hi, minus.hi) })
+            }
+            _ => None,
+        }
+    }
+
+    fn negated(&mut self, x: Interval) -> Interval {
+        let zero = self.x().int(0);
+        Interval { lo: self.x().difference(zero, x.hi), hi: self.x().difference(zero, x.lo) }
+    }
+
+    fn binary_interval(&mut self, op: BinaryOp, x: TermId, y: TermId) -> Option<Interval> {
+        let (x, y) = (self.interval(x)?, self.interval(y)?);
+        match op {
+            // A divisor is a point; extents and parameters that divide are positive (checked at bind).
+            BinaryOp::FloorDiv if y.is_point() => Some(Interval {
+                lo: self.x().binary(BinaryOp::FloorDiv, x.lo, y.lo),
+                hi: self.x().binary(BinaryOp::FloorDiv, x.hi, y.lo),
+            }),
+            BinaryOp::Mod if y.is_point() => {
+                let (first, last) =
+                    (self.x().binary(BinaryOp::FloorDiv, x.lo, y.lo), self.x().binary(BinaryOp::FloorDiv, x.hi, y.lo));
+                let same = self.x().binary(BinaryOp::Eq, first, last);
+                let (lo, hi) = (self.x().binary(BinaryOp::Mod, x.lo, y.lo), self.x().binary(BinaryOp::Mod, x.hi, y.lo));
+                let (zero, top) = (self.x().int(0), self.plus(y.lo, -1));
+                Some(Interval { lo: self.choose(same, lo, zero), hi: self.choose(same, hi, top) })
+            }
+            _ => None,
+        }
+    }
+
+    /// `if c then a else b`, folded where c is known.
+    pub fn choose(&mut self, c: ExprId, a: ExprId, b: ExprId) -> ExprId {
+        match self.truth_of(c) {
+            Some(true) => a,
+            Some(false) => b,
+            None if a == b => a,
+            None => self.x().add(Expr::Select(c, a, b), None),
+        }
+    }
+
+    fn nary_interval(&mut self, op: NaryOp, xs: &[TermId]) -> Option<Interval> {
+        let mut all = Vec::new();
+        for x in xs {
+            all.push(self.interval(*x)?);
+        }
+        let mut acc = all[0];
+        for x in &all[1..] {
+            acc = match op {
+                NaryOp::Add => Interval { lo: self.x().sum(acc.lo, x.lo), hi: self.x().sum(acc.hi, x.hi) },
+                NaryOp::Min => Interval { lo: self.x().min(acc.lo, x.lo), hi: self.x().min(acc.hi, x.hi) },
+                NaryOp::Max => Interval { lo: self.x().max(acc.lo, x.lo), hi: self.x().max(acc.hi, x.hi) },
+                NaryOp::Mul => self.product_interval(acc, *x)?,
+                NaryOp::And | NaryOp::Or => return None,
+            };
+        }
+        Some(acc)
+    }
+
+    fn product_interval(&mut self, x: Interval, y: Interval) -> Option<Interval> {
+        let (wide, scale) = if y.is_point() { (x, y.lo) } else { (y, x.lo) };
+        if !x.is_point() && !y.is_point() {
+            return None;
+        }
+        let (a, b) = (self.x().times(wide.lo, scale), self.x().times(wide.hi, scale));
+        if a == b {
+            return Some(Interval::point(a));
+        }
+        if self.program.exprs.as_int(scale).is_some_and(|v| v >= 0) {
+            return Some(Interval { lo: a, hi: b });
+        }
+        Some(Interval { lo: self.x().min(a, b), hi: self.x().max(a, b) })
+    }
+
+    /// Bounds of an integer table's element: exact where the index is a point
+    /// on this tile, and by monotony along a `runs` axis.
+    fn table_interval(&mut self, input: InputId, index: &[TermId]) -> Option<Interval> {
+        let declared = self.planner.spec.input(input).clone();
+        if declared.dtype.ty() != Type::Int {
+            return None;
+        }
+        let last = index.len().checked_sub(1)?;
+        let mut ends = Vec::new();
+        for (k, term) in index.iter().enumerate() {
+            let bounds = self.interval(*term)?;
+            let monotone = k == last && declared.runs.is_some();
+            if !bounds.is_point() && !monotone {
+                return None;
+            }
+            ends.push(bounds);
+        }
+        let lo = self.table_element(input, &ends.iter().map(|b| b.lo).collect::<Vec<_>>());
+        let hi = self.table_element(input, &ends.iter().map(|b| b.hi).collect::<Vec<_>>());
+        Some(Interval { lo, hi })
+    }
+
+    fn table_element(&mut self, input: InputId, index: &[ExprId]) -> ExprId {
+        let plan_buffer = self.planner.input_buffer(input);
+        let buffer = self.buffer(plan_buffer, Access::Read);
+        let lane = super::pointwise::lane_of(self.planner.spec.input(input).dtype);
+        self.x().add(Expr::Load { buffer, index: index.to_vec(), clamp: true }, Some(lane))
+    }
+
+    /// What is known of a predicate over the current tile.
+    pub fn truth(&mut self, term: TermId) -> Truth {
+        match self.planner.terms.node(term).clone() {
+            Node::Bool(v) => {
+                let v = self.x().truth(v);
+                Truth { must: v, may: v }
+            }
+            Node::Unary(UnaryOp::Not, x) => {
+                let x = self.truth(x);
+                Truth { must: self.not(x.may), may: self.not(x.must) }
+            }
+            Node::Nary(NaryOp::And, xs) => self.fold_truth(&xs, Self::and, true),
+            Node::Nary(NaryOp::Or, xs) => self.fold_truth(&xs, Self::or, false),
+            Node::Binary(op, x, y) if op.is_comparison() => self.comparison_truth(op, x, y),
+            Node::Input { input, index } => self.flag_truth(input, &index),
+            Node::Reduce { .. } => self.unknown(),
+            _ => self.unknown(),
+        }
+    }
+
+    fn unknown(&mut self) -> Truth {
+        Truth { must: self.x().truth(false), may: self.x().truth(true) }
+    }
+
+    fn fold_truth(&mut self, xs: &[TermId], op: fn(&mut Self, ExprId, ExprId) -> ExprId, neutral: bool) -> Truth {
+        let start = self.x().truth(neutral);
+        xs.iter().fold(Truth { must: start, may: start }, |acc, x| {
+            let x = self.truth(*x);
+            Truth { must: op(self, acc.must, x.must), may: op(self, acc.may, x.may) }
+        })
+    }
+
+    fn comparison_truth(&mut self, op: BinaryOp, x: TermId, y: TermId) -> Truth {
+        let integral = |t: Type| t == Type::Int;
+        if !integral(self.planner.terms.ty(x)) || !integral(self.planner.terms.ty(y)) {
+            return self.unknown();
+        }
+        let (Some(a), Some(b)) = (self.interval(x), self.interval(y)) else {
+            return self.unknown();
+        };
+        let exprs = self.x();
+        match op {
+            BinaryOp::Le | BinaryOp::Lt => {
+                Truth { must: exprs.binary(op, a.hi, b.lo), may: exprs.binary(op, a.lo, b.hi) }
+            }
+            BinaryOp::Eq | BinaryOp::Ne => {
+                let (below, above) = (exprs.binary(BinaryOp::Le, a.lo, b.hi), exprs.binary(BinaryOp::Le, b.lo, a.hi));
+                let (points, reverse) =
+                    (exprs.binary(BinaryOp::Eq, a.lo, b.hi), exprs.binary(BinaryOp::Eq, b.lo, a.hi));
+                let may = self.and(below, above);
+                let must = self.and(points, reverse);
+                if op == BinaryOp::Eq {
+                    Truth { must, may }
+                } else {
+                    Truth { must: self.not(may), may: self.not(must) }
+                }
+            }
+            _ => self.unknown(),
+        }
+    }
+
+    /// A truth-valued table is known where the tile reads one element of it.
+    fn flag_truth(&mut self, input: InputId, index: &[TermId]) -> Truth {
+        let mut at = Vec::new();
+        let mut single = self.x().truth(true);
+        for term in index {
+            let Some(bounds) = self.interval(*term) else {
+                return self.unknown();
+            };
+            let same = self.x().binary(BinaryOp::Eq, bounds.lo, bounds.hi);
+            let same = if bounds.is_point() { self.x().truth(true) } else { same };
+            single = self.and(single, same);
+            at.push(bounds.lo);
+        }
+        let value = self.table_element(input, &at);
+        debug_assert_eq!(self.program.exprs.lane(value), Lane::Bool);
+        let must = self.and(single, value);
+        let several = self.not(single);
+        Truth { must, may: self.or(several, value) }
+    }
+}

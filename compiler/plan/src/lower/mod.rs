@@ -1,0 +1,158 @@
+//! Lowering of one term to the loop program of one stage.
+//!
+//! [`shape`] chooses which output axes run along tile rows and columns and
+//! which make the grid; [`nest`] is the program under construction; the other
+//! files lower one kind of term each.
+
+pub(crate) mod extent;
+
+mod attend;
+mod contract;
+mod domain;
+mod interval;
+mod nest;
+mod pointwise;
+mod reduce;
+mod scan;
+mod shape;
+
+use attnc_algebra::{AxisId, TermId};
+
+use crate::error::PlanError;
+use crate::graph::{PlanBufferId, Stage, StageKind};
+use crate::loops::expr::{ExprId, Lane};
+use crate::loops::{Access, Dst, Stmt};
+use crate::planner::{Layout, Planner, TILE};
+
+use nest::{Binding, Dim, Frame, Nest};
+pub(crate) use shape::StageShape;
+
+/// Builds the stage that writes `term` to `target`.
+pub(crate) fn lower_stage(
+    planner: &mut Planner<'_>,
+    term: TermId,
+    shape: &StageShape,
+    layout: &Layout,
+    exact: bool,
+    target: PlanBufferId,
+) -> Result<Stage, PlanError> {
+    let mut nest = Nest::new(planner, term);
+    for axis in &shape.grid {
+        let (var, at) = nest.var(Lane::I64);
+        let count = nest.extent(*axis);
+        nest.program.grid.push((var, count));
+        nest.bind(*axis, Binding::Fixed(at), true);
+    }
+    if let Some(cols) = shape.cols {
+        bind_cols(&mut nest, cols);
+    }
+    match shape.rows {
+        Some(rows) if shape.sequential => walk_rows(&mut nest, rows, shape, layout, exact, target)?,
+        Some(rows) => {
+            let (var, block) = nest.var(Lane::I64);
+            let extent = nest.extent(rows);
+            let count = extent::blocks(nest.x(), extent, TILE);
+            nest.program.grid.push((var, count));
+            let dim = block_dim(&mut nest, block, extent);
+            nest.bind(rows, Binding::Tile(dim), true);
+            write_term(&mut nest, shape, layout, exact, target)?;
+        }
+        None => write_term(&mut nest, shape, layout, exact, target)?,
+    }
+    nest.finish();
+    let kind = shape.kind(nest.planner, term, layout);
+    nest.program.name = nest.planner.stage_name(kind, target);
+    Ok(Stage { kind, program: nest.program, args: nest.args })
+}
+
+fn bind_cols(nest: &mut Nest<'_, '_>, cols: AxisId) {
+    if nest.planner.is_short(cols) {
+        let dim = nest.whole(cols);
+        nest.bind(cols, Binding::Whole(dim), false);
+        return;
+    }
+    let (var, block) = nest.var(Lane::I64);
+    let extent = nest.extent(cols);
+    let count = extent::blocks(nest.x(), extent, TILE);
+    nest.program.grid.push((var, count));
+    let dim = block_dim(nest, block, extent);
+    nest.bind(cols, Binding::Tile(dim), true);
+}
+
+/// Positions `TILE * block ..` of an axis, at most [`TILE`] of them.
+fn block_dim(nest: &mut Nest<'_, '_>, block: ExprId, extent: ExprId) -> Dim {
+    let width = nest.x().int(TILE);
+    let base = nest.x().times(block, width);
+    let left = nest.x().difference(extent, base);
+    let count = nest.x().min(width, left);
+    Dim { base, count, cap: width }
+}
+
+/// One task walks all rows in order, a tile of rows at a time.
+fn walk_rows(
+    nest: &mut Nest<'_, '_>,
+    rows: AxisId,
+    shape: &StageShape,
+    layout: &Layout,
+    exact: bool,
+    target: PlanBufferId,
+) -> Result<(), PlanError> {
+    nest.sequential = Some(rows);
+    let (var, from) = nest.var(Lane::I64);
+    let extent = nest.extent(rows);
+    let width = nest.x().int(TILE);
+    let left = nest.x().difference(extent, from);
+    let count = nest.x().min(width, left);
+    let dim = Dim { base: from, count, cap: width };
+    let body = nest.inner(Some((rows, Binding::Tile(dim))), |nest| write_term(nest, shape, layout, exact, target))?;
+    let zero = nest.x().int(0);
+    nest.emit(Stmt::For { var, from: zero, to: extent, step: TILE, body });
+    Ok(())
+}
+
+/// Evaluates the stage's term over its frame and stores it.
+fn write_term(
+    nest: &mut Nest<'_, '_>,
+    shape: &StageShape,
+    layout: &Layout,
+    exact: bool,
+    target: PlanBufferId,
+) -> Result<(), PlanError> {
+    let frame = Frame::new(shape.rows, shape.cols);
+    nest.attends_first(frame)?;
+    let root = nest.root;
+    let value = nest.eval(root, frame, exact)?;
+    let buffer = nest.buffer(target, Access::Write);
+    let index = match layout {
+        Layout::Plain(axes) => axes.iter().map(|a| nest.position(*a, frame)).collect(),
+        Layout::Packed { lead, row, col } => {
+            let mut index: Vec<ExprId> = lead.iter().map(|a| nest.position(*a, frame)).collect();
+            let base = nest.dim(*col).base;
+            let block = nest.div(base, TILE);
+            let (in_block, _) = nest.lane_index(frame);
+            index.extend([block, nest.position(*row, frame), in_block]);
+            index
+        }
+    };
+    let (rows, cols) = nest.counts(frame);
+    nest.emit(Stmt::Map { dst: Dst::Buffer { buffer, index }, rows, cols, value });
+    Ok(())
+}
+
+/// What a stage does, for its name: read off its term.
+impl StageShape {
+    fn kind(&self, planner: &Planner<'_>, term: TermId, layout: &Layout) -> StageKind {
+        use attnc_algebra::{Node, ReduceOp};
+        if self.sequential {
+            return StageKind::Scan;
+        }
+        if planner.find(term, &mut |_, n| matches!(n, Node::Attend { .. })) {
+            return StageKind::Attend;
+        }
+        let product = |n: &Node| matches!(n, Node::Reduce { op: ReduceOp::Sum, .. });
+        if planner.find(term, &mut |_, n| product(n)) {
+            return StageKind::Contract;
+        }
+        if matches!(layout, Layout::Packed { .. }) { StageKind::Pack } else { StageKind::MapReduce }
+    }
+}

@@ -1,0 +1,491 @@
+//! The loop nest under construction: scopes, axis bindings and emission.
+//!
+//! A *binding* says where an axis stands: fixed to a scalar, along the rows
+//! or columns of a tile, or whole. A value is computed in the outermost scope
+//! at which all its free axes are bound, once per scope (memo), so loop-
+//! invariant parts leave loops by construction. Pointwise terms are in
+//! [`super::pointwise`], reductions in [`super::reduce`] and its siblings.
+
+use std::collections::BTreeMap;
+
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, TermId, Type, UnaryOp};
+
+use crate::error::PlanError;
+use crate::graph::PlanBufferId;
+use crate::loops::expr::{Expr, ExprId, Exprs, Lane};
+use crate::loops::{Access, Buffer, BufferId, Dst, LoopProgram, Stmt, Tile, TileId, VarId};
+use crate::planner::{Planner, TILE};
+
+use super::extent;
+
+/// An axis along the rows or columns of tiles.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Dim {
+    /// Position of row or column 0.
+    pub base: ExprId,
+    /// Number of positions present now.
+    pub count: ExprId,
+    /// Launch-time upper bound of `count`.
+    pub cap: ExprId,
+}
+
+/// Where an axis stands.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Binding {
+    /// At one position.
+    Fixed(ExprId),
+    /// Along tiles, some positions at a time.
+    Tile(Dim),
+    /// Along tiles, all positions: bound in every scope.
+    Whole(Dim),
+}
+
+#[derive(Clone, Debug)]
+struct Bound {
+    axis: AxisId,
+    binding: Binding,
+    depth: usize,
+    task: bool,
+}
+
+/// The two axes over which an expression's lanes run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) struct Frame {
+    /// Axis of the tile rows, if any.
+    pub rows: Option<AxisId>,
+    /// Axis of the tile columns, if any.
+    pub cols: Option<AxisId>,
+}
+
+impl Frame {
+    /// The frame with these axes.
+    pub fn new(rows: Option<AxisId>, cols: Option<AxisId>) -> Self {
+        Self { rows, cols }
+    }
+
+    /// The frame without the axes that `free` lacks.
+    pub fn restricted(self, free: &attnc_algebra::AxisSet) -> Self {
+        let keep = |a: &AxisId| free.contains(*a);
+        Self { rows: self.rows.filter(keep), cols: self.cols.filter(keep) }
+    }
+}
+
+/// What a memo entry is keyed by: the term, its frame, and whether it is an exact (f64) value.
+pub(crate) type Key = (TermId, Frame, bool);
+
+#[derive(Default)]
+struct Scope {
+    stmts: Vec<Stmt>,
+    memo: BTreeMap<Key, ExprId>,
+}
+
+/// The builder of one stage's loop program.
+pub(crate) struct Nest<'p, 'a> {
+    pub planner: &'p mut Planner<'a>,
+    pub program: LoopProgram,
+    pub args: Vec<PlanBufferId>,
+    known: BTreeMap<PlanBufferId, BufferId>,
+    scopes: Vec<Scope>,
+    bindings: Vec<Bound>,
+    depth: usize,
+    /// The axis whose rows this stage walks in order, if it is a scan stage.
+    pub sequential: Option<AxisId>,
+    /// The output term of the stage.
+    pub root: TermId,
+}
+
+impl<'p, 'a> Nest<'p, 'a> {
+    /// An empty nest in the scope of one task.
+    pub fn new(planner: &'p mut Planner<'a>, root: TermId) -> Self {
+        let compute = if planner.compute() == attnc_algebra::DType::F64 { Lane::F64 } else { Lane::F32 };
+        let program = LoopProgram {
+            name: String::new(),
+            compute,
+            exprs: Exprs::default(),
+            vars: Vec::new(),
+            buffers: Vec::new(),
+            tiles: Vec::new(),
+            grid: Vec::new(),
+            body: Vec::new(),
+        };
+        Self {
+            planner,
+            program,
+            args: Vec::new(),
+            known: BTreeMap::new(),
+            scopes: vec![Scope::default()],
+            bindings: Vec::new(),
+            depth: 0,
+            sequential: None,
+            root,
+        }
+    }
+
+    /// The program's expressions.
+    pub fn x(&mut self) -> &mut Exprs {
+        &mut self.program.exprs
+    }
+
+    /// The lane type of reals: the compute type, or f64 where exact.
+    pub fn real_lane(&self, exact: bool) -> Lane {
+        if exact { Lane::F64 } else { self.program.compute }
+    }
+
+    /// The lane type in which a term's value is stored.
+    pub fn lane(&self, term: TermId, exact: bool) -> Lane {
+        match self.planner.terms.ty(term) {
+            Type::Real => self.real_lane(exact),
+            Type::Int => Lane::I64,
+            Type::Bool => Lane::Bool,
+        }
+    }
+
+    /// The launch-time extent of an axis.
+    pub fn extent(&mut self, axis: AxisId) -> ExprId {
+        let term = self.planner.spec.axis(axis).extent;
+        extent::extent(&self.planner.terms, term, &mut self.program.exprs)
+    }
+
+    /// A fresh variable.
+    pub fn var(&mut self, lane: Lane) -> (VarId, ExprId) {
+        self.program.vars.push(lane);
+        let id = VarId(self.program.vars.len() as u32 - 1);
+        (id, self.program.exprs.add(Expr::Var(id), Some(lane)))
+    }
+
+    /// A fresh tile of at most the given shape.
+    pub fn tile(&mut self, name: &str, lane: Lane, rows: ExprId, cols: ExprId) -> TileId {
+        let id = TileId(self.program.tiles.len() as u32);
+        self.program.tiles.push(Tile { name: format!("{name}{}", id.0), lane, rows, cols });
+        id
+    }
+
+    /// The element of a tile at the lane's row and column, or at 0 where the
+    /// frame lacks that axis.
+    pub fn element(&mut self, tile: TileId, frame: Frame) -> ExprId {
+        let lane = self.program.tiles[tile.0 as usize].lane;
+        let (row, col) = self.lane_index(frame);
+        self.program.exprs.add(Expr::Tile { tile, row, col }, Some(lane))
+    }
+
+    /// Row and column of the lane, or 0 where the frame lacks that axis.
+    pub fn lane_index(&mut self, frame: Frame) -> (ExprId, ExprId) {
+        let zero = self.x().int(0);
+        let row = if frame.rows.is_some() { self.x().add(Expr::Row, None) } else { zero };
+        let col = if frame.cols.is_some() { self.x().add(Expr::Col, None) } else { zero };
+        (row, col)
+    }
+
+    /// The place of the lane in a tile.
+    pub fn place(&mut self, tile: TileId, frame: Frame) -> Dst {
+        let (row, col) = self.lane_index(frame);
+        Dst::Tile { tile, row, col }
+    }
+
+    /// Numbers of rows and columns present in the frame (1 where it lacks the axis).
+    pub fn counts(&mut self, frame: Frame) -> (ExprId, ExprId) {
+        let one = self.x().int(1);
+        let rows = frame.rows.map_or(one, |a| self.dim(a).count);
+        let cols = frame.cols.map_or(one, |a| self.dim(a).count);
+        (rows, cols)
+    }
+
+    /// Upper bounds of [`Self::counts`]: launch-time integers.
+    pub fn caps(&mut self, frame: Frame) -> (ExprId, ExprId) {
+        let one = self.x().int(1);
+        let rows = frame.rows.map_or(one, |a| self.dim(a).cap);
+        let cols = frame.cols.map_or(one, |a| self.dim(a).cap);
+        (rows, cols)
+    }
+
+    /// A tile for values over the frame.
+    pub fn frame_tile(&mut self, name: &str, lane: Lane, frame: Frame) -> TileId {
+        let (rows, cols) = self.caps(frame);
+        self.tile(name, lane, rows, cols)
+    }
+
+    /// Emits `tile[frame] = value` in the current scope.
+    pub fn map(&mut self, tile: TileId, frame: Frame, value: ExprId) {
+        let dst = self.place(tile, frame);
+        let (rows, cols) = self.counts(frame);
+        self.emit(Stmt::Map { dst, rows, cols, value });
+    }
+
+    /// Appends a statement to the current scope.
+    pub fn emit(&mut self, stmt: Stmt) {
+        self.scopes[self.depth].stmts.push(stmt);
+    }
+
+    /// The binding of an axis that is visible in the current scope.
+    ///
+    /// # Panics
+    /// If the axis is unbound: lowering binds every free axis of what it evaluates.
+    pub fn binding(&self, axis: AxisId) -> &Binding {
+        &self.bound(axis).binding
+    }
+
+    fn bound(&self, axis: AxisId) -> &Bound {
+        self.bindings
+            .iter()
+            .rev()
+            .find(|b| b.axis == axis && b.depth <= self.depth)
+            .expect("every free axis of a term is bound before the term is lowered")
+    }
+
+    /// The tile dimension of an axis bound along tiles.
+    pub fn dim(&self, axis: AxisId) -> Dim {
+        match self.binding(axis) {
+            Binding::Tile(dim) | Binding::Whole(dim) => dim.clone(),
+            Binding::Fixed(_) => unreachable!("an axis of a frame is bound along tiles"),
+        }
+    }
+
+    /// Binds an axis in the current scope. `task` marks axes of the grid.
+    pub fn bind(&mut self, axis: AxisId, binding: Binding, task: bool) {
+        let depth = if matches!(binding, Binding::Whole(_)) { 0 } else { self.depth };
+        self.bindings.push(Bound { axis, binding, depth, task });
+    }
+
+    /// Runs `f` with the axis bound whole along tiles.
+    pub fn with_whole<T>(
+        &mut self,
+        axis: AxisId,
+        f: impl FnOnce(&mut Self) -> Result<T, PlanError>,
+    ) -> Result<T, PlanError> {
+        let dim = self.whole(axis);
+        self.bind(axis, Binding::Whole(dim), false);
+        let result = f(self);
+        self.bindings.pop();
+        result
+    }
+
+    /// All positions of an axis.
+    pub fn whole(&mut self, axis: AxisId) -> Dim {
+        let count = self.extent(axis);
+        let base = self.x().int(0);
+        Dim { base, count, cap: count }
+    }
+
+    /// The depth of the outermost scope in which all free axes of the term are bound.
+    pub fn depth_of(&self, term: TermId) -> usize {
+        self.planner.terms.free(term).iter().map(|a| self.bound(a).depth).max().unwrap_or(0)
+    }
+
+    /// Runs `f` in the scope at `depth`: bindings of deeper scopes are hidden,
+    /// statements go to the end of that scope.
+    pub fn at<T>(&mut self, depth: usize, f: impl FnOnce(&mut Self) -> T) -> T {
+        let (old, tail) = (self.depth, self.scopes.split_off(depth + 1));
+        self.depth = depth;
+        let result = f(self);
+        self.scopes.truncate(depth + 1);
+        self.scopes.extend(tail);
+        self.depth = old;
+        result
+    }
+
+    /// Opens an inner scope with the axis bound, runs `f`, and returns the
+    /// statements of that scope.
+    pub fn inner(
+        &mut self,
+        axis: Option<(AxisId, Binding)>,
+        f: impl FnOnce(&mut Self) -> Result<(), PlanError>,
+    ) -> Result<Vec<Stmt>, PlanError> {
+        self.scopes.push(Scope::default());
+        self.depth += 1;
+        let bound = self.bindings.len();
+        if let Some((axis, binding)) = axis {
+            self.bind(axis, binding, false);
+        }
+        let result = f(self);
+        self.bindings.truncate(bound);
+        self.depth -= 1;
+        let scope = self.scopes.pop().expect("the scope pushed above");
+        result.map(|()| scope.stmts)
+    }
+
+    /// A remembered value of the scope at `depth`.
+    pub fn remembered(&self, depth: usize, key: &Key) -> Option<ExprId> {
+        self.scopes[depth].memo.get(key).copied()
+    }
+
+    /// Remembers a value for the rest of the scope at `depth`.
+    pub fn remember(&mut self, depth: usize, key: Key, value: ExprId) {
+        self.scopes[depth].memo.insert(key, value);
+    }
+
+    /// How often a term would be computed over all tasks and loop passes for
+    /// each of its distinct values, at the hint.
+    pub fn repeats(&self, term: TermId) -> f64 {
+        let free = self.planner.terms.free(term);
+        let depth = self.depth_of(term);
+        let mut seen = attnc_algebra::AxisSet::new();
+        let mut times = 1.0;
+        for bound in self.bindings.iter().rev() {
+            let counted = bound.depth <= depth && (bound.task || bound.depth > 0) && !free.contains(bound.axis);
+            if !counted || seen.contains(bound.axis) || Some(bound.axis) == self.sequential {
+                continue;
+            }
+            seen.insert(bound.axis);
+            let extent = self.planner.hint_extent(bound.axis);
+            times *= match bound.binding {
+                Binding::Fixed(_) => extent as f64,
+                Binding::Tile(_) => extent.div_euclid(TILE).max(1) as f64,
+                Binding::Whole(_) => 1.0,
+            };
+        }
+        times
+    }
+
+    /// Whether the term's values may be given a buffer: at most one long axis,
+    /// or few elements.
+    pub fn may_materialise(&self, term: TermId) -> bool {
+        let free = self.planner.terms.free(term);
+        let long = free.iter().filter(|a| !self.planner.is_short(*a)).count();
+        long <= 1 || self.planner.volume(free) <= 4_194_304.0
+    }
+
+    /// The program's buffer for a plan buffer.
+    pub fn buffer(&mut self, id: PlanBufferId, access: Access) -> BufferId {
+        if let Some(known) = self.known.get(&id) {
+            return *known;
+        }
+        let source = self.planner.buffer(id).clone();
+        let shape =
+            source.shape.iter().map(|e| copy_launch(self.planner.shapes(), *e, &mut self.program.exprs)).collect();
+        let buffer = Buffer { name: source.name, dtype: source.dtype, shape, access, unit_dim: None };
+        let new = BufferId(self.program.buffers.len() as u32);
+        self.program.buffers.push(buffer);
+        self.args.push(id);
+        self.known.insert(id, new);
+        new
+    }
+
+    /// Moves the statements of the outermost scope into the program.
+    pub fn finish(&mut self) {
+        self.program.body = std::mem::take(&mut self.scopes[0].stmts);
+    }
+}
+
+/// Arithmetic in shorthand.
+impl Nest<'_, '_> {
+    /// A constant of the compute type.
+    pub fn constant(&mut self, value: f64) -> ExprId {
+        let lane = self.program.compute;
+        self.x().real(lane, value)
+    }
+
+    /// `x + v`
+    pub fn plus(&mut self, x: ExprId, v: i64) -> ExprId {
+        let v = self.x().int(v);
+        self.x().sum(x, v)
+    }
+
+    /// `floor(x / v)`
+    pub fn div(&mut self, x: ExprId, v: i64) -> ExprId {
+        let v = self.x().int(v);
+        self.x().binary(BinaryOp::FloorDiv, x, v)
+    }
+
+    /// Conjunction with folding of constants.
+    pub fn and(&mut self, x: ExprId, y: ExprId) -> ExprId {
+        match (self.truth_of(x), self.truth_of(y)) {
+            (Some(true), _) => y,
+            (_, Some(true)) => x,
+            (Some(false), _) | (_, Some(false)) => self.x().truth(false),
+            _ => self.x().add(Expr::Nary(NaryOp::And, vec![x, y]), None),
+        }
+    }
+
+    /// Disjunction with folding of constants.
+    pub fn or(&mut self, x: ExprId, y: ExprId) -> ExprId {
+        match (self.truth_of(x), self.truth_of(y)) {
+            (Some(false), _) => y,
+            (_, Some(false)) => x,
+            (Some(true), _) | (_, Some(true)) => self.x().truth(true),
+            _ => self.x().add(Expr::Nary(NaryOp::Or, vec![x, y]), None),
+        }
+    }
+
+    /// Negation with folding of constants.
+    pub fn not(&mut self, x: ExprId) -> ExprId {
+        match self.truth_of(x) {
+            Some(v) => self.x().truth(!v),
+            None => self.x().unary(UnaryOp::Not, x),
+        }
+    }
+
+    /// The constant a truth value folds to.
+    pub fn truth_of(&self, x: ExprId) -> Option<bool> {
+        match self.program.exprs.get(x) {
+            Expr::Bool(v) => Some(*v),
+            _ => None,
+        }
+    }
+
+    /// Binds a scalar to a variable in the current scope and returns it.
+    pub fn let_scalar(&mut self, value: ExprId) -> ExprId {
+        if matches!(
+            self.program.exprs.get(value),
+            Expr::Int(_) | Expr::Bool(_) | Expr::Real(..) | Expr::Var(_) | Expr::Extent(_)
+        ) {
+            return value;
+        }
+        let lane = self.program.exprs.lane(value);
+        let (var, expr) = self.var(lane);
+        self.emit(Stmt::Let { var, value });
+        expr
+    }
+}
+
+/// Copies a launch-time integer from one arena to another.
+fn copy_launch(from: &Exprs, id: ExprId, to: &mut Exprs) -> ExprId {
+    match from.get(id).clone() {
+        Expr::Unary(op, x) => {
+            let x = copy_launch(from, x, to);
+            to.unary(op, x)
+        }
+        Expr::Cast(lane, x) => {
+            let x = copy_launch(from, x, to);
+            to.cast(lane, x)
+        }
+        Expr::Binary(op, x, y) => {
+            let (x, y) = (copy_launch(from, x, to), copy_launch(from, y, to));
+            to.binary(op, x, y)
+        }
+        Expr::Nary(op, xs) => {
+            let xs: Vec<ExprId> = xs.iter().map(|x| copy_launch(from, *x, to)).collect();
+            to.nary(op, &xs)
+        }
+        Expr::Select(c, a, b) => {
+            let (c, a, b) = (copy_launch(from, c, to), copy_launch(from, a, to), copy_launch(from, b, to));
+            to.add(Expr::Select(c, a, b), None)
+        }
+        leaf => to.add(leaf, None),
+    }
+}
+
+/// Temporary bindings outside a scope of their own.
+impl Nest<'_, '_> {
+    /// The number of bindings, to be given back to [`Self::bindings_reset`].
+    pub fn bindings_mark(&self) -> usize {
+        self.bindings.len()
+    }
+
+    /// Drops the bindings made since the mark.
+    pub fn bindings_reset(&mut self, mark: usize) {
+        self.bindings.truncate(mark);
+    }
+}
+
+/// What stands where.
+impl Nest<'_, '_> {
+    /// The depth of the current scope.
+    pub fn current_depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Whether the axis is bound in the current scope.
+    pub fn is_bound(&self, axis: AxisId) -> bool {
+        self.bindings.iter().any(|b| b.axis == axis && b.depth <= self.depth)
+    }
+}

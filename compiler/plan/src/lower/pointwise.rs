@@ -1,0 +1,322 @@
+//! Pointwise terms as lane expressions over a frame.
+//!
+//! Parts that do not vary with the whole frame and cost something are
+//! computed once, in their own scope, into a smaller tile. Real terms without
+//! data are evaluated in f64 and rounded once where they meet data.
+
+use attnc_algebra::{AxisId, BinaryOp, InputId, NaryOp, Node, TermId, Type, UnaryOp};
+
+use crate::error::PlanError;
+use crate::graph::PlanBufferId;
+use crate::loops::expr::{Expr, ExprId, Lane};
+use crate::loops::{Access, Stmt};
+use crate::planner::{Layout, is_reduction};
+
+use super::nest::{Binding, Frame, Nest};
+
+/// Pointwise work above which a part that varies with less than the frame is
+/// computed ahead into a tile.
+const WORTH_HOISTING: f64 = 4.0;
+
+impl Nest<'_, '_> {
+    /// The value of a term at the lane of `frame`, of lane type
+    /// [`Nest::lane`]; `exact` computes reals in f64.
+    pub fn eval(&mut self, term: TermId, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
+        let lane = self.lane(term, exact);
+        let value = self.eval_raw(term, frame, exact)?;
+        Ok(self.x().cast(lane, value))
+    }
+
+    /// As [`Self::eval`], but a term without data stays f64.
+    fn eval_raw(&mut self, term: TermId, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
+        let node = self.planner.terms.node(term).clone();
+        if is_reduction(&node) {
+            return self.eval_reduction(term, frame, exact);
+        }
+        if self.worth_hoisting(term, &node, frame) {
+            return self.eval_ahead(term, frame, exact);
+        }
+        self.eval_node(term, node, frame, exact)
+    }
+
+    fn worth_hoisting(&self, term: TermId, node: &Node, frame: Frame) -> bool {
+        let leaf = matches!(node, Node::Real(_) | Node::Int(_) | Node::Bool(_) | Node::Extent(_) | Node::Position(_));
+        if leaf || frame.restricted(self.planner.terms.free(term)) == frame {
+            return false;
+        }
+        let gather =
+            matches!(node, Node::Input { .. }) && frame.restricted(self.planner.terms.free(term)).cols.is_some();
+        gather || self.planner.pointwise_work(term) >= WORTH_HOISTING
+    }
+
+    /// Computes a part into its own tile (or scalar) in its own scope.
+    fn eval_ahead(&mut self, term: TermId, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
+        let own = frame.restricted(self.planner.terms.free(term));
+        let depth = self.depth_of(term);
+        let key = (term, own, exact);
+        if let Some(known) = self.remembered(depth, &key) {
+            return Ok(known);
+        }
+        let value = self.at(depth, |nest| nest.eval_into_tile(term, own, exact))?;
+        self.remember(depth, key, value);
+        Ok(value)
+    }
+
+    fn eval_into_tile(&mut self, term: TermId, own: Frame, exact: bool) -> Result<ExprId, PlanError> {
+        if let Some(value) = self.eval_from_table(term, own, exact)? {
+            return Ok(value);
+        }
+        let node = self.planner.terms.node(term).clone();
+        let value = self.eval_node(term, node, own, exact)?;
+        if own == Frame::default() {
+            return Ok(self.let_scalar(value));
+        }
+        let lane = self.program.exprs.lane(value);
+        let tile = self.frame_tile("p", lane, own);
+        self.map(tile, own, value);
+        Ok(self.element(tile, own))
+    }
+
+    /// A costly term without data that many tasks need is tabulated once in a buffer.
+    fn eval_from_table(&mut self, term: TermId, own: Frame, exact: bool) -> Result<Option<ExprId>, PlanError> {
+        let free = self.planner.terms.free(term).clone();
+        let wanted = self.planner.is_data_free(term)
+            && self.planner.pointwise_work(term) >= 12.0
+            && !free.is_empty()
+            && self.planner.volume(&free) >= 64.0
+            && self.repeats(term) > 1.0
+            && self.may_materialise(term);
+        if !wanted {
+            return Ok(None);
+        }
+        let axes: Vec<AxisId> = free.iter().collect();
+        let buffer = self.planner.materialise(term, &Layout::Plain(axes.clone()), exact)?;
+        self.load_plain(buffer, &axes, own).map(Some)
+    }
+
+    /// An element of a materialised buffer over `axes`.
+    pub fn load_plain(&mut self, buffer: PlanBufferId, axes: &[AxisId], frame: Frame) -> Result<ExprId, PlanError> {
+        let id = self.buffer(buffer, Access::Read);
+        let index = axes.iter().map(|a| self.position(*a, frame)).collect::<Vec<_>>();
+        let lane = lane_of(self.planner.buffer(buffer).dtype);
+        Ok(self.x().add(Expr::Load { buffer: id, index, clamp: false }, Some(lane)))
+    }
+
+    /// The position along an axis at the lane of `frame`.
+    pub fn position(&mut self, axis: AxisId, frame: Frame) -> ExprId {
+        match self.binding(axis).clone() {
+            Binding::Fixed(at) => at,
+            Binding::Tile(dim) | Binding::Whole(dim) => {
+                let lane = if frame.rows == Some(axis) {
+                    Expr::Row
+                } else {
+                    debug_assert_eq!(frame.cols, Some(axis), "a tiled axis is an axis of the frame");
+                    Expr::Col
+                };
+                let lane = self.x().add(lane, None);
+                self.x().sum(dim.base, lane)
+            }
+        }
+    }
+
+    fn eval_node(&mut self, term: TermId, node: Node, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
+        match node {
+            Node::Real(v) => Ok(self.x().real(Lane::F64, v.get())),
+            Node::Int(v) => Ok(self.x().int(v)),
+            Node::Bool(v) => Ok(self.x().truth(v)),
+            Node::Extent(s) => Ok(self.x().add(Expr::Extent(s.0), None)),
+            Node::Position(axis) => Ok(self.position(axis, frame)),
+            Node::Input { input, index } => self.eval_input(input, &index, frame, exact),
+            Node::Unary(op, x) => self.eval_unary(term, op, x, frame, exact),
+            Node::Binary(op, x, y) => self.eval_binary(term, op, x, y, frame, exact),
+            Node::Nary(op, xs) => self.eval_nary(term, op, &xs, frame, exact),
+            Node::Select(c, a, b) => {
+                let c = self.eval(c, frame, exact)?;
+                let lane = self.operand_lane(term, exact);
+                let a = self.eval_as(a, lane, frame, exact)?;
+                let b = self.eval_as(b, lane, frame, exact)?;
+                Ok(self.x().add(Expr::Select(c, a, b), None))
+            }
+            Node::Reduce { .. } | Node::Softmax { .. } | Node::Attend { .. } | Node::Scan { .. } => {
+                unreachable!("reductions go to eval_reduction")
+            }
+        }
+    }
+
+    /// The lane type in which a term's operands of its own type meet: f64
+    /// where the term has no data, else as computed.
+    fn operand_lane(&mut self, term: TermId, exact: bool) -> Lane {
+        if self.planner.terms.ty(term) == Type::Real && self.planner.is_data_free(term) {
+            Lane::F64
+        } else {
+            self.lane(term, exact)
+        }
+    }
+
+    fn eval_as(&mut self, term: TermId, lane: Lane, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
+        let value = self.eval_raw(term, frame, exact)?;
+        Ok(self.x().cast(lane, value))
+    }
+
+    fn eval_unary(
+        &mut self,
+        term: TermId,
+        op: UnaryOp,
+        x: TermId,
+        frame: Frame,
+        exact: bool,
+    ) -> Result<ExprId, PlanError> {
+        match op {
+            UnaryOp::ToReal => {
+                let lane = self.operand_lane(term, exact);
+                self.eval_as(x, lane, frame, exact)
+            }
+            UnaryOp::ToInt => self.eval_as(x, Lane::I64, frame, exact),
+            // Deciding functions see their argument in f64.
+            UnaryOp::RealToInt => {
+                let x = self.eval_as(x, Lane::F64, frame, true)?;
+                Ok(self.x().cast(Lane::I64, x))
+            }
+            UnaryOp::Floor | UnaryOp::Ceil if self.planner.terms.ty(x) == Type::Real => {
+                let x = self.eval_as(x, Lane::F64, frame, true)?;
+                let value = self.x().unary(op, x);
+                let lane = self.operand_lane(term, exact);
+                Ok(self.x().cast(lane, value))
+            }
+            UnaryOp::Floor | UnaryOp::Ceil => self.eval(x, frame, exact),
+            _ => {
+                let lane = self.operand_lane(term, exact);
+                let x = self.eval_as(x, lane, frame, exact)?;
+                Ok(self.x().unary(op, x))
+            }
+        }
+    }
+
+    fn eval_binary(
+        &mut self,
+        term: TermId,
+        op: BinaryOp,
+        x: TermId,
+        y: TermId,
+        frame: Frame,
+        exact: bool,
+    ) -> Result<ExprId, PlanError> {
+        let types = (self.planner.terms.ty(x), self.planner.terms.ty(y));
+        let (lane, exact) = if op.is_comparison() {
+            match types {
+                (Type::Bool, Type::Bool)
+                | (Type::Bool, Type::Int)
+                | (Type::Int, Type::Bool)
+                | (Type::Int, Type::Int) => (Lane::I64, exact),
+                _ => (Lane::F64, true),
+            }
+        } else {
+            (self.operand_lane(term, exact), exact)
+        };
+        if self.planner.terms.ty(term) == Type::Real && matches!(op, BinaryOp::FloorDiv | BinaryOp::Mod) {
+            return self.eval_real_division(term, op, x, y, frame, exact);
+        }
+        let x = self.eval_as(x, lane, frame, exact)?;
+        let y = self.eval_as(y, lane, frame, exact)?;
+        Ok(self.x().binary(op, x, y))
+    }
+
+    /// `div` and `mod` of reals decide by a floor, so they run in f64.
+    fn eval_real_division(
+        &mut self,
+        term: TermId,
+        op: BinaryOp,
+        x: TermId,
+        y: TermId,
+        frame: Frame,
+        exact: bool,
+    ) -> Result<ExprId, PlanError> {
+        let x = self.eval_as(x, Lane::F64, frame, true)?;
+        let y = self.eval_as(y, Lane::F64, frame, true)?;
+        let quotient = self.x().binary(BinaryOp::Div, x, y);
+        let floor = self.x().unary(UnaryOp::Floor, quotient);
+        let value = if op == BinaryOp::FloorDiv {
+            floor
+        } else {
+            let whole = self.x().times(y, floor);
+            self.x().difference(x, whole)
+        };
+        let lane = self.operand_lane(term, exact);
+        Ok(self.x().cast(lane, value))
+    }
+
+    /// n-ary operations: operands without data meet in f64 first and are
+    /// rounded once before they meet the others.
+    fn eval_nary(
+        &mut self,
+        term: TermId,
+        op: NaryOp,
+        xs: &[TermId],
+        frame: Frame,
+        exact: bool,
+    ) -> Result<ExprId, PlanError> {
+        let lane = self.operand_lane(term, exact);
+        if self.planner.terms.ty(term) != Type::Real || exact || self.planner.is_data_free(term) {
+            let xs = xs.iter().map(|x| self.eval_as(*x, lane, frame, exact)).collect::<Result<Vec<_>, _>>()?;
+            return Ok(self.x().nary(op, &xs));
+        }
+        let (constant, data): (Vec<TermId>, Vec<TermId>) = xs.iter().partition(|x| self.planner.is_data_free(**x));
+        let mut values = Vec::new();
+        if !constant.is_empty() {
+            let joined = self.planner.terms.nary(op, constant);
+            values.push(self.eval_as(joined, lane, frame, exact)?);
+        }
+        for x in data {
+            values.push(self.eval_as(x, lane, frame, exact)?);
+        }
+        Ok(self.x().nary(op, &values))
+    }
+
+    fn eval_input(&mut self, input: InputId, index: &[TermId], frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
+        let declared = self.planner.spec.input(input).clone();
+        let buffer = self.planner.input_buffer(input);
+        let id = self.buffer(buffer, Access::Read);
+        let mut clamp = false;
+        let mut at = Vec::new();
+        for (term, axis) in index.iter().zip(&declared.axes) {
+            clamp |= !self.in_range_by_name(*term, *axis);
+            at.push(self.eval(*term, frame, exact)?);
+        }
+        let load = self.x().add(Expr::Load { buffer: id, index: at, clamp }, Some(lane_of(declared.dtype)));
+        let lane = match declared.dtype.ty() {
+            Type::Real => self.real_lane(exact),
+            Type::Int => Lane::I64,
+            Type::Bool => Lane::Bool,
+        };
+        Ok(self.x().cast(lane, load))
+    }
+
+    /// Whether an index is the position along an axis of the dimension's own extent.
+    pub fn in_range_by_name(&self, index: TermId, axis: AxisId) -> bool {
+        match self.planner.terms.node(index) {
+            Node::Position(a) => self.planner.spec.axis(*a).extent == self.planner.spec.axis(axis).extent,
+            _ => false,
+        }
+    }
+
+    /// Emits a map of the term over the frame into a new tile and returns the tile's element.
+    pub fn spill(&mut self, name: &str, value: ExprId, frame: Frame) -> ExprId {
+        let lane = self.program.exprs.lane(value);
+        let tile = self.frame_tile(name, lane, frame);
+        let dst = self.place(tile, frame);
+        let (rows, cols) = self.counts(frame);
+        self.emit(Stmt::Map { dst, rows, cols, value });
+        self.element(tile, frame)
+    }
+}
+
+/// The lane type that a stored element widens to.
+pub(crate) fn lane_of(dtype: attnc_algebra::DType) -> Lane {
+    use attnc_algebra::DType::*;
+    match dtype {
+        F32 | F16 | Bf16 => Lane::F32,
+        F64 => Lane::F64,
+        I8 | U8 | I32 | I64 => Lane::I64,
+        Bool => Lane::Bool,
+    }
+}

@@ -1,0 +1,272 @@
+//! Reductions over a frame: the general forms, and the choice between them.
+//!
+//! A reduction is computed in the outermost scope of its free axes, into a
+//! tile; or materialised in a buffer if many tasks would repeat it. Products
+//! go to [`super::contract`], softmax forms to [`super::attend`], prefixes to
+//! [`super::scan`].
+
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
+
+use crate::error::PlanError;
+use crate::loops::Stmt;
+use crate::loops::expr::{Expr, ExprId, Lane};
+use crate::planner::Layout;
+
+use super::nest::{Binding, Frame, Nest};
+
+/// A reduction taken apart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reduction {
+    /// What is done.
+    pub op: ReduceOp,
+    /// Over which axis.
+    pub axis: AxisId,
+    /// Where.
+    pub domain: TermId,
+    /// To what.
+    pub body: TermId,
+}
+
+impl Nest<'_, '_> {
+    /// The value of a reduction at the lane of `frame`.
+    pub fn eval_reduction(&mut self, term: TermId, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
+        let exact = exact || self.planner.is_data_free(term);
+        if let Node::Softmax { axis, domain, body } = *self.planner.terms.node(term) {
+            return self.eval_softmax(axis, domain, body, frame, exact);
+        }
+        let own = frame.restricted(self.planner.terms.free(term));
+        let depth = self.depth_of(term);
+        let key = (term, own, exact);
+        if let Some(known) = self.remembered(depth, &key) {
+            return Ok(known);
+        }
+        let value = self.at(depth, |nest| nest.lower_reduction(term, own, exact))?;
+        self.remember(depth, key, value);
+        Ok(value)
+    }
+
+    fn lower_reduction(&mut self, term: TermId, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
+        let elsewhere = self.needs_own_scan_stage(term);
+        if term != self.root && (elsewhere || self.repeats(term) > 1.0) && self.may_materialise(term) {
+            let axes: Vec<AxisId> = self.planner.terms.free(term).iter().collect();
+            let buffer = self.planner.materialise(term, &Layout::Plain(axes.clone()), exact)?;
+            return self.load_plain(buffer, &axes, frame);
+        }
+        match self.planner.terms.node(term).clone() {
+            Node::Reduce { op, axis, domain, body } => {
+                let reduction = Reduction { op, axis, domain, body };
+                self.lower_reduce(term, reduction, frame, exact)
+            }
+            Node::Attend { axis, domain, score, value } => {
+                self.lower_attend(term, axis, domain, score, value, frame, exact)
+            }
+            Node::Scan { axis, row, decay, body } => self.lower_scan(term, None, axis, row, decay, body, frame, exact),
+            other => unreachable!("{other:?} is no reduction"),
+        }
+    }
+
+    /// Softmax weights themselves: `exp(score - logsumexp(score))` where allowed.
+    fn eval_softmax(
+        &mut self,
+        axis: AxisId,
+        domain: TermId,
+        body: TermId,
+        frame: Frame,
+        exact: bool,
+    ) -> Result<ExprId, PlanError> {
+        let terms = &mut self.planner.terms;
+        let lse = terms.reduce(ReduceOp::LogSumExp, axis, domain, body);
+        let minus = terms.unary(UnaryOp::Neg, lse);
+        let shifted = terms.nary(NaryOp::Add, vec![body, minus]);
+        let weight = terms.unary(UnaryOp::Exp, shifted);
+        let zero = terms.real(0.0);
+        let chosen = terms.add(Node::Select(domain, weight, zero));
+        self.eval(chosen, frame, exact)
+    }
+
+    fn lower_reduce(&mut self, term: TermId, r: Reduction, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
+        if r.op == ReduceOp::LogSumExp && frame.cols.is_none() && !exact {
+            return self.lower_logsumexp(r, frame);
+        }
+        if r.op == ReduceOp::Sum && !exact && self.lane(r.body, false) == self.program.compute {
+            if let Some(value) = self.lower_scan_product(term, r, frame)? {
+                return Ok(value);
+            }
+            if let Some(value) = self.lower_contraction(r, frame)? {
+                return Ok(value);
+            }
+        }
+        if frame.cols.is_none() && r.op != ReduceOp::LogSumExp {
+            return self.lower_row_reduce(r, frame, exact);
+        }
+        if matches!(r.op, ReduceOp::ArgMax | ReduceOp::ArgMin) {
+            return self.lower_arg_in_turns(r, frame);
+        }
+        self.lower_in_turns(r, frame, exact)
+    }
+
+    /// The lane type in which a reduction accumulates.
+    fn accumulator_lane(&self, r: Reduction, exact: bool) -> Lane {
+        match r.op {
+            ReduceOp::Any | ReduceOp::All => Lane::Bool,
+            ReduceOp::Sum | ReduceOp::Prod => self.lane(r.body, exact),
+            _ => self.real_lane(exact),
+        }
+    }
+
+    fn identity(&mut self, op: ReduceOp, lane: Lane) -> ExprId {
+        match lane {
+            Lane::Bool => self.x().truth(op == ReduceOp::All),
+            Lane::I64 => self.x().int(op.identity() as i64),
+            Lane::F32 | Lane::F64 => self.x().real(lane, op.identity()),
+        }
+    }
+
+    /// Over the columns of a frame that has rows only: one statement per row tile.
+    fn lower_row_reduce(&mut self, r: Reduction, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
+        let arg = matches!(r.op, ReduceOp::ArgMax | ReduceOp::ArgMin);
+        let lane = if arg { Lane::I64 } else { self.accumulator_lane(r, exact) };
+        let result = self.frame_tile("r", lane, frame);
+        if arg || (self.planner.is_short(r.axis)) {
+            self.with_whole(r.axis, |nest| nest.row_reduce_step(r, frame, exact || arg, result, None, false))?;
+            return Ok(self.element(result, frame));
+        }
+        let start = self.identity(r.op, lane);
+        self.map(result, frame, start);
+        self.for_tiles(r.axis, r.domain, |nest, partial| {
+            nest.row_reduce_step(r, frame, exact, result, Some(partial), true)
+        })?;
+        Ok(self.element(result, frame))
+    }
+
+    fn row_reduce_step(
+        &mut self,
+        r: Reduction,
+        frame: Frame,
+        exact: bool,
+        dst: crate::loops::TileId,
+        partial: Option<Option<ExprId>>,
+        accumulate: bool,
+    ) -> Result<(), PlanError> {
+        let inner = Frame::new(frame.rows, Some(r.axis));
+        let lane = match r.op {
+            ReduceOp::ArgMax | ReduceOp::ArgMin => Lane::F64,
+            _ => self.accumulator_lane(r, exact),
+        };
+        let value = self.eval(r.body, inner, exact)?;
+        let value = self.x().cast(lane, value);
+        let domain = if self.is_true(r.domain) { None } else { Some(self.eval(r.domain, inner, exact)?) };
+        let domain = match (domain, partial) {
+            // Where the tile is full the predicate is not evaluated per lane.
+            (Some(d), Some(Some(partial))) => {
+                let full = self.not(partial);
+                Some(self.or(full, d))
+            }
+            (d, _) => d,
+        };
+        let (rows, cols) = self.counts(inner);
+        self.emit(Stmt::RowReduce { dst, op: r.op, rows, cols, domain, value, accumulate });
+        Ok(())
+    }
+
+    /// `acc = op(acc, body)` for one position after the other, in axis order.
+    fn lower_in_turns(&mut self, r: Reduction, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
+        let lane = self.accumulator_lane(r, exact);
+        let acc = self.frame_tile("a", lane, frame);
+        let start = self.identity(r.op, lane);
+        self.map(acc, frame, start);
+        let (var, at) = self.var(Lane::I64);
+        let body = self.inner(Some((r.axis, Binding::Fixed(at))), |nest| {
+            let old = nest.element(acc, frame);
+            let value = nest.eval(r.body, frame, exact)?;
+            let value = nest.x().cast(lane, value);
+            let new = nest.fold(r.op, old, value);
+            let new = if nest.is_true(r.domain) {
+                new
+            } else {
+                let domain = nest.eval(r.domain, frame, exact)?;
+                nest.choose(domain, new, old)
+            };
+            nest.map(acc, frame, new);
+            Ok(())
+        })?;
+        let (from, to) = (self.x().int(0), self.extent(r.axis));
+        self.emit(Stmt::For { var, from, to, step: 1, body });
+        Ok(self.element(acc, frame))
+    }
+
+    /// One step of a fold.
+    pub fn fold(&mut self, op: ReduceOp, old: ExprId, value: ExprId) -> ExprId {
+        let nary = match op {
+            ReduceOp::Sum => NaryOp::Add,
+            ReduceOp::Prod => NaryOp::Mul,
+            ReduceOp::Max => NaryOp::Max,
+            ReduceOp::Min => NaryOp::Min,
+            ReduceOp::Any => return self.or(old, value),
+            ReduceOp::All => return self.and(old, value),
+            ReduceOp::LogSumExp => return self.x().binary(BinaryOp::LogAddExp, old, value),
+            ReduceOp::ArgMax | ReduceOp::ArgMin => unreachable!("positions are folded by lower_arg_in_turns"),
+        };
+        self.x().nary(nary, &[old, value])
+    }
+
+    /// argmax and argmin over a frame with columns: best value and its position.
+    fn lower_arg_in_turns(&mut self, r: Reduction, frame: Frame) -> Result<ExprId, PlanError> {
+        let best = self.frame_tile("best", Lane::F64, frame);
+        let place = self.frame_tile("arg", Lane::I64, frame);
+        let nan = self.x().real(Lane::F64, f64::NAN);
+        let none = self.x().int(-1);
+        self.map(best, frame, nan);
+        self.map(place, frame, none);
+        let (var, at) = self.var(Lane::I64);
+        let body = self.inner(Some((r.axis, Binding::Fixed(at))), |nest| {
+            let value = nest.eval(r.body, frame, true)?;
+            let value = nest.x().cast(Lane::F64, value);
+            let value = nest.spill("v", value, frame);
+            let (old, at_old) = (nest.element(best, frame), nest.element(place, frame));
+            let beats = if r.op == ReduceOp::ArgMax {
+                nest.x().binary(BinaryOp::Lt, old, value)
+            } else {
+                nest.x().binary(BinaryOp::Lt, value, old)
+            };
+            // The first candidate wins over nothing, and a number over NaN.
+            let zero = nest.x().int(0);
+            let first = nest.x().binary(BinaryOp::Lt, at_old, zero);
+            let old_nan = nest.x().binary(BinaryOp::Ne, old, old);
+            let number = nest.x().binary(BinaryOp::Eq, value, value);
+            let over_nan = nest.and(old_nan, number);
+            let wins = nest.or(beats, first);
+            let wins = nest.or(wins, over_nan);
+            let wins = if nest.is_true(r.domain) {
+                wins
+            } else {
+                let domain = nest.eval(r.domain, frame, true)?;
+                nest.and(wins, domain)
+            };
+            let wins = nest.spill("w", wins, frame);
+            let new_best = nest.choose(wins, value, old);
+            let new_place = nest.choose(wins, at, at_old);
+            nest.map(best, frame, new_best);
+            nest.map(place, frame, new_place);
+            Ok(())
+        })?;
+        let (from, to) = (self.x().int(0), self.extent(r.axis));
+        self.emit(Stmt::For { var, from, to, step: 1, body });
+        Ok(self.element(place, frame))
+    }
+
+    /// A map of `value` into a fresh tile where it is not already one; the tile.
+    pub fn as_tile(&mut self, name: &str, value: ExprId, frame: Frame) -> crate::loops::TileId {
+        let (row, col) = self.lane_index(frame);
+        if let Expr::Tile { tile, row: r, col: c } = *self.program.exprs.get(value)
+            && (r, c) == (row, col)
+        {
+            return tile;
+        }
+        let spilled = self.spill(name, value, frame);
+        match self.program.exprs.get(spilled) {
+            Expr::Tile { tile, .. } => *tile,
+            _ => unreachable!("spill returns an element of its tile"),
+        }
+    }
+}

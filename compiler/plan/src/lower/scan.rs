@@ -1,0 +1,400 @@
+//! Prefix sums with decay along the rows of a scan stage.
+//!
+//! The rows are walked in order with the state in a tile. Where the decay
+//! does not vary inside the state, a chunk of rows is computed at once: the
+//! pairs inside the chunk as tile products under a triangular mask, the
+//! earlier ones through the state (chunked linear attention; RetNet,
+//! arXiv 2307.08621; Mamba-2, arXiv 2405.21060). Decays inside a chunk are
+//! products of factors, never quotients. Otherwise the state advances one
+//! position at a time.
+
+use attnc_algebra::{AxisId, BinaryOp, Node, TermId};
+
+use crate::error::PlanError;
+use crate::loops::expr::{Expr, ExprId, Lane};
+use crate::loops::{Dst, Stmt, TileId, View};
+use crate::planner::{TILE, is_reduction};
+
+use super::nest::{Binding, Dim, Frame, Nest};
+use super::reduce::Reduction;
+
+/// A scan taken apart, with the contraction around it.
+#[derive(Clone, Debug)]
+struct Prefix {
+    /// Axis of the summands.
+    axis: AxisId,
+    /// The contracted axis of the state, if any.
+    state: Option<AxisId>,
+    /// The factor outside, over rows and the state axis.
+    query: TermId,
+    decay: TermId,
+    body: TermId,
+}
+
+impl Nest<'_, '_> {
+    /// Whether the term is a scan, or a contraction of one, along another
+    /// axis than this stage walks.
+    pub fn needs_own_scan_stage(&self, term: TermId) -> bool {
+        let direct = |t: TermId| match self.planner.terms.node(t) {
+            Node::Scan { row, .. } => Some(*row) != self.sequential,
+            _ => false,
+        };
+        match self.planner.terms.node(term) {
+            Node::Reduce { body, .. } => self.planner.factors(*body).into_iter().any(direct),
+            _ => direct(term),
+        }
+    }
+
+    /// Lowers `sum[state](query * scan)`; `None` if no factor is a scan of this stage.
+    pub fn lower_scan_product(
+        &mut self,
+        term: TermId,
+        r: Reduction,
+        frame: Frame,
+    ) -> Result<Option<ExprId>, PlanError> {
+        let factors = self.planner.factors(r.body);
+        let is_scan = |nest: &Self, t: TermId| matches!(nest.planner.terms.node(t), Node::Scan { row, .. } if Some(*row) == nest.sequential);
+        let Some(at) = factors.iter().position(|t| is_scan(self, *t)) else { return Ok(None) };
+        let mut rest = factors.clone();
+        let scan = rest.remove(at);
+        let ties_cols = frame.cols.is_some_and(|c| rest.iter().any(|t| self.planner.terms.free(*t).contains(c)));
+        if !self.is_true(r.domain) || ties_cols || rest.iter().any(|t| is_scan(self, *t)) {
+            return Ok(None);
+        }
+        let Node::Scan { axis, row, decay, body } = *self.planner.terms.node(scan) else { return Ok(None) };
+        let query = self.planner.product(rest);
+        let value = self.lower_scan(term, Some((r.axis, query)), axis, row, decay, body, frame, false)?;
+        Ok(Some(value))
+    }
+
+    /// Lowers a scan, contracted with `outer` = (state axis, query) if given.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one scan node and where it stands")]
+    pub fn lower_scan(
+        &mut self,
+        _term: TermId,
+        outer: Option<(AxisId, TermId)>,
+        axis: AxisId,
+        row: AxisId,
+        decay: TermId,
+        body: TermId,
+        frame: Frame,
+        exact: bool,
+    ) -> Result<ExprId, PlanError> {
+        if self.sequential != Some(row) || frame.rows != Some(row) || exact {
+            let what = "a prefix sum inside a decision, or along two axes at once".to_owned();
+            return Err(PlanError::Unsupported { what });
+        }
+        let query = match outer {
+            Some((_, query)) => query,
+            None => self.planner.terms.real(1.0),
+        };
+        let prefix = Prefix { axis, state: outer.map(|o| o.0), query, decay, body };
+        match prefix.state {
+            Some(state) => self.with_whole(state, |nest| nest.lower_prefix(&prefix, frame)),
+            None => self.lower_prefix(&prefix, frame),
+        }
+    }
+
+    fn lower_prefix(&mut self, prefix: &Prefix, frame: Frame) -> Result<ExprId, PlanError> {
+        let state_frame = Frame::new(prefix.state, frame.cols);
+        let state = self.at(0, |nest| {
+            let state = nest.frame_tile("state", nest.program.compute, state_frame);
+            let zero = nest.constant(0.0);
+            nest.map(state, state_frame, zero);
+            state
+        });
+        let acc = self.frame_tile("acc", self.program.compute, frame);
+        match self.split_prefix(prefix, state_frame) {
+            Some((keys, values)) => self.chunk(prefix, keys, values, frame, state, acc)?,
+            None => self.recur(prefix, frame, state, acc)?,
+        }
+        Ok(self.element(acc, frame))
+    }
+
+    /// The body as keys(state, position) * values(cols, position), if it
+    /// splits so and the decay is the same for the whole state.
+    fn split_prefix(&mut self, prefix: &Prefix, state_frame: Frame) -> Option<(TermId, TermId)> {
+        let ties =
+            |nest: &Self, a: Option<AxisId>, t: TermId| a.is_some_and(|a| nest.planner.terms.free(t).contains(a));
+        prefix.state?;
+        if ties(self, state_frame.rows, prefix.decay) || ties(self, state_frame.cols, prefix.decay) {
+            return None;
+        }
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        for factor in self.planner.factors(prefix.body) {
+            match (ties(self, state_frame.rows, factor), ties(self, state_frame.cols, factor)) {
+                (true, true) => return None,
+                (false, true) => values.push(factor),
+                _ => keys.push(factor),
+            }
+        }
+        Some((self.planner.product(keys), self.planner.product(values)))
+    }
+
+    /// The rows' own positions as a tile dimension for the summands.
+    fn chunk_dim(&mut self, frame: Frame) -> Dim {
+        self.dim(frame.rows.expect("a scan stage has rows"))
+    }
+
+    fn chunk(
+        &mut self,
+        prefix: &Prefix,
+        keys: TermId,
+        values: TermId,
+        frame: Frame,
+        state: TileId,
+        acc: TileId,
+    ) -> Result<(), PlanError> {
+        let dim = self.chunk_dim(frame);
+        let stmts = self.inner(Some((prefix.axis, Binding::Tile(dim))), |nest| {
+            nest.chunk_body(prefix, keys, values, frame, state, acc)
+        })?;
+        stmts.into_iter().for_each(|s| self.emit(s));
+        Ok(())
+    }
+
+    fn chunk_body(
+        &mut self,
+        prefix: &Prefix,
+        keys: TermId,
+        values: TermId,
+        frame: Frame,
+        state: TileId,
+        acc: TileId,
+    ) -> Result<(), PlanError> {
+        let (axis, state_axis) = (prefix.axis, prefix.state.expect("a chunk contracts the state axis"));
+        let key_frame = Frame::new(Some(axis), Some(state_axis));
+        let keys = self.eval(keys, key_frame, false)?;
+        let keys = self.as_tile("key", keys, key_frame);
+        let values = self.rhs_view(values, Frame::new(Some(axis), frame.cols))?;
+        let query_frame = Frame::new(frame.rows, Some(state_axis));
+        let query = self.lhs_view(prefix.query, query_frame)?;
+        let pairs = self.chunk_pairs(&query, keys, frame, axis, state_axis);
+        let (rows, cols) = self.counts(frame);
+        let (positions, width) = (self.dim(axis).count, self.dim(state_axis).count);
+        let pair_frame = Frame::new(frame.rows, Some(axis));
+        let decay = self.chunk_decay(prefix, axis)?;
+        self.mask_pairs(pairs, pair_frame, decay.as_ref().map(|d| d.segments));
+        let (dst, lhs) = (self.tile_view(acc), self.tile_view(pairs));
+        let always = self.x().truth(true);
+        self.emit(Stmt::Product {
+            dst: dst.clone(),
+            lhs,
+            rhs: values.clone(),
+            rows,
+            cols,
+            depth: positions,
+            accumulate: false,
+            masked: Some(always),
+        });
+        let query = match &decay {
+            None => query,
+            Some(d) => self.scaled_query(prefix.query, query_frame, d.since_start)?,
+        };
+        let rhs = self.tile_view(state);
+        self.emit(Stmt::Product { dst, lhs: query, rhs, rows, cols, depth: width, accumulate: true, masked: None });
+        if let Some(d) = &decay {
+            self.decay_state(state, keys, d, Frame::new(Some(state_axis), frame.cols), key_frame);
+        }
+        let zero = self.x().int(0);
+        let lhs = View::Tile { tile: keys, row: zero, col: zero, transposed: true };
+        let dst = self.tile_view(state);
+        self.emit(Stmt::Product {
+            dst,
+            lhs,
+            rhs: values,
+            rows: width,
+            cols,
+            depth: positions,
+            accumulate: true,
+            masked: None,
+        });
+        Ok(())
+    }
+
+    /// The products of all rows with all keys of the chunk.
+    fn chunk_pairs(&mut self, query: &View, keys: TileId, frame: Frame, axis: AxisId, state_axis: AxisId) -> TileId {
+        let compute = self.program.compute;
+        let across = Frame::new(Some(state_axis), Some(axis));
+        let turned = self.frame_tile("keyt", compute, across);
+        let (row, col) = (self.x().add(Expr::Row, None), self.x().add(Expr::Col, None));
+        let value = self.x().add(Expr::Tile { tile: keys, row: col, col: row }, Some(compute));
+        self.map(turned, across, value);
+        let pair_frame = Frame::new(frame.rows, Some(axis));
+        let pairs = self.frame_tile("pair", compute, pair_frame);
+        let (rows, cols) = self.counts(pair_frame);
+        let depth = self.dim(state_axis).count;
+        let (dst, rhs) = (self.tile_view(pairs), self.tile_view(turned));
+        self.emit(Stmt::Product { dst, lhs: query.clone(), rhs, rows, cols, depth, accumulate: false, masked: None });
+        pairs
+    }
+
+    fn mask_pairs(&mut self, pairs: TileId, frame: Frame, segments: Option<TileId>) {
+        let (row, col) = self.lane_index(frame);
+        let earlier = self.x().binary(BinaryOp::Le, col, row);
+        let value = self.element(pairs, frame);
+        let value = match segments {
+            None => value,
+            Some(d) => {
+                let d = self.element(d, frame);
+                self.x().times(value, d)
+            }
+        };
+        let zero = self.constant(0.0);
+        let value = self.choose(earlier, value, zero);
+        self.map(pairs, frame, value);
+    }
+
+    /// Products of decay factors inside the chunk; `None` for a decay of 1.
+    fn chunk_decay(&mut self, prefix: &Prefix, axis: AxisId) -> Result<Option<ChunkDecay>, PlanError> {
+        if matches!(self.planner.terms.node(prefix.decay), Node::Real(v) if v.get() == 1.0) {
+            return Ok(None);
+        }
+        let compute = self.program.compute;
+        let rows = Frame::new(Some(axis), None);
+        let factor = self.eval(prefix.decay, rows, false)?;
+        let factor = self.spill("g", factor, rows);
+        let factor = self.element_tile(factor).expect("spill returns a tile element");
+        let size = self.x().int(TILE);
+        let segments = self.tile("seg", compute, size, size);
+        let count = self.dim(axis).count;
+        self.segment_products(factor, segments, count);
+        let since_start = self.frame_tile("since", compute, rows);
+        let (row, zero) = (self.x().add(Expr::Row, None), self.x().int(0));
+        let first = self.x().add(Expr::Tile { tile: factor, row: zero, col: zero }, Some(compute));
+        let to_row = self.x().add(Expr::Tile { tile: segments, row, col: zero }, Some(compute));
+        let value = self.x().times(to_row, first);
+        self.map(since_start, rows, value);
+        Ok(Some(ChunkDecay { segments, since_start, count }))
+    }
+
+    /// `segments[i, j] = prod[t where j < t and t <= i](factor[t])`, row by row.
+    fn segment_products(&mut self, factor: TileId, segments: TileId, count: ExprId) {
+        let compute = self.program.compute;
+        let (var, i) = self.var(Lane::I64);
+        let col = self.x().add(Expr::Col, None);
+        let zero = self.x().int(0);
+        let before = self.plus(i, -1);
+        let before = self.x().max(before, zero);
+        let above = self.x().add(Expr::Tile { tile: segments, row: before, col }, Some(compute));
+        let here = self.x().add(Expr::Tile { tile: factor, row: i, col: zero }, Some(compute));
+        let product = self.x().times(above, here);
+        let (one, none) = (self.x().real(compute, 1.0), self.x().real(compute, 0.0));
+        let on = self.x().binary(BinaryOp::Eq, col, i);
+        let below = self.x().binary(BinaryOp::Lt, col, i);
+        let rest = self.choose(on, one, none);
+        let value = self.choose(below, product, rest);
+        let dst = Dst::Tile { tile: segments, row: i, col };
+        let rows = self.x().int(1);
+        let body = vec![Stmt::Map { dst, rows, cols: count, value }];
+        self.emit(Stmt::For { var, from: zero, to: count, step: 1, body });
+    }
+
+    /// The query rows scaled by the decay since the chunk's start.
+    fn scaled_query(&mut self, query: TermId, frame: Frame, since_start: TileId) -> Result<View, PlanError> {
+        let value = self.eval(query, frame, false)?;
+        let rows = Frame::new(frame.rows, None);
+        let scale = self.element(since_start, rows);
+        let value = self.x().times(value, scale);
+        let tile = self.frame_tile("qs", self.program.compute, frame);
+        self.map(tile, frame, value);
+        Ok(self.tile_view(tile))
+    }
+
+    /// Shrinks the state by the whole chunk's decay, and each key by the decay after it.
+    fn decay_state(&mut self, state: TileId, keys: TileId, d: &ChunkDecay, state_frame: Frame, key_frame: Frame) {
+        let compute = self.program.compute;
+        let (last, zero) = (self.plus(d.count, -1), self.x().int(0));
+        let whole = self.x().add(Expr::Tile { tile: d.since_start, row: last, col: zero }, Some(compute));
+        let whole = self.let_scalar(whole);
+        let old = self.element(state, state_frame);
+        let value = self.x().times(old, whole);
+        self.map(state, state_frame, value);
+        let row = self.x().add(Expr::Row, None);
+        let after = self.x().add(Expr::Tile { tile: d.segments, row: last, col: row }, Some(compute));
+        let key = self.element(keys, key_frame);
+        let value = self.x().times(key, after);
+        self.map(keys, key_frame, value);
+    }
+
+    /// One position after the other.
+    fn recur(&mut self, prefix: &Prefix, frame: Frame, state: TileId, acc: TileId) -> Result<(), PlanError> {
+        let state_frame = Frame::new(prefix.state, frame.cols);
+        let query = match prefix.state {
+            Some(axis) => Some(self.lhs_view(prefix.query, Frame::new(frame.rows, Some(axis)))?),
+            None => None,
+        };
+        let dim = self.chunk_dim(frame);
+        let (var, t) = self.var(Lane::I64);
+        let at = self.x().sum(dim.base, t);
+        let (_, cols) = self.counts(frame);
+        let body = self.inner(Some((prefix.axis, Binding::Fixed(at))), |nest| {
+            let decay = nest.eval(prefix.decay, state_frame, false)?;
+            let value = nest.eval(prefix.body, state_frame, false)?;
+            let old = nest.element(state, state_frame);
+            let kept = nest.x().times(old, decay);
+            let new = nest.x().sum(kept, value);
+            nest.map(state, state_frame, new);
+            let one = nest.x().int(1);
+            let zero = nest.x().int(0);
+            match &query {
+                Some(query) => {
+                    let lhs = row_of(nest, query, t);
+                    let rhs = nest.tile_view(state);
+                    let dst = View::Tile { tile: acc, row: t, col: zero, transposed: false };
+                    let depth = nest.counts(state_frame).0;
+                    nest.emit(Stmt::Product { dst, lhs, rhs, rows: one, cols, depth, accumulate: false, masked: None });
+                }
+                None => {
+                    let col = nest.lane_index(state_frame).1;
+                    let value = nest.element(state, state_frame);
+                    nest.emit(Stmt::Map { dst: Dst::Tile { tile: acc, row: t, col }, rows: one, cols, value });
+                }
+            }
+            Ok(())
+        })?;
+        let from = self.x().int(0);
+        self.emit(Stmt::For { var, from, to: dim.count, step: 1, body });
+        Ok(())
+    }
+
+    /// The row axis of the first scan below the term that is not inside another stage's reduction.
+    pub fn scan_row(planner: &crate::planner::Planner<'_>, term: TermId) -> Option<AxisId> {
+        let node = planner.terms.node(term);
+        match node {
+            Node::Scan { row, .. } => Some(*row),
+            Node::Reduce { body, .. } => planner
+                .factors(*body)
+                .into_iter()
+                .find_map(|t| if let Node::Scan { row, .. } = planner.terms.node(t) { Some(*row) } else { None }),
+            _ if is_reduction(node) => None,
+            _ => node.operands().into_iter().find_map(|t| Self::scan_row(planner, t)),
+        }
+    }
+}
+
+/// Decay products of one chunk.
+struct ChunkDecay {
+    /// `[i, j]`: product of the factors after j up to i.
+    segments: TileId,
+    /// `[i, 0]`: product of the factors up to i.
+    since_start: TileId,
+    /// Positions in the chunk.
+    count: ExprId,
+}
+
+/// The one-row view of row `t`.
+fn row_of(nest: &mut Nest<'_, '_>, view: &View, t: ExprId) -> View {
+    match view {
+        View::Tile { tile, row, col, transposed } => {
+            View::Tile { tile: *tile, row: nest.x().sum(*row, t), col: *col, transposed: *transposed }
+        }
+        View::Buffer { buffer, index, row_dim, col_dim } => {
+            let mut index = index.clone();
+            if let Some(dim) = row_dim {
+                index[*dim] = nest.x().sum(index[*dim], t);
+            }
+            View::Buffer { buffer: *buffer, index, row_dim: None, col_dim: *col_dim }
+        }
+    }
+}

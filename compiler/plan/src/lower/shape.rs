@@ -1,0 +1,97 @@
+//! Which axes of a stage's output run along tile rows and columns.
+//!
+//! A pair of axes is good if the reductions inside split over it: scores on
+//! the rows, values on the columns, or the factors of a sum on one side each.
+//! Ties prefer the last output axis as columns (unit stride) and the longest
+//! axis as rows.
+
+use attnc_algebra::{AxisId, Node, ReduceOp, TermId};
+
+use crate::planner::{Layout, Planner, is_reduction};
+
+use super::nest::Nest;
+
+/// The iteration of one stage.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct StageShape {
+    /// Axis along tile rows.
+    pub rows: Option<AxisId>,
+    /// Axis along tile columns.
+    pub cols: Option<AxisId>,
+    /// The other axes, one task per position.
+    pub grid: Vec<AxisId>,
+    /// Whether the rows are walked in order by one task.
+    pub sequential: bool,
+}
+
+impl StageShape {
+    /// The shape for a term stored over `axes`.
+    pub fn choose(planner: &Planner<'_>, term: TermId, axes: &[AxisId], layout: &Layout) -> Self {
+        if let Layout::Packed { lead, row, col } = layout {
+            return Self { rows: Some(*col), cols: Some(*row), grid: lead.clone(), sequential: false };
+        }
+        let scan = Nest::scan_row(planner, term).filter(|row| axes.contains(row));
+        let mut best: Option<(f64, Option<AxisId>, Option<AxisId>)> = None;
+        for rows in candidates(axes) {
+            for cols in candidates(axes) {
+                let same = rows.is_some() && rows == cols;
+                let lone_col = rows.is_none() && cols.is_some() && axes.len() > 1;
+                if same || lone_col || (scan.is_some() && rows != scan) {
+                    continue;
+                }
+                let score = quality(planner, term, rows, cols) + preference(planner, axes, rows, cols);
+                if best.is_none_or(|(s, ..)| score > s) {
+                    best = Some((score, rows, cols));
+                }
+            }
+        }
+        let (_, rows, cols) = best.unwrap_or((0.0, None, None));
+        let grid = axes.iter().copied().filter(|a| Some(*a) != rows && Some(*a) != cols).collect();
+        Self { rows, cols, grid, sequential: scan.is_some() }
+    }
+}
+
+fn candidates(axes: &[AxisId]) -> impl Iterator<Item = Option<AxisId>> + '_ {
+    std::iter::once(None).chain(axes.iter().copied().map(Some))
+}
+
+/// How well the reductions of the term split over the frame.
+fn quality(planner: &Planner<'_>, term: TermId, rows: Option<AxisId>, cols: Option<AxisId>) -> f64 {
+    let mut total = 0.0;
+    planner.find(term, &mut |t, node| {
+        total += 8.0 * split_quality(planner, t, node, rows, cols);
+        false
+    });
+    total
+}
+
+fn split_quality(planner: &Planner<'_>, term: TermId, node: &Node, rows: Option<AxisId>, cols: Option<AxisId>) -> f64 {
+    let has = |t: TermId, a: Option<AxisId>| a.is_some_and(|a| planner.terms.free(t).contains(a));
+    match node {
+        Node::Attend { score, value, .. } => {
+            let apart = !has(*score, cols) && !has(*value, rows);
+            let used = has(*score, rows) && (cols.is_none() || has(*value, cols));
+            f64::from(u8::from(apart)) * if used { 4.0 } else { 1.0 }
+        }
+        Node::Reduce { op: ReduceOp::LogSumExp, body, .. } => {
+            f64::from(u8::from(has(*body, rows) && !has(*body, cols)))
+        }
+        Node::Reduce { op: ReduceOp::Sum, body, .. } => {
+            let factors = planner.factors(*body);
+            let tied = factors.iter().any(|f| has(*f, rows) && has(*f, cols));
+            let both = factors.iter().any(|f| has(*f, rows)) && factors.iter().any(|f| has(*f, cols));
+            if tied || !has(term, rows) { 0.0 } else { f64::from(u8::from(both)) }
+        }
+        _ if is_reduction(node) => 0.0,
+        _ => 0.0,
+    }
+}
+
+/// Small preferences between equally good frames.
+fn preference(planner: &Planner<'_>, axes: &[AxisId], rows: Option<AxisId>, cols: Option<AxisId>) -> f64 {
+    let size = |a: Option<AxisId>| a.map_or(0.0, |a| (planner.hint_extent(a) as f64).log2() / 64.0);
+    let unit = if cols.is_some() && cols == axes.last().copied() { 1.0 } else { 0.0 };
+    let lone = if axes.len() == 1 && cols.is_some() { -2.0 } else { 0.0 };
+    let rows_there = if rows.is_some() { 0.5 } else { 0.0 };
+    unit + lone + rows_there + size(rows) + size(cols) / 16.0
+}

@@ -1,0 +1,295 @@
+//! Terms to stages: which sub-terms get a buffer of their own, and in which
+//! order stages run.
+//!
+//! A stage is built by [`crate::lower`]; while it is, it may ask for a
+//! sub-term to be *materialised*, which builds that term's stage first.
+//! Decisions read extents at a *hint* (the upper end of the plan row); they
+//! change speed and memory, never meaning. Knows nothing of loop statements.
+
+use std::collections::BTreeMap;
+
+use attnc_algebra::{AxisId, AxisSet, DType, Extents, InputId, Node, ReduceOp, Spec, TermId, Terms, Type};
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use crate::error::PlanError;
+use crate::graph::{Plan, PlanBuffer, PlanBufferId, Role, Stage};
+use crate::loops::{ExprId, Exprs};
+use crate::lower::{self, StageShape};
+
+/// Rows of a tile, and key positions of a tile: the width of a packed block.
+pub const TILE: i64 = 64;
+
+/// An axis of at most this many positions is held whole in a tile.
+pub const SHORT: i64 = 1024;
+
+/// What planning may depend on besides the spec.
+#[derive(Clone, Debug)]
+pub struct PlanOptions {
+    /// Typical extents, one for every symbol of the spec: the upper end of the plan row.
+    pub hint: Extents,
+}
+
+/// How a materialised term lies in memory.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Layout {
+    /// Row-major over the axes in this order.
+    Plain(Vec<AxisId>),
+    /// Other axes first, then blocks of [`TILE`] positions of `col`, inside a
+    /// block all of `row`, and innermost the positions of the block.
+    Packed {
+        /// Leading axes.
+        lead: Vec<AxisId>,
+        /// The summed axis of the product that reads it.
+        row: AxisId,
+        /// The blocked axis.
+        col: AxisId,
+    },
+}
+
+/// Plans `spec`: one stage per output, and the stages they need.
+///
+/// # Errors
+/// [`PlanError::UnboundHint`] if `options.hint` lacks a symbol.
+pub fn build(spec: &Spec, options: &PlanOptions) -> Result<Plan, PlanError> {
+    for (at, symbol) in spec.symbols.iter().enumerate() {
+        if options.hint.get(attnc_algebra::SymbolId(at as u32)).is_none() {
+            return Err(PlanError::UnboundHint { symbol: symbol.name.clone() });
+        }
+    }
+    let mut planner = Planner::new(spec, options);
+    for (k, output) in spec.outputs.iter().enumerate() {
+        planner.output(k as u32, &output.name, &output.axes, output.term)?;
+    }
+    Ok(planner.plan)
+}
+
+/// State of planning one spec.
+pub(crate) struct Planner<'a> {
+    pub spec: &'a Spec,
+    pub terms: Terms,
+    hint: Extents,
+    plan: Plan,
+    producers: BTreeMap<PlanBufferId, NodeIndex>,
+    made: BTreeMap<(TermId, Layout, bool), PlanBufferId>,
+    inputs: Vec<PlanBufferId>,
+    data_free: BTreeMap<TermId, bool>,
+    compute: DType,
+}
+
+impl<'a> Planner<'a> {
+    fn new(spec: &'a Spec, options: &PlanOptions) -> Self {
+        let plan = Plan { graph: DiGraph::new(), buffers: Vec::new(), shapes: Exprs::default() };
+        let compute = if spec.inputs.iter().any(|i| i.dtype == DType::F64) { DType::F64 } else { DType::F32 };
+        let mut planner = Self {
+            spec,
+            terms: spec.terms.clone(),
+            hint: options.hint.clone(),
+            plan,
+            producers: BTreeMap::new(),
+            made: BTreeMap::new(),
+            inputs: Vec::new(),
+            data_free: BTreeMap::new(),
+            compute,
+        };
+        for (k, input) in spec.inputs.iter().enumerate() {
+            let shape = input.axes.iter().map(|a| planner.axis_extent(*a)).collect();
+            let id = planner.add_buffer(&input.name, input.dtype, shape, Role::Input(k as u32));
+            planner.inputs.push(id);
+        }
+        planner
+    }
+
+    fn add_buffer(&mut self, name: &str, dtype: DType, shape: Vec<ExprId>, role: Role) -> PlanBufferId {
+        self.plan.buffers.push(PlanBuffer { name: name.to_owned(), dtype, shape, role });
+        PlanBufferId(self.plan.buffers.len() as u32 - 1)
+    }
+
+    fn axis_extent(&mut self, axis: AxisId) -> ExprId {
+        lower::extent::extent(&self.terms, self.spec.axis(axis).extent, &mut self.plan.shapes)
+    }
+
+    fn output(&mut self, k: u32, name: &str, axes: &[AxisId], term: TermId) -> Result<(), PlanError> {
+        let shape = axes.iter().map(|a| self.axis_extent(*a)).collect();
+        let dtype = match self.terms.ty(term) {
+            Type::Real => self.compute,
+            Type::Int => DType::I64,
+            Type::Bool => DType::Bool,
+        };
+        let target = self.add_buffer(name, dtype, shape, Role::Output(k));
+        self.stage(term, axes.to_vec(), Layout::Plain(axes.to_vec()), false, target)
+    }
+
+    fn stage(
+        &mut self,
+        term: TermId,
+        axes: Vec<AxisId>,
+        layout: Layout,
+        exact: bool,
+        target: PlanBufferId,
+    ) -> Result<(), PlanError> {
+        let shape = StageShape::choose(self, term, &axes, &layout);
+        let stage = lower::lower_stage(self, term, &shape, &layout, exact, target)?;
+        let reads: Vec<PlanBufferId> = stage.args.iter().copied().filter(|b| *b != target).collect();
+        let node = self.plan.graph.add_node(stage);
+        for buffer in reads {
+            if let Some(source) = self.producers.get(&buffer) {
+                self.plan.graph.add_edge(*source, node, buffer);
+            }
+        }
+        self.producers.insert(target, node);
+        Ok(())
+    }
+
+    /// The buffer that holds `term` in `layout`, built on first request. With
+    /// `exact`, reals are computed and stored in f64.
+    pub fn materialise(&mut self, term: TermId, layout: &Layout, exact: bool) -> Result<PlanBufferId, PlanError> {
+        let key = (term, layout.clone(), exact);
+        if let Some(id) = self.made.get(&key) {
+            return Ok(*id);
+        }
+        let dtype = match self.terms.ty(term) {
+            Type::Real if exact => DType::F64,
+            Type::Real => self.compute,
+            Type::Int => DType::I64,
+            Type::Bool => DType::Bool,
+        };
+        let (axes, shape) = match layout {
+            Layout::Plain(axes) => (axes.clone(), axes.iter().map(|a| self.axis_extent(*a)).collect()),
+            Layout::Packed { lead, row, col } => {
+                let mut axes = lead.clone();
+                axes.extend([*col, *row]);
+                let mut shape: Vec<ExprId> = lead.iter().map(|a| self.axis_extent(*a)).collect();
+                let (rows, cols) = (self.axis_extent(*row), self.axis_extent(*col));
+                let shapes = &mut self.plan.shapes;
+                let tile = shapes.int(TILE);
+                shape.extend([lower::extent::blocks(shapes, cols, TILE), rows, tile]);
+                (axes, shape)
+            }
+        };
+        let name = format!("t{}", self.plan.buffers.len());
+        let target = self.add_buffer(&name, dtype, shape, Role::Intermediate);
+        self.stage(term, axes, layout.clone(), exact, target)?;
+        self.made.insert(key, target);
+        Ok(target)
+    }
+
+    /// The buffer of an input.
+    pub fn input_buffer(&self, input: InputId) -> PlanBufferId {
+        self.inputs[input.0 as usize]
+    }
+
+    /// The description of a buffer.
+    pub fn buffer(&self, id: PlanBufferId) -> &PlanBuffer {
+        &self.plan.buffers[id.0 as usize]
+    }
+
+    /// A launch-time integer of the plan's shapes.
+    pub fn shapes(&self) -> &Exprs {
+        &self.plan.shapes
+    }
+
+    /// Type in which reals are computed: f32, or f64 if an input is f64.
+    pub fn compute(&self) -> DType {
+        self.compute
+    }
+
+    /// Extent of an axis at the hint.
+    pub fn hint_extent(&self, axis: AxisId) -> i64 {
+        self.spec.eval_extent(self.spec.axis(axis).extent, &self.hint).unwrap_or(1).max(1)
+    }
+
+    /// Whether the axis is held whole in a tile.
+    pub fn is_short(&self, axis: AxisId) -> bool {
+        self.hint_extent(axis) <= SHORT
+    }
+
+    /// Number of elements over a set of axes at the hint.
+    pub fn volume(&self, axes: &AxisSet) -> f64 {
+        axes.iter().map(|a| self.hint_extent(a) as f64).product()
+    }
+
+    /// Whether no input occurs in the term.
+    pub fn is_data_free(&mut self, term: TermId) -> bool {
+        if let Some(known) = self.data_free.get(&term) {
+            return *known;
+        }
+        let node = self.terms.node(term).clone();
+        let free = !matches!(node, Node::Input { .. }) && node.operands().iter().all(|t| self.is_data_free(*t));
+        self.data_free.insert(term, free);
+        free
+    }
+
+    /// Whether the term contains a reduction, a softmax or a derived node.
+    pub fn has_reduction(&self, term: TermId) -> bool {
+        self.find(term, &mut |_, node| is_reduction(node))
+    }
+
+    /// Whether `test` holds for the term or one of its sub-terms.
+    pub fn find(&self, term: TermId, test: &mut dyn FnMut(TermId, &Node) -> bool) -> bool {
+        let mut seen = std::collections::BTreeSet::new();
+        let mut open = vec![term];
+        while let Some(t) = open.pop() {
+            if !seen.insert(t) {
+                continue;
+            }
+            let node = self.terms.node(t);
+            if test(t, node) {
+                return true;
+            }
+            open.extend(node.operands());
+        }
+        false
+    }
+
+    /// Pointwise work of one element of the term, not looking into reductions.
+    pub fn pointwise_work(&self, term: TermId) -> f64 {
+        let node = self.terms.node(term);
+        let own = match node {
+            Node::Unary(op, _) => op.work(),
+            Node::Binary(op, ..) => op.work(),
+            Node::Nary(_, xs) => xs.len() as f64 - 1.0,
+            Node::Select(..) => 1.0,
+            Node::Input { index, .. } => index
+                .iter()
+                .filter(|t| !matches!(self.terms.node(**t), Node::Position(_)))
+                .map(|t| 2.0 + self.pointwise_work(*t))
+                .sum(),
+            _ => 0.0,
+        };
+        if is_reduction(node) || matches!(node, Node::Input { .. }) {
+            return own;
+        }
+        own + node.operands().iter().map(|t| self.pointwise_work(*t)).sum::<f64>()
+    }
+
+    /// The factors of a product, flattened; the term itself if it is none.
+    pub fn factors(&self, term: TermId) -> Vec<TermId> {
+        match self.terms.node(term) {
+            Node::Nary(attnc_algebra::NaryOp::Mul, xs) => xs.iter().flat_map(|x| self.factors(*x)).collect(),
+            _ => vec![term],
+        }
+    }
+
+    /// The product of factors; 1 of no factor.
+    pub fn product(&mut self, factors: Vec<TermId>) -> TermId {
+        if factors.is_empty() { self.terms.real(1.0) } else { self.terms.nary(attnc_algebra::NaryOp::Mul, factors) }
+    }
+
+    /// Adds a finished stage's program name.
+    pub fn stage_name(&self, kind: crate::graph::StageKind, target: PlanBufferId) -> String {
+        format!("{}-{}", kind.name(), self.buffer(target).name)
+    }
+}
+
+/// Whether the node runs over an axis.
+pub(crate) fn is_reduction(node: &Node) -> bool {
+    matches!(node, Node::Reduce { .. } | Node::Softmax { .. } | Node::Attend { .. } | Node::Scan { .. })
+}
+
+/// Whether the node is `op` over an axis.
+pub(crate) fn is_reduce(node: &Node, wanted: ReduceOp) -> bool {
+    matches!(node, Node::Reduce { op, .. } if *op == wanted)
+}
+
+/// A finished stage: re-exported for [`crate::lower`].
+pub(crate) type Built = Stage;
