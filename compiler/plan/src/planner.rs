@@ -8,11 +8,11 @@
 
 use std::collections::BTreeMap;
 
-use attnc_algebra::{AxisId, AxisSet, DType, Extents, InputId, Node, ReduceOp, Spec, TermId, Terms, Type};
+use attnc_algebra::{AxisId, AxisSet, DType, Extents, InputId, Node, Spec, TermId, Terms, Type};
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::error::PlanError;
-use crate::graph::{Plan, PlanBuffer, PlanBufferId, Role, Stage};
+use crate::graph::{Plan, PlanBuffer, PlanBufferId, Role};
 use crate::loops::{ExprId, Exprs};
 use crate::lower::{self, StageShape};
 
@@ -285,11 +285,3 @@ impl<'a> Planner<'a> {
 pub(crate) fn is_reduction(node: &Node) -> bool {
     matches!(node, Node::Reduce { .. } | Node::Softmax { .. } | Node::Attend { .. } | Node::Scan { .. })
 }
-
-/// Whether the node is `op` over an axis.
-pub(crate) fn is_reduce(node: &Node, wanted: ReduceOp) -> bool {
-    matches!(node, Node::Reduce { op, .. } if *op == wanted)
-}
-
-/// A finished stage: re-exported for [`crate::lower`].
-pub(crate) type Built = Stage;

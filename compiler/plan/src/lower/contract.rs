@@ -9,7 +9,7 @@ use attnc_algebra::{AxisId, Node, TermId};
 
 use crate::error::PlanError;
 use crate::graph::PlanBufferId;
-use crate::loops::expr::{Expr, ExprId};
+use crate::loops::expr::ExprId;
 use crate::loops::{Access, Stmt, TileId, View};
 use crate::planner::{Layout, TILE};
 
@@ -280,10 +280,5 @@ impl Nest<'_, '_> {
         let (row_dim, col_dim) = if packed { (n + 1, n + 2) } else { (n, n + 1) };
         self.program.buffers[buffer.0 as usize].unit_dim = Some(col_dim);
         Ok(Some(View::Buffer { buffer, index, row_dim: Some(row_dim), col_dim: Some(col_dim) }))
-    }
-
-    /// Whether an expression is the plain element of a tile.
-    pub fn is_tile_element(&self, value: ExprId) -> bool {
-        matches!(self.program.exprs.get(value), Expr::Tile { .. })
     }
 }

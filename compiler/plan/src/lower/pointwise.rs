@@ -33,6 +33,9 @@ impl Nest<'_, '_> {
         if is_reduction(&node) {
             return self.eval_reduction(term, frame, exact);
         }
+        if let Some(value) = self.eval_from_table(term, frame, exact)? {
+            return Ok(value);
+        }
         if self.worth_hoisting(term, &node, frame) {
             return self.eval_ahead(term, frame, exact);
         }
@@ -63,9 +66,6 @@ impl Nest<'_, '_> {
     }
 
     fn eval_into_tile(&mut self, term: TermId, own: Frame, exact: bool) -> Result<ExprId, PlanError> {
-        if let Some(value) = self.eval_from_table(term, own, exact)? {
-            return Ok(value);
-        }
         let node = self.planner.terms.node(term).clone();
         let value = self.eval_node(term, node, own, exact)?;
         if own == Frame::default() {
@@ -78,9 +78,10 @@ impl Nest<'_, '_> {
     }
 
     /// A costly term without data that many tasks need is tabulated once in a buffer.
-    fn eval_from_table(&mut self, term: TermId, own: Frame, exact: bool) -> Result<Option<ExprId>, PlanError> {
+    fn eval_from_table(&mut self, term: TermId, frame: Frame, exact: bool) -> Result<Option<ExprId>, PlanError> {
         let free = self.planner.terms.free(term).clone();
-        let wanted = self.planner.is_data_free(term)
+        let wanted = term != self.root
+            && self.planner.is_data_free(term)
             && self.planner.pointwise_work(term) >= 12.0
             && !free.is_empty()
             && self.planner.volume(&free) >= 64.0
@@ -91,7 +92,7 @@ impl Nest<'_, '_> {
         }
         let axes: Vec<AxisId> = free.iter().collect();
         let buffer = self.planner.materialise(term, &Layout::Plain(axes.clone()), exact)?;
-        self.load_plain(buffer, &axes, own).map(Some)
+        self.load_plain(buffer, &axes, frame).map(Some)
     }
 
     /// An element of a materialised buffer over `axes`.

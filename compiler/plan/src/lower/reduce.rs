@@ -153,7 +153,7 @@ impl Nest<'_, '_> {
             ReduceOp::ArgMax | ReduceOp::ArgMin => Lane::F64,
             _ => self.accumulator_lane(r, exact),
         };
-        let value = self.eval(r.body, inner, exact)?;
+        let value = self.reduced_value(r, inner, exact)?;
         let value = self.x().cast(lane, value);
         let domain = if self.is_true(r.domain) { None } else { Some(self.eval(r.domain, inner, exact)?) };
         let domain = match (domain, partial) {
@@ -167,6 +167,22 @@ impl Nest<'_, '_> {
         let (rows, cols) = self.counts(inner);
         self.emit(Stmt::RowReduce { dst, op: r.op, rows, cols, domain, value, accumulate });
         Ok(())
+    }
+
+    /// What a row reduction reduces, over its columns. Where there is one row
+    /// only and the body reduces itself, the body's tiles run along the
+    /// reduced axis instead, and the result is read across.
+    fn reduced_value(&mut self, r: Reduction, inner: Frame, exact: bool) -> Result<ExprId, PlanError> {
+        let free = self.planner.terms.free(r.body).contains(r.axis);
+        if inner.rows.is_some() || !free || !self.planner.has_reduction(r.body) {
+            return self.eval(r.body, inner, exact);
+        }
+        let down = Frame::new(Some(r.axis), None);
+        let value = self.eval(r.body, down, exact)?;
+        let tile = self.as_tile("down", value, down);
+        let lane = self.program.exprs.lane(value);
+        let (col, zero) = (self.x().add(Expr::Col, None), self.x().int(0));
+        Ok(self.x().add(Expr::Tile { tile, row: col, col: zero }, Some(lane)))
     }
 
     /// `acc = op(acc, body)` for one position after the other, in axis order.
