@@ -7,11 +7,30 @@
 #![forbid(unsafe_code)]
 
 pub mod axis;
+pub mod diagnostic;
+mod elaborate;
+pub mod limits;
 pub mod ops;
+pub mod print;
+pub mod problem;
+pub mod settings;
+pub mod range;
+pub mod reference;
+pub mod tensor;
 pub mod spec;
+pub mod syntax;
 pub mod term;
 
 pub use axis::{AxisId, AxisSet, InputId, SymbolId};
+pub use diagnostic::{Diagnostic, Span, render, render_coloured};
+pub use elaborate::{compile_text, elaborate};
+pub use limits::Limits;
 pub use ops::{BinaryOp, NaryOp, ReduceOp, UnaryOp};
+pub use reference::{Reference, ReferenceError};
+pub use tensor::{Data, ShapeError, Tensor};
+pub use print::print_term;
+pub use problem::Problem;
+pub use settings::{SettingValue, Settings};
 pub use spec::{Axis, DType, Extents, Input, Output, Require, Spec, Symbol};
+pub use syntax::{Ast, parse, print_ast};
 pub use term::{Node, Real, TermId, Terms, Type};
