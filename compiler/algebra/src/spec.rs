@@ -179,10 +179,18 @@ impl Spec {
     /// extents; `None` if a symbol is unbound, on overflow, or if the term is
     /// not such a term.
     pub fn eval_extent(&self, term: TermId, extents: &Extents) -> Option<i64> {
+        self.eval_shared(term, extents, &mut BTreeMap::new())
+    }
+
+    /// As [`Self::eval_extent`], each shared sub-term once.
+    fn eval_shared(&self, term: TermId, extents: &Extents, done: &mut BTreeMap<TermId, i64>) -> Option<i64> {
         use crate::ops::UnaryOp;
         use crate::term::Node;
-        let eval = |t: &TermId| self.eval_extent(*t, extents);
-        match self.terms.node(term) {
+        if let Some(value) = done.get(&term) {
+            return Some(*value);
+        }
+        let mut eval = |t: &TermId| self.eval_shared(*t, extents, done);
+        let value = match self.terms.node(term) {
             Node::Int(v) => Some(*v),
             Node::Bool(v) => Some(i64::from(*v)),
             Node::Extent(s) => extents.get(*s),
@@ -192,12 +200,17 @@ impl Spec {
             Node::Unary(UnaryOp::ToInt | UnaryOp::Floor | UnaryOp::Ceil, x) => eval(x),
             Node::Binary(op, x, y) => op.eval_int(eval(x)?, eval(y)?),
             Node::Nary(op, xs) => {
-                let mut values = xs.iter().map(eval);
+                let mut values = xs.iter().map(&mut eval);
                 let first = values.next()??;
                 values.try_fold(first, |acc, v| op.eval_int(acc, v?))
             }
-            Node::Select(c, a, b) => eval(if eval(c)? != 0 { a } else { b }),
+            Node::Select(c, a, b) => {
+                let branch = if eval(c)? != 0 { a } else { b };
+                eval(branch)
+            }
             _ => None,
-        }
+        }?;
+        done.insert(term, value);
+        Some(value)
     }
 }
