@@ -35,6 +35,8 @@ pub struct PlanBuffer {
     pub shape: Vec<ExprId>,
     /// What it is.
     pub role: Role,
+    /// Mean run length of a non-decreasing table, in [`Plan::shapes`].
+    pub runs: Option<ExprId>,
 }
 
 /// The kind of a stage, for reports.

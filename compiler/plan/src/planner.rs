@@ -94,13 +94,17 @@ impl<'a> Planner<'a> {
         for (k, input) in spec.inputs.iter().enumerate() {
             let shape = input.axes.iter().map(|a| planner.axis_extent(*a)).collect();
             let id = planner.add_buffer(&input.name, input.dtype, shape, Role::Input(k as u32));
+            if let Some(runs) = input.runs {
+                let runs = lower::extent::extent(&planner.terms, runs, &mut planner.plan.shapes);
+                planner.plan.buffers[id.0 as usize].runs = Some(runs);
+            }
             planner.inputs.push(id);
         }
         planner
     }
 
     fn add_buffer(&mut self, name: &str, dtype: DType, shape: Vec<ExprId>, role: Role) -> PlanBufferId {
-        self.plan.buffers.push(PlanBuffer { name: name.to_owned(), dtype, shape, role });
+        self.plan.buffers.push(PlanBuffer { name: name.to_owned(), dtype, shape, role, runs: None });
         PlanBufferId(self.plan.buffers.len() as u32 - 1)
     }
 
