@@ -1,0 +1,46 @@
+//! How far a result may be from the reference: one function of storage type and reduction length.
+
+use attnc_algebra::DType;
+
+/// The largest permitted error of a specification, relative to the largest output of the same head: what every
+/// f32 result must keep whatever its length.
+pub const F32_CEILING: f64 = 2e-5;
+
+/// The permitted error, relative to the largest absolute reference value of the same batch and head.
+///
+/// A sum of `length` products in working precision `u` is off by about `u √length` when roundings are independent
+/// and by `u length` at worst; the elementary functions of the score chain add some ten units each. The constant
+/// covers a chain of a few functions on scores of moderate size, the root term the reduction.
+///
+/// Narrow storage types round each operand of a tile product once, softmax weights included: half a unit in the
+/// last place of each of two operands, which do not average out when one operand dominates.
+pub fn tolerance(dtype: DType, length: usize) -> f64 {
+    let reduction = 64.0 + 4.0 * (length.max(1) as f64).sqrt();
+    let single = (f64::powi(2.0, -24) * reduction).min(F32_CEILING);
+    match dtype {
+        DType::F64 => f64::powi(2.0, -53) * reduction,
+        DType::F16 => f64::powi(2.0, -11) * 2.0 + single,
+        DType::Bf16 => f64::powi(2.0, -8) * 2.0 + single,
+        DType::F32 | DType::I8 | DType::U8 | DType::I32 | DType::I64 | DType::Bool => single,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f32_never_exceeds_its_ceiling() {
+        assert!(tolerance(DType::F32, 1) < 5e-6);
+        assert!(tolerance(DType::F32, 1000) < F32_CEILING);
+        assert!(tolerance(DType::F32, usize::MAX) <= F32_CEILING);
+    }
+
+    #[test]
+    fn wider_types_are_held_to_more() {
+        let at = |dtype| tolerance(dtype, 256);
+        assert!(at(DType::F64) < at(DType::F32));
+        assert!(at(DType::F32) < at(DType::F16));
+        assert!(at(DType::F16) < at(DType::Bf16));
+    }
+}
