@@ -1,2 +1,30 @@
-//! Placeholder head, replaced as the crate is written.
+//! Equal forms of an attention spec, and the cheapest of them at given extents.
+//!
+//! A spec's outputs are put into an e-graph, all rules run once with symbolic
+//! extents ([`Saturated::new`]), and the cheapest form is extracted per
+//! choice of extents ([`Saturated::extract`]). Must not know of stages,
+//! buffers or machine code; egg is used nowhere else. Read [`language`],
+//! [`facts`], [`rule`] and then the records in [`rules`].
 #![forbid(unsafe_code)]
+
+mod build;
+mod candidate;
+mod convert;
+pub mod density;
+pub mod domain;
+mod extract;
+pub mod facts;
+mod form;
+pub mod language;
+pub mod linear_form;
+pub mod row_set;
+pub mod rule;
+pub mod rules;
+mod saturate;
+
+pub use domain::{Atom, Domain};
+pub use extract::{Extracted, RunnerUp};
+pub use form::Form;
+pub use rule::{Class, Rule, Stability};
+pub use rules::rules;
+pub use saturate::{Limits, Saturated, Stopped};

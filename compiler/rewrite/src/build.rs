@@ -1,0 +1,187 @@
+//! Small trees of e-nodes that rules match and make.
+//!
+//! Owns [`Tree`] and its instantiation, and the two smart constructors of the
+//! language: sorted products and sums with folded constants. Must not know of
+//! any rule.
+
+use attnc_algebra::{AxisId, NaryOp, Node, Real, ReduceOp, TermId, UnaryOp};
+use egg::Id;
+
+use crate::convert;
+use crate::facts::Graph;
+use crate::language::ENode;
+
+/// What a rule matched or makes: e-nodes over e-classes.
+#[derive(Clone, Debug)]
+pub enum Tree {
+    /// An e-class.
+    Class(Id),
+    /// This very node, over other children.
+    Node(ENode, Vec<Tree>),
+    /// A product: flattened, sorted, constants folded, no factor 1.
+    Product(Vec<Tree>),
+    /// A sum: flattened, sorted, constants folded, no summand 0.
+    Sum(Vec<Tree>),
+    /// A real constant.
+    Const(f64),
+    /// A closed term.
+    Closed(TermId),
+    /// A term, with one axis renamed.
+    Renamed(TermId, AxisId, AxisId),
+    /// A difference or sum of closed integers made real: `(term, coefficient)` and a constant.
+    Integer(Vec<(TermId, i64)>, i64),
+}
+
+impl Tree {
+    /// A function of one operand.
+    pub fn unary(op: UnaryOp, x: Tree) -> Self {
+        Self::Node(ENode::Unary(op, [Id::from(0)]), vec![x])
+    }
+
+    /// A reduction.
+    pub fn reduce(op: ReduceOp, axis: AxisId, domain: TermId, body: Tree) -> Self {
+        Self::Node(ENode::Reduce(op, axis, domain, [Id::from(0)]), vec![body])
+    }
+
+    /// The derived node of fused softmax attention.
+    pub fn attend(axis: AxisId, domain: TermId, score: Tree, value: Tree) -> Self {
+        Self::Node(ENode::Attend(axis, domain, [Id::from(0); 2]), vec![score, value])
+    }
+
+    /// The derived node of a decayed prefix sum.
+    pub fn scan(axis: AxisId, row: AxisId, decay: Tree, body: Tree) -> Self {
+        Self::Node(ENode::Scan(axis, row, [Id::from(0); 2]), vec![decay, body])
+    }
+
+    /// The product of classes.
+    pub fn product_of(ids: impl IntoIterator<Item = Id>) -> Self {
+        Self::Product(ids.into_iter().map(Self::Class).collect())
+    }
+
+    /// A matched node as it stands.
+    pub fn matched(node: &ENode) -> Self {
+        let children = egg::Language::children(node).iter().map(|c| Self::Class(*c)).collect();
+        Self::Node(node.clone(), children)
+    }
+
+    /// A matched node with another tree for the operand at `at`.
+    pub fn matched_with(node: &ENode, at: usize, operand: Tree) -> Self {
+        let Self::Node(node, mut children) = Self::matched(node) else { unreachable!("matched gives a node") };
+        children[at] = operand;
+        Self::Node(node, children)
+    }
+
+    /// Adds the tree and returns its id, uncanonical when explanations are on.
+    pub fn add(&self, graph: &mut Graph) -> Id {
+        match self {
+            Self::Class(id) => *id,
+            Self::Node(node, children) => {
+                let ids: Vec<Id> = children.iter().map(|c| c.add(graph)).collect();
+                let mut node = node.clone();
+                egg::Language::children_mut(&mut node).copy_from_slice(&ids);
+                graph.add_uncanonical(node)
+            }
+            Self::Product(factors) => {
+                let ids = flat(factors, graph, |t| if let Self::Product(xs) = t { Some(xs) } else { None });
+                product(graph, ids)
+            }
+            Self::Sum(terms) => {
+                let ids = flat(terms, graph, |t| if let Self::Sum(xs) = t { Some(xs) } else { None });
+                sum(graph, ids)
+            }
+            Self::Const(value) => graph.add_uncanonical(ENode::Const(Real::new(*value))),
+            Self::Closed(term) => convert::add_closed(graph, *term),
+            Self::Renamed(term, from, to) => {
+                let renamed = rename(graph, *term, *from, *to);
+                convert::add_term(graph, renamed)
+            }
+            Self::Integer(parts, constant) => {
+                let terms = &mut graph.analysis.spec.terms;
+                let mut summands: Vec<TermId> = Vec::new();
+                for (term, coefficient) in parts {
+                    summands.push(match coefficient {
+                        1 => *term,
+                        -1 => terms.unary(UnaryOp::Neg, *term),
+                        c => {
+                            let c = terms.int(*c);
+                            terms.nary(NaryOp::Mul, vec![c, *term])
+                        }
+                    });
+                }
+                if *constant != 0 || summands.is_empty() {
+                    summands.push(terms.int(*constant));
+                }
+                let integer = terms.nary(NaryOp::Add, summands);
+                let real = terms.unary(UnaryOp::ToReal, integer);
+                convert::add_closed(graph, real)
+            }
+        }
+    }
+}
+
+/// The ids of the members, nested ones of the same kind spliced in.
+fn flat(members: &[Tree], graph: &mut Graph, nested: fn(&Tree) -> Option<&Vec<Tree>>) -> Vec<Id> {
+    let mut ids = Vec::new();
+    for member in members {
+        match nested(member) {
+            Some(inner) => ids.extend(flat(inner, graph, nested)),
+            None => ids.push(member.add(graph)),
+        }
+    }
+    ids
+}
+
+/// The product of classes in normal form.
+pub fn product(graph: &mut Graph, factors: Vec<Id>) -> Id {
+    nary(graph, NaryOp::Mul, factors, 1.0)
+}
+
+/// The sum of classes in normal form.
+pub fn sum(graph: &mut Graph, summands: Vec<Id>) -> Id {
+    nary(graph, NaryOp::Add, summands, 0.0)
+}
+
+fn nary(graph: &mut Graph, op: NaryOp, operands: Vec<Id>, neutral: f64) -> Id {
+    let mut constant = neutral;
+    let mut rest = Vec::with_capacity(operands.len());
+    for id in operands {
+        match graph[id].data.constant {
+            Some(value) => constant = op.eval(constant, value.get()),
+            None => rest.push(id),
+        }
+    }
+    let absorbing = op == NaryOp::Mul && constant == 0.0;
+    if absorbing || rest.is_empty() {
+        return graph.add_uncanonical(ENode::Const(Real::new(constant)));
+    }
+    if constant != neutral {
+        rest.push(graph.add_uncanonical(ENode::Const(Real::new(constant))));
+    }
+    if let [one] = rest.as_slice() {
+        return *one;
+    }
+    rest.sort_by_key(|id| (graph.find(*id), *id));
+    graph.add_uncanonical(ENode::Nary(op, rest.into()))
+}
+
+/// A copy of a term in which axis `from` is renamed to `to`.
+fn rename(graph: &mut Graph, term: TermId, from: AxisId, to: AxisId) -> TermId {
+    let terms = &mut graph.analysis.spec.terms;
+    if !terms.free(term).contains(from) {
+        return term;
+    }
+    let node = terms.node(term).clone();
+    if node == Node::Position(from) {
+        return terms.position(to);
+    }
+    let operands = node.operands();
+    let renamed: Vec<TermId> = operands.iter().map(|t| rename(graph, *t, from, to)).collect();
+    let mut next = renamed.into_iter();
+    let node = node.map_operands(|_| next.next().expect("one renamed operand for each"));
+    let node = match node {
+        Node::Softmax { axis, domain, body } if axis == from => Node::Softmax { axis: to, domain, body },
+        Node::Scan { axis, row, decay, body } if row == from => Node::Scan { axis, row: to, decay, body },
+        other => other,
+    };
+    graph.analysis.spec.terms.add(node)
+}

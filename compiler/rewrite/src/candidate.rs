@@ -1,0 +1,286 @@
+//! Candidates of extraction: e-nodes with their own cost at given extents.
+//!
+//! Owns the work of each e-node as the planner would run it: contractions at
+//! the tile-product rate with their operands hoisted to the axes they vary
+//! over, attention and scans as fused stages, results of reductions written
+//! and read back unless an enclosing reduction absorbs them. Choosing among
+//! candidates is in [`crate::extract`].
+
+use std::collections::BTreeMap;
+
+use attnc_algebra::{AxisId, AxisSet, DType, Extents, NaryOp, Node, ReduceOp, Spec, TermId};
+use attnc_cost::{MachineProfile, NodeCost, Volumes};
+use egg::{Id, Language};
+
+use crate::density;
+use crate::facts::{Facts, Graph};
+use crate::language::{ENode, Kind};
+
+/// Positions of one chunk of a scan.
+const CHUNK: f64 = 64.0;
+
+/// One way to compute a class.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The e-node, with canonical children.
+    pub node: ENode,
+    /// For a reduction fused with its body's product: that product.
+    pub fused: Option<ENode>,
+    /// Indices of the classes it needs.
+    pub children: Vec<usize>,
+    /// Its own time in ns, operands apart.
+    pub own: f64,
+    /// Time in ns to write the result and read it back, and to start a stage.
+    pub pending: f64,
+    /// What it reduces, if anything.
+    pub reduced: Option<Reduced>,
+}
+
+/// The restriction and axis that a reduction puts on its operands.
+#[derive(Clone, Debug)]
+pub struct Reduced {
+    /// The axis.
+    pub axis: AxisId,
+    /// Axes of the restriction, with the reduced one.
+    pub domain: AxisSet,
+    /// Share of pairs in the restriction.
+    pub density: f64,
+    /// Length axes of the result.
+    pub rows: AxisSet,
+}
+
+/// One class with its candidates.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    /// The class.
+    pub class: Id,
+    /// Its free axes.
+    pub free: AxisSet,
+    /// The ways to compute it.
+    pub candidates: Vec<Candidate>,
+}
+
+/// All classes with their candidates, in order of class ids.
+pub struct Slots {
+    /// The classes.
+    pub slots: Vec<Slot>,
+    /// Index of each class.
+    pub index: BTreeMap<Id, usize>,
+}
+
+/// Rates, volumes and densities at given extents.
+pub struct Pricing<'a> {
+    graph: &'a Graph,
+    extents: &'a Extents,
+    volumes: Volumes,
+    cost: NodeCost<'a>,
+    lengths: AxisSet,
+    densities: BTreeMap<(TermId, AxisId), f64>,
+}
+
+/// Axes whose extent is the sequence length or the query length.
+pub fn length_axes(spec: &Spec) -> AxisSet {
+    let is_length = |term: TermId| {
+        crate::facts::any_sub_term(&spec.terms, term, |node| match node {
+            Node::Extent(s) => matches!(spec.symbols[s.0 as usize].name.as_str(), "N" | "M"),
+            _ => false,
+        })
+    };
+    (0..spec.axes.len() as u32).map(AxisId).filter(|a| is_length(spec.axis(*a).extent)).collect()
+}
+
+impl<'a> Pricing<'a> {
+    /// Prices for the classes of `graph`.
+    pub fn new(graph: &'a Graph, extents: &'a Extents, profile: &'a MachineProfile) -> Self {
+        let spec = &graph.analysis.spec;
+        let double = spec.inputs.iter().any(|i| i.dtype == DType::F64);
+        Self {
+            graph,
+            extents,
+            volumes: Volumes::new(spec, extents),
+            cost: NodeCost::new(profile, double),
+            lengths: length_axes(spec),
+            densities: BTreeMap::new(),
+        }
+    }
+
+    /// All classes with their candidates.
+    pub fn slots(mut self) -> Slots {
+        let graph = self.graph;
+        let mut classes: Vec<Id> = graph.classes().map(|c| c.id).collect();
+        classes.sort_unstable();
+        let index: BTreeMap<Id, usize> = classes.iter().enumerate().map(|(n, c)| (*c, n)).collect();
+        let slots = classes
+            .iter()
+            .map(|class| {
+                let mut nodes: Vec<ENode> = graph[*class].nodes.clone();
+                nodes.iter_mut().for_each(|n| n.update_children(|c| graph.find(c)));
+                nodes.sort_unstable();
+                nodes.dedup();
+                let candidates = nodes.into_iter().flat_map(|n| self.candidates(*class, n, &index)).collect();
+                Slot { class: *class, free: self.facts(*class).free.clone(), candidates }
+            })
+            .collect();
+        Slots { slots, index }
+    }
+
+    fn facts(&self, class: Id) -> &'a Facts {
+        &self.graph[class].data
+    }
+
+    fn free(&self, class: Id) -> &'a AxisSet {
+        &self.facts(class).free
+    }
+
+    fn volume(&self, axes: &AxisSet) -> f64 {
+        self.volumes.volume(axes)
+    }
+
+    fn density(&mut self, domain: TermId, axis: AxisId) -> f64 {
+        let spec = &self.graph.analysis.spec;
+        let extents = self.extents;
+        *self.densities.entry((domain, axis)).or_insert_with(|| density::density(spec, extents, domain, axis))
+    }
+
+    fn candidates(&mut self, class: Id, node: ENode, index: &BTreeMap<Id, usize>) -> Vec<Candidate> {
+        let mut out = Vec::new();
+        if let ENode::Reduce(ReduceOp::Sum, _, _, [body]) | ENode::Scan(_, _, [_, body]) = &node {
+            for product in &self.graph[*body].nodes {
+                if product.discriminant() == Kind::Nary(NaryOp::Mul) {
+                    let mut product = product.clone();
+                    product.update_children(|c| self.graph.find(c));
+                    out.push(self.candidate(class, node.clone(), Some(product), index));
+                }
+            }
+        }
+        out.push(self.candidate(class, node, None, index));
+        out
+    }
+
+    fn candidate(
+        &mut self,
+        class: Id,
+        node: ENode,
+        fused: Option<ENode>,
+        index: &BTreeMap<Id, usize>,
+    ) -> Candidate {
+        let mut operands: Vec<Id> = node.children().to_vec();
+        if let Some(product) = &fused {
+            operands.pop();
+            operands.extend(product.children());
+        }
+        let children = operands.iter().map(|c| index[&self.graph.find(*c)]).collect();
+        let reduced = self.reduced(class, &node);
+        let share = reduced.as_ref().map_or(1.0, |r| r.density);
+        let factors = fused.as_ref().map(|p| p.children());
+        let own = self.own(class, &node, factors) * share;
+        let pending = match &node {
+            ENode::Reduce(..) | ENode::Attend(..) | ENode::Scan(..) => {
+                self.cost.round_trip(self.volume(self.free(class))).0 + self.cost.stage().0
+            }
+            _ => 0.0,
+        };
+        Candidate { node, fused, children, own, pending, reduced }
+    }
+
+    fn reduced(&mut self, class: Id, node: &ENode) -> Option<Reduced> {
+        let (axis, domain) = match node {
+            ENode::Reduce(_, axis, domain, _) | ENode::Attend(axis, domain, _) | ENode::Softmax(axis, domain, _) => {
+                (*axis, *domain)
+            }
+            _ => return None,
+        };
+        let density = self.density(domain, axis);
+        let mut axes = self.graph.analysis.spec.terms.free(domain).clone();
+        axes.insert(axis);
+        Some(Reduced { axis, domain: axes, density, rows: self.free(class).intersection(&self.lengths) })
+    }
+
+    /// Time of the node itself over its whole box.
+    fn own(&self, class: Id, node: &ENode, factors: Option<&[Id]>) -> f64 {
+        let points = self.volume(self.free(class));
+        let pointwise = self.cost.pointwise();
+        match node {
+            ENode::Const(_) => 0.0,
+            ENode::Closed(term) => match self.graph.analysis.spec.terms.node(*term) {
+                Node::Input { .. } => self.cost.read(points).0,
+                _ => points * pointwise,
+            },
+            ENode::Unary(op, _) => points * self.cost.unary(*op),
+            ENode::Binary(op, _) => points * self.cost.binary(*op),
+            ENode::Nary(_, xs) => self.chain(xs),
+            ENode::Select(..) => points * pointwise * 2.0,
+            ENode::Reduce(ReduceOp::Sum, axis, domain, [body]) => {
+                let axes = self.box_of(&[*body], *axis, *domain);
+                match factors {
+                    Some(factors) => self.contraction(factors, &axes),
+                    None => self.volume(&axes) * pointwise,
+                }
+            }
+            ENode::Reduce(op, axis, domain, [body]) => {
+                let rate = if *op == ReduceOp::LogSumExp { self.cost.exp() + 2.0 * pointwise } else { pointwise };
+                self.volume(&self.box_of(&[*body], *axis, *domain)) * rate
+            }
+            ENode::Softmax(axis, domain, [score]) => {
+                let axes = self.box_of(&[*score], *axis, *domain);
+                self.volume(&axes) * (self.cost.exp() + 4.0 * pointwise) + self.cost.round_trip(points).0
+            }
+            ENode::Attend(axis, domain, [score, value]) => {
+                let weights = self.volume(&self.box_of(&[*score], *axis, *domain));
+                let products = self.volume(&self.box_of(&[*score, *value], *axis, *domain));
+                weights * (self.cost.exp() + 4.0 * pointwise) + products * self.cost.product()
+            }
+            ENode::Scan(axis, _, [_, body]) => self.scan(*axis, *body, factors),
+        }
+    }
+
+    /// Axes of a reduction's iteration.
+    fn box_of(&self, operands: &[Id], axis: AxisId, domain: TermId) -> AxisSet {
+        let mut axes = self.graph.analysis.spec.terms.free(domain).clone();
+        axes.insert(axis);
+        operands.iter().fold(axes, |axes, x| axes.union(self.free(*x)))
+    }
+
+    /// Pointwise operands combined smallest first.
+    fn chain(&self, operands: &[Id]) -> f64 {
+        let mut axes: Vec<&AxisSet> = operands.iter().map(|x| self.free(*x)).collect();
+        axes.sort_by(|a, b| self.volume(a).total_cmp(&self.volume(b)));
+        let Some((first, rest)) = axes.split_first() else { return 0.0 };
+        let mut so_far = (*first).clone();
+        let mut points = 0.0;
+        for next in rest {
+            so_far = so_far.union(next);
+            points += self.volume(&so_far);
+        }
+        points * self.cost.pointwise()
+    }
+
+    /// A sum over a product: a tile product of two operands where no factor spans the whole box.
+    fn contraction(&self, factors: &[Id], axes: &AxisSet) -> f64 {
+        let volume = self.volume(axes);
+        let largest = factors
+            .iter()
+            .max_by(|a, b| self.volume(self.free(**a)).total_cmp(&self.volume(self.free(**b))))
+            .map(|f| self.free(*f).clone())
+            .unwrap_or_default();
+        let (left, right): (Vec<Id>, Vec<Id>) = factors.iter().partition(|f| self.free(**f).is_subset(&largest));
+        let scan = factors.iter().any(|f| self.graph[*f].nodes.iter().any(|n| n.discriminant() == Kind::Scan));
+        let spans = self.volume(&largest) * 1.5 >= volume || right.is_empty();
+        let rate = if spans && !scan { 2.0 * self.cost.pointwise() } else { self.cost.product() };
+        self.chain(&left) + self.chain(&right) + volume * rate
+    }
+
+    /// A chunked scan: state updates at the product rate and quadratic work inside chunks.
+    fn scan(&self, axis: AxisId, body: Id, factors: Option<&[Id]>) -> f64 {
+        let mut axes = self.free(body).clone();
+        axes.insert(axis);
+        let state = self.volume(&axes);
+        match factors {
+            Some(factors) => {
+                let inside: f64 = factors.iter().map(|f| self.volume(self.free(*f))).sum::<f64>() * CHUNK / 2.0;
+                (state + inside) * self.cost.product()
+            }
+            None => state * 2.0 * self.cost.pointwise(),
+        }
+    }
+}

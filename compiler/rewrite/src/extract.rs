@@ -1,0 +1,349 @@
+//! Extraction: the cheapest form at given extents, each shared class paid once.
+//!
+//! Owns the choice among candidates. A class's cost is a set of shares, one
+//! for each class it needs, so that what is shared is counted once; a
+//! reduction scales the shares that lie inside its restriction and absorbs
+//! the results that its loop consumes as they are made. Greedy to a fixpoint,
+//! then single exchanges while they help. Ties go to the e-node order, which
+//! is the order of interning.
+
+use attnc_algebra::{Extents, Spec, TermId};
+use attnc_cost::{MachineProfile, Nanos};
+use egg::{Id, Language, RecExpr};
+use std::collections::BTreeMap;
+
+use crate::candidate::{Candidate, Pricing, Reduced, Slots};
+use crate::convert;
+use crate::form::{self, Form};
+use crate::language::ENode;
+use crate::saturate::Saturated;
+
+/// The chosen form of a spec at given extents.
+#[derive(Clone, Debug)]
+pub struct Extracted {
+    /// The spec, its outputs replaced by the chosen terms.
+    pub spec: Spec,
+    /// Predicted time.
+    pub cost_estimate: Nanos,
+    /// How its work grows.
+    pub form: Form,
+    /// The cheapest other form.
+    pub runner_up: Option<RunnerUp>,
+}
+
+/// A form that was not chosen.
+#[derive(Clone, Debug)]
+pub struct RunnerUp {
+    /// The outputs' terms, in the arena of [`RunnerUp::spec`].
+    pub spec: Spec,
+    /// How its work grows.
+    pub form: Form,
+    /// Predicted time.
+    pub cost_estimate: Nanos,
+}
+
+/// Share of one class in a cost: `(class, time, time if it must be stored)`.
+type Share = (u32, f64, f64);
+/// Costs by class, sorted.
+type Shares = Vec<Share>;
+
+/// Passes of the greedy fixpoint.
+const MAX_PASSES: usize = 16;
+/// Exchanges tried.
+const MAX_TRIALS: usize = 96;
+
+impl Saturated {
+    /// The cheapest form at `extents` on `profile`.
+    pub fn extract(&self, extents: &Extents, profile: &MachineProfile) -> Extracted {
+        let slots = Pricing::new(&self.graph, extents, profile).slots();
+        let mut search = Search::new(&slots, self.roots.iter().map(|r| slots.index[r]).collect());
+        search.greedy();
+        let best = search.improve();
+        let spec = self.rebuild(&slots, &best.choice);
+        let form = form::classify(&spec, extents);
+        let runner_up = self.runner_up(&slots, &search, &spec, form, extents);
+        Extracted { spec, cost_estimate: Nanos(best.total), form, runner_up }
+    }
+
+    /// The cheapest tried choice of another form, else of another term.
+    fn runner_up(
+        &self,
+        slots: &Slots,
+        search: &Search<'_>,
+        chosen: &Spec,
+        form: Form,
+        extents: &Extents,
+    ) -> Option<RunnerUp> {
+        let mut tried: Vec<&Choice> = search.tried.iter().collect();
+        tried.sort_by(|a, b| a.total.total_cmp(&b.total));
+        let mut other_term = None;
+        for choice in tried.into_iter().take(24) {
+            let spec = self.rebuild(slots, &choice.choice);
+            if same_outputs(&spec, chosen) {
+                continue;
+            }
+            let found = RunnerUp { form: form::classify(&spec, extents), cost_estimate: Nanos(choice.total), spec };
+            if found.form != form {
+                return Some(found);
+            }
+            other_term.get_or_insert(found);
+        }
+        other_term
+    }
+
+    /// The spec with the chosen terms as its outputs.
+    fn rebuild(&self, slots: &Slots, choice: &[usize]) -> Spec {
+        let mut spec = self.graph.analysis.spec.clone();
+        for (at, root) in self.roots.iter().enumerate() {
+            let mut expr = RecExpr::default();
+            let mut built = BTreeMap::new();
+            build(slots, choice, slots.index[root], &mut expr, &mut built);
+            let term = convert::to_term(&mut spec.terms, &expr);
+            let output = &mut spec.outputs[at];
+            let closed = spec.terms.free(term).iter().all(|a| output.axes.contains(&a));
+            // Equal up to the order of operands is no rewrite: the spec's own term stays.
+            if term != self.naive[at] && closed {
+                output.term = term;
+            }
+        }
+        spec
+    }
+}
+
+fn same_outputs(a: &Spec, b: &Spec) -> bool {
+    let terms = |s: &Spec| s.outputs.iter().map(|o| o.term).collect::<Vec<TermId>>();
+    let same_arena = a.terms.len() == b.terms.len();
+    terms(a) == terms(b) && (same_arena || a.outputs.iter().all(|o| (o.term.0 as usize) < b.terms.len()))
+        && a.outputs.iter().zip(&b.outputs).all(|(x, y)| a.terms.node(x.term) == b.terms.node(y.term))
+}
+
+/// Appends the chosen e-nodes under a class and returns the position of its own.
+fn build(
+    slots: &Slots,
+    choice: &[usize],
+    at: usize,
+    expr: &mut RecExpr<ENode>,
+    built: &mut BTreeMap<usize, Id>,
+) -> Id {
+    if let Some(id) = built.get(&at) {
+        return *id;
+    }
+    let candidate = &slots.slots[at].candidates[choice[at]];
+    let ids: Vec<Id> = candidate.children.iter().map(|c| build(slots, choice, *c, expr, built)).collect();
+    let mut node = candidate.node.clone();
+    let children = match &candidate.fused {
+        None => ids,
+        Some(product) => {
+            let kept = node.children().len() - 1;
+            let mut product = product.clone();
+            product.children_mut().copy_from_slice(&ids[kept..]);
+            let body = expr.add(product);
+            ids[..kept].iter().copied().chain([body]).collect()
+        }
+    };
+    node.children_mut().copy_from_slice(&children);
+    let id = expr.add(node);
+    built.insert(at, id);
+    id
+}
+
+/// A candidate for every class, with the total of the roots.
+#[derive(Clone, Debug)]
+struct Choice {
+    choice: Vec<usize>,
+    total: f64,
+}
+
+struct Search<'a> {
+    slots: &'a Slots,
+    roots: Vec<usize>,
+    choice: Vec<usize>,
+    costs: Vec<Option<Shares>>,
+    totals: Vec<f64>,
+    tried: Vec<Choice>,
+}
+
+impl<'a> Search<'a> {
+    fn new(slots: &'a Slots, roots: Vec<usize>) -> Self {
+        let n = slots.slots.len();
+        Self {
+            slots,
+            roots,
+            choice: vec![0; n],
+            costs: vec![None; n],
+            totals: vec![f64::INFINITY; n],
+            tried: Vec::new(),
+        }
+    }
+
+    /// Chooses the cheapest candidate of every class until nothing changes.
+    fn greedy(&mut self) {
+        for _ in 0..MAX_PASSES {
+            let mut changed = false;
+            for at in 0..self.slots.slots.len() {
+                for n in 0..self.slots.slots[at].candidates.len() {
+                    let candidate = &self.slots.slots[at].candidates[n];
+                    let Some(shares) = shares(self.slots, at, candidate, &|c| self.costs[c].as_ref()) else { continue };
+                    let total = total(&shares);
+                    if total < self.totals[at] * (1.0 - 1e-9) {
+                        (self.totals[at], self.choice[at], self.costs[at]) = (total, n, Some(shares));
+                        changed = true;
+                    }
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+    }
+
+    /// Exchanges single candidates of the chosen form while the total falls.
+    fn improve(&mut self) -> Choice {
+        let total = self.evaluate(&self.choice).unwrap_or(f64::INFINITY);
+        let mut best = Choice { choice: self.choice.clone(), total };
+        let mut trials = 0;
+        for _ in 0..2 {
+            let mut improved = false;
+            for at in self.reachable(&best.choice) {
+                for n in 0..self.slots.slots[at].candidates.len() {
+                    if n == best.choice[at] || trials >= MAX_TRIALS {
+                        continue;
+                    }
+                    let mut choice = best.choice.clone();
+                    choice[at] = n;
+                    trials += 1;
+                    let Some(total) = self.evaluate(&choice) else { continue };
+                    let tried = Choice { choice, total };
+                    if total < best.total * (1.0 - 1e-9) {
+                        self.tried.push(std::mem::replace(&mut best, tried));
+                        improved = true;
+                    } else {
+                        self.tried.push(tried);
+                    }
+                }
+            }
+            if !improved {
+                break;
+            }
+        }
+        best
+    }
+
+    /// Classes that a choice uses, roots first.
+    fn reachable(&self, choice: &[usize]) -> Vec<usize> {
+        let mut order = Vec::new();
+        let mut todo: Vec<usize> = self.roots.iter().rev().copied().collect();
+        while let Some(at) = todo.pop() {
+            if order.contains(&at) {
+                continue;
+            }
+            order.push(at);
+            todo.extend(self.slots.slots[at].candidates[choice[at]].children.iter().rev());
+        }
+        order
+    }
+
+    /// The total of a choice; `None` if it is cyclic.
+    fn evaluate(&self, choice: &[usize]) -> Option<f64> {
+        let mut done: BTreeMap<usize, Shares> = BTreeMap::new();
+        let mut open: Vec<usize> = Vec::new();
+        for root in &self.roots {
+            self.evaluate_class(choice, *root, &mut done, &mut open)?;
+        }
+        let roots: Vec<&Shares> = self.roots.iter().map(|r| &done[r]).collect();
+        Some(total(&roots.into_iter().fold(Shares::new(), |sum, s| merge(&sum, s))))
+    }
+
+    fn evaluate_class(
+        &self,
+        choice: &[usize],
+        at: usize,
+        done: &mut BTreeMap<usize, Shares>,
+        open: &mut Vec<usize>,
+    ) -> Option<()> {
+        if done.contains_key(&at) {
+            return Some(());
+        }
+        if open.contains(&at) {
+            return None;
+        }
+        open.push(at);
+        let candidate = self.slots.slots[at].candidates.get(choice[at])?;
+        for child in &candidate.children {
+            self.evaluate_class(choice, *child, done, open)?;
+        }
+        open.pop();
+        let shares = shares(self.slots, at, candidate, &|c| done.get(&c))?;
+        done.insert(at, shares);
+        Some(())
+    }
+}
+
+/// The cost of a class by a candidate; `None` if an operand has none yet or needs the class itself.
+fn shares<'s>(
+    slots: &Slots,
+    at: usize,
+    candidate: &Candidate,
+    of: &dyn Fn(usize) -> Option<&'s Shares>,
+) -> Option<Shares> {
+    let mut sum = Shares::new();
+    for child in &candidate.children {
+        let child = of(*child)?;
+        if child.binary_search_by_key(&(at as u32), |s| s.0).is_ok() {
+            return None;
+        }
+        sum = merge(&sum, child);
+    }
+    if let Some(reduced) = &candidate.reduced {
+        sum.iter_mut().for_each(|share| absorb(slots, reduced, share));
+    }
+    let own = (at as u32, candidate.own, candidate.pending);
+    let place = sum.partition_point(|s| s.0 < own.0);
+    sum.insert(place, own);
+    Some(sum)
+}
+
+/// Scales a share by a restriction it lies in, and drops its storage if the reduction consumes it as it is made.
+fn absorb(slots: &Slots, reduced: &Reduced, share: &mut Share) {
+    let free = &slots.slots[share.0 as usize].free;
+    if !free.contains(reduced.axis) {
+        return;
+    }
+    if reduced.density < 1.0 && reduced.domain.is_subset(free) {
+        share.1 *= reduced.density;
+    }
+    if share.2 > 0.0 && reduced.rows.is_subset(free) {
+        share.2 = 0.0;
+    }
+}
+
+/// Both costs, each class once.
+fn merge(a: &Shares, b: &Shares) -> Shares {
+    let mut out = Shares::with_capacity(a.len() + b.len());
+    let (mut x, mut y) = (0, 0);
+    while x < a.len() && y < b.len() {
+        let (p, q) = (a[x], b[y]);
+        match p.0.cmp(&q.0) {
+            std::cmp::Ordering::Less => {
+                out.push(p);
+                x += 1;
+            }
+            std::cmp::Ordering::Greater => {
+                out.push(q);
+                y += 1;
+            }
+            std::cmp::Ordering::Equal => {
+                out.push((p.0, p.1.max(q.1), p.2.max(q.2)));
+                x += 1;
+                y += 1;
+            }
+        }
+    }
+    out.extend_from_slice(&a[x..]);
+    out.extend_from_slice(&b[y..]);
+    out
+}
+
+fn total(shares: &Shares) -> f64 {
+    shares.iter().map(|s| s.1 + s.2).sum()
+}

@@ -1,0 +1,28 @@
+//! The rule records, by family.
+//!
+//! Owns the list. To add a rule, write one record in its family's file and
+//! append it to that family's `RULES`; `explain`, the soundness test and the
+//! rule list read it from here.
+
+mod angles;
+mod arithmetic;
+mod attend;
+mod exponents;
+mod prefix;
+mod reassociation;
+
+use std::sync::LazyLock;
+
+use crate::rule::Rule;
+
+static ALL: LazyLock<Vec<&'static Rule>> = LazyLock::new(|| {
+    [arithmetic::RULES, reassociation::RULES, attend::RULES, prefix::RULES, exponents::RULES, angles::RULES]
+        .into_iter()
+        .flatten()
+        .collect()
+});
+
+/// Every rule, in the order of application.
+pub fn rules() -> &'static [&'static Rule] {
+    &ALL
+}

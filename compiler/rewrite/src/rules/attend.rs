@@ -1,0 +1,357 @@
+//! Softmax: fused attention and its laws.
+//!
+//! `attend[j where m](s, v)` is the softmax-weighted sum of v; how it is
+//! computed (online, tiled, split over keys) is the planner's choice, so the
+//! deferred normalisation of flash attention needs no form of its own here.
+
+use attnc_algebra::{AxisId, NaryOp, ReduceOp, TermId, UnaryOp};
+use egg::{Id, Language};
+
+use crate::build::Tree;
+use crate::domain::Domain;
+use crate::language::{ENode, Kind};
+use crate::rule;
+use crate::rule::{GUARDED, MAY_BE_UNDEFINED, Outcome, Rule, Site};
+
+const CUTS: &str = "the sum's restriction is not proved to hold on the softmax's";
+const MAY_BE_EMPTY: &str = "a row may have no element, where the quotient is undefined";
+const DOMAIN_BINDS: &str = "a restriction mentions the other axis";
+const NO_SHIFT: &str = "no summand is free of the softmax's axis";
+const NOT_DISJOINT: &str = "the parts of the domain are not proved disjoint";
+
+pub(super) static RULES: &[Rule] = &[
+    rule! {
+        /// A sum of softmax weights times values is fused attention.
+        name: "weighted-sum-is-attend",
+        before: "sum[j](softmax[j where m](s) * v)",
+        after: "attend[j where m](s, v)",
+        search: [Kind::Reduce(ReduceOp::Sum)],
+        apply: weighted_sum_is_attend,
+        when: [CUTS],
+        sound: "the definition of attend; weights outside m are 0",
+        stability: Reorders,
+        class: Exact,
+        source: "FlashAttention, arXiv 2205.14135 section 3.1",
+        draw: [
+            "sum[j](softmax[j where $m(i, j)]($r(i, j)) * $r(j, e))",
+            "sum[j where j <= i](softmax[j where j <= i]($r(i, j)) * $r(j, e) * $r(i))",
+        ],
+    },
+    rule! {
+        /// A quotient of exponential sums written by hand is fused attention, which is shift-stable.
+        name: "exponential-quotient-is-attend",
+        before: "sum[j where m](exp(s) * v) / sum[j where m](exp(s))",
+        after: "attend[j where m](s, v)",
+        search: [Kind::Nary(NaryOp::Mul)],
+        apply: exponential_quotient_is_attend,
+        when: [MAY_BE_EMPTY],
+        sound: "the definition of softmax; no row is empty",
+        stability: Reorders,
+        class: Exact,
+        source: "FlashAttention, arXiv 2205.14135 section 3.1",
+        draw: [
+            "sum[j](exp($s(i, j)) * $r(j, e)) / sum[j](exp($s(i, j)))",
+            "sum[j where j <= i](exp($s(i, j)) * $r(j, e)) / sum[j where j <= i](exp($s(i, j)))",
+        ],
+    },
+    rule! {
+        /// The logarithm of a sum of exponentials is the stable reduction.
+        name: "log-of-sum-is-logsumexp",
+        before: "log(sum[j where m](exp(s)))",
+        after: "logsumexp[j where m](s)",
+        search: [Kind::Unary(UnaryOp::Log)],
+        apply: log_of_sum_is_logsumexp,
+        when: [],
+        sound: "the definition of logsumexp",
+        stability: Reorders,
+        class: Exact,
+        source: "arithmetic",
+        draw: ["log(sum[j where $m(i, j)](exp($r(i, j))))"],
+    },
+    rule! {
+        /// Factors of the value that do not vary along the keys leave the attention.
+        name: "value-factors-leave-attend",
+        before: "attend[j where m](s, A * B)",
+        after: "A * attend[j where m](s, B)",
+        search: [Kind::Attend],
+        apply: value_factors_leave,
+        when: [GUARDED, MAY_BE_UNDEFINED],
+        sound: "linearity in the values",
+        stability: Reorders,
+        class: Exact,
+        source: "MLA weight absorption, arXiv 2405.04434 section 2.1",
+        draw: ["sum[j](softmax[j where $m(i, j)]($r(i, j)) * ($r(j, e) * $r(i)))"],
+    },
+    rule! {
+        /// A sum inside the value leaves the attention, if something in it can leave too.
+        name: "value-sum-leaves-attend",
+        before: "attend[j where m](s, sum[r](A))",
+        after: "sum[r](attend[j where m](s, A))",
+        search: [Kind::Attend],
+        apply: value_sum_leaves,
+        when: [DOMAIN_BINDS],
+        sound: "linearity in the values; the scores are free of r",
+        stability: Reorders,
+        class: Exact,
+        source: "MLA weight absorption, arXiv 2405.04434 section 2.1",
+        draw: ["sum[j](softmax[j where $m(i, j)]($r(i, j)) * sum[d]($r(j, d) * $r(d, e)))"],
+    },
+    rule! {
+        /// Summands of the score that do not vary along the keys drop out.
+        name: "score-shift-drops",
+        before: "softmax[j where m](A + s)",
+        after: "softmax[j where m](s)",
+        search: [Kind::Softmax, Kind::Attend],
+        apply: score_shift_drops,
+        when: [GUARDED, MAY_BE_UNDEFINED, NO_SHIFT],
+        sound: "softmax is invariant under a shift of each row",
+        stability: Same,
+        class: Exact,
+        source: "L2 self-attention, arXiv 2006.04710 section 3.2",
+        draw: [
+            "softmax[j where $m(i, j)]($r(i, j) + $r(i))",
+            "sum[j](softmax[j where $m(i, j)]($r(i, j) + $r(i)) * $r(j, e))",
+        ],
+    },
+    rule! {
+        /// A factor of the score distributes over its summands, if one of them then drops out.
+        name: "score-factor-distributes",
+        before: "softmax[j where m](A * (B + s))",
+        after: "softmax[j where m](A * B + A * s)",
+        search: [Kind::Softmax, Kind::Attend],
+        apply: score_factor_distributes,
+        when: [NO_SHIFT],
+        sound: "distributivity",
+        stability: Reorders,
+        class: Exact,
+        source: "L2 self-attention, arXiv 2006.04710 section 3.2",
+        draw: ["softmax[j where $m(i, j)]($r(h) * ($r(i, j) + $r(i)))"],
+    },
+    rule! {
+        /// Attention over disjoint domains is the merge of its parts by their log-sum-exp.
+        name: "disjoint-domains-merge",
+        before: "attend[j where m or n](s, v)",
+        after: "exp(lse_m - lse) * attend[j where m](s, v) + exp(lse_n - lse) * attend[j where n](s, v)",
+        search: [Kind::Attend],
+        apply: disjoint_domains_merge,
+        when: [NOT_DISJOINT, MAY_BE_EMPTY],
+        sound: "the softmax denominators add over disjoint parts; no part has an empty row",
+        stability: NeedsShift,
+        class: Exact,
+        source: "FlashDecoding; the (o, lse) monoid of arXiv 2205.14135 section 3.1",
+        draw: ["sum[j](softmax[j where j <= i or j > i and j - i <= i + N](exp($r(i, j))) * $r(j, e))"],
+    },
+];
+
+fn weighted_sum_is_attend(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
+    let ENode::Reduce(ReduceOp::Sum, axis, domain, [body]) = node else { return };
+    for (from, factors) in site.factorings(*body) {
+        for (at, factor) in factors.iter().enumerate() {
+            for softmax in site.nodes(*factor, Kind::Softmax) {
+                let ENode::Softmax(over, inner, [score]) = softmax else { continue };
+                if over != axis {
+                    continue;
+                }
+                let spec = site.spec();
+                if !site.domain(*inner).is_subset(spec, &site.domain(*domain)) {
+                    out.decline(CUTS);
+                    continue;
+                }
+                let value: Vec<Id> = factors.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, f)| *f).collect();
+                let body = match &from {
+                    Tree::Node(product, children) => {
+                        let mut children = children.clone();
+                        children[at] = Tree::matched(softmax);
+                        Tree::Node(product.clone(), children)
+                    }
+                    _ => Tree::matched(softmax),
+                };
+                let to = Tree::attend(*axis, *inner, Tree::Class(*score), Tree::product_of(value));
+                out.union(Tree::Node(node.clone(), vec![body]), to);
+            }
+        }
+    }
+}
+
+/// The score of a sum's body that is an exponential, with the other factors.
+fn exponential_parts(site: &Site<'_>, body: Id) -> Vec<(Tree, Id, Vec<Id>)> {
+    let mut out = Vec::new();
+    for (from, factors) in site.factorings(body) {
+        for (at, factor) in factors.iter().enumerate() {
+            for (exp, score) in site.unaries(*factor, UnaryOp::Exp) {
+                let rest = factors.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, f)| *f).collect();
+                let tree = match &from {
+                    Tree::Node(product, children) => {
+                        let mut children = children.clone();
+                        children[at] = Tree::matched(exp);
+                        Tree::Node(product.clone(), children)
+                    }
+                    _ => Tree::matched(exp),
+                };
+                out.push((tree, site.find(score), rest));
+            }
+        }
+    }
+    out
+}
+
+fn exponential_quotient_is_attend(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
+    let factors = node.children();
+    for (below_at, below) in factors.iter().enumerate() {
+        for (recip, sum) in site.unaries(*below, UnaryOp::Recip) {
+            for (denominator, axis, domain, weights) in site.reductions(sum, ReduceOp::Sum) {
+                for (weight_tree, score, extra) in exponential_parts(site, weights) {
+                    if !extra.is_empty() {
+                        continue;
+                    }
+                    let denominator = Tree::Node(denominator.clone(), vec![weight_tree]);
+                    let recip = Tree::Node(recip.clone(), vec![denominator]);
+                    let key = (axis, domain, score);
+                    numerators(site, node, (below_at, recip), key, out);
+                }
+            }
+        }
+    }
+}
+
+/// The sums among the factors of `node` that share the denominator's weights.
+fn numerators(site: &Site<'_>, node: &ENode, below: (usize, Tree), key: (AxisId, TermId, Id), out: &mut Outcome) {
+    let factors = node.children();
+    let (axis, domain, score) = key;
+    for (above_at, above) in factors.iter().enumerate() {
+        if above_at == below.0 {
+            continue;
+        }
+        for (numerator, j, m, body) in site.reductions(*above, ReduceOp::Sum) {
+            if (j, m) != (axis, domain) {
+                continue;
+            }
+            for (body_tree, s, value) in exponential_parts(site, body) {
+                if s != score {
+                    continue;
+                }
+                if !site.domain(domain).is_never_empty(site.spec(), axis) {
+                    out.decline(MAY_BE_EMPTY);
+                    continue;
+                }
+                let mut from: Vec<Tree> = factors.iter().map(|f| Tree::Class(*f)).collect();
+                from[below.0] = below.1.clone();
+                from[above_at] = Tree::Node(numerator.clone(), vec![body_tree]);
+                let rest = factors.iter().enumerate().filter(|(n, _)| *n != below.0 && *n != above_at);
+                let mut to: Vec<Tree> = rest.map(|(_, f)| Tree::Class(*f)).collect();
+                to.push(Tree::attend(axis, domain, Tree::Class(score), Tree::product_of(value)));
+                out.union(Tree::Node(node.clone(), from), Tree::Product(to));
+            }
+        }
+    }
+}
+
+fn log_of_sum_is_logsumexp(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
+    let ENode::Unary(_, [sum]) = node else { return };
+    for (reduce, axis, domain, body) in site.reductions(*sum, ReduceOp::Sum) {
+        for (exp, score) in site.unaries(body, UnaryOp::Exp) {
+            let from = Tree::matched_with(node, 0, Tree::matched_with(reduce, 0, Tree::matched(exp)));
+            out.union(from, Tree::reduce(ReduceOp::LogSumExp, axis, domain, Tree::Class(score)));
+        }
+    }
+}
+
+fn value_factors_leave(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
+    let ENode::Attend(axis, domain, [score, value]) = node else { return };
+    for (product, factors) in site.products(*value) {
+        let (stay, leave): (Vec<Id>, Vec<Id>) = factors.iter().partition(|f| site.varies(**f, *axis));
+        if leave.is_empty() {
+            continue;
+        }
+        if let Some(reason) = leave.iter().find_map(|f| site.may_leave(*f, *axis, *domain).err()) {
+            out.decline(reason);
+            continue;
+        }
+        let mut to: Vec<Tree> = leave.into_iter().map(Tree::Class).collect();
+        to.push(Tree::attend(*axis, *domain, Tree::Class(*score), Tree::product_of(stay)));
+        out.union(Tree::matched_with(node, 1, Tree::matched(product)), Tree::Product(to));
+    }
+}
+
+fn value_sum_leaves(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
+    let ENode::Attend(axis, domain, [score, value]) = node else { return };
+    for (sum, r, inner, body) in site.reductions(*value, ReduceOp::Sum) {
+        if r == *axis || !site.separates(body, *axis, 2) {
+            continue;
+        }
+        let binds = site.varies(*score, r) || site.domain_axes(*domain).contains(r);
+        if binds || site.domain_axes(inner).contains(*axis) {
+            out.decline(DOMAIN_BINDS);
+            continue;
+        }
+        let attend = Tree::attend(*axis, *domain, Tree::Class(*score), Tree::Class(body));
+        let to = Tree::reduce(ReduceOp::Sum, r, inner, attend);
+        out.union(Tree::matched_with(node, 1, Tree::matched(sum)), to);
+    }
+}
+
+/// Axis, domain and score of a softmax or an attention.
+fn scored(node: &ENode) -> Option<(AxisId, TermId, Id)> {
+    match node {
+        ENode::Softmax(axis, domain, [score]) | ENode::Attend(axis, domain, [score, _]) => Some((*axis, *domain, *score)),
+        _ => None,
+    }
+}
+
+fn score_shift_drops(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
+    let Some((axis, domain, score)) = scored(node) else { return };
+    for (addition, summands) in site.additions(score) {
+        let (stay, drop): (Vec<Id>, Vec<Id>) = summands.iter().partition(|s| site.varies(**s, axis));
+        if drop.is_empty() {
+            out.decline(NO_SHIFT);
+            continue;
+        }
+        if let Some(reason) = drop.iter().find_map(|s| site.may_leave(*s, axis, domain).err()) {
+            out.decline(reason);
+            continue;
+        }
+        let kept = Tree::Sum(stay.into_iter().map(Tree::Class).collect());
+        out.union(Tree::matched_with(node, 0, Tree::matched(addition)), Tree::matched_with(node, 0, kept));
+    }
+}
+
+fn score_factor_distributes(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
+    let Some((axis, _, score)) = scored(node) else { return };
+    for (product, factors) in site.products(score) {
+        for (at, factor) in factors.iter().enumerate() {
+            for (addition, summands) in site.additions(*factor) {
+                let others: Vec<Id> = factors.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, f)| *f).collect();
+                let drops = summands.iter().any(|s| !site.varies(*s, axis) && site.facts(*s).constant.is_none());
+                if summands.len() > 4 || !drops || others.iter().any(|f| site.varies(*f, axis)) {
+                    out.decline(NO_SHIFT);
+                    continue;
+                }
+                let parts = summands.iter().map(|s| Tree::product_of(others.iter().copied().chain([*s]))).collect();
+                out.union(Tree::matched_with(product, at, Tree::matched(addition)), Tree::Sum(parts));
+            }
+        }
+    }
+}
+
+fn disjoint_domains_merge(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
+    let ENode::Attend(axis, domain, [score, value]) = node else { return };
+    let spec = site.spec();
+    let attnc_algebra::Node::Nary(NaryOp::Or, parts) = spec.terms.node(*domain) else { return };
+    let [m, n] = parts.as_slice() else { return };
+    let (left, right): (Domain, Domain) = (site.domain(*m), site.domain(*n));
+    if !left.is_disjoint(spec, &right) {
+        out.decline(NOT_DISJOINT);
+        return;
+    }
+    if !left.is_never_empty(spec, *axis) || !right.is_never_empty(spec, *axis) {
+        out.decline(MAY_BE_EMPTY);
+        return;
+    }
+    let lse = |domain: TermId| Tree::reduce(ReduceOp::LogSumExp, *axis, domain, Tree::Class(*score));
+    let part = |own: TermId| {
+        let gap = Tree::Sum(vec![lse(own), Tree::Product(vec![Tree::Const(-1.0), lse(*domain)])]);
+        let attend = Tree::attend(*axis, own, Tree::Class(*score), Tree::Class(*value));
+        Tree::Product(vec![Tree::unary(UnaryOp::Exp, gap), attend])
+    };
+    out.union(Tree::matched(node), Tree::Sum(vec![part(*m), part(*n)]));
+}

@@ -1,0 +1,112 @@
+//! Saturation: all equal forms of a spec's outputs, once, with symbolic extents.
+//!
+//! Owns the limits and the run over all rules. Time is never a limit, so that
+//! equal specs give equal graphs on every machine; the reason for stopping is
+//! recorded. Extraction at given extents is in [`crate::extract`].
+
+use std::time::Duration;
+
+use attnc_algebra::{Spec, TermId};
+use egg::{Id, Runner, SimpleScheduler, StopReason};
+
+use crate::convert;
+use crate::facts::{Graph, SpecFacts};
+use crate::rule;
+use crate::rules::rules;
+
+/// Bounds on saturation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Rounds of all rules.
+    pub iterations: usize,
+    /// E-nodes; looked at between rounds.
+    pub nodes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { iterations: 14, nodes: 2500 }
+    }
+}
+
+/// Why saturation stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stopped {
+    /// No rule has anything to add.
+    Saturated,
+    /// [`Limits::iterations`] was reached.
+    Iterations,
+    /// [`Limits::nodes`] was reached.
+    Nodes,
+}
+
+/// A spec with all equal forms of its outputs.
+pub struct Saturated {
+    pub(crate) graph: Graph,
+    /// One class for each output.
+    pub(crate) roots: Vec<Id>,
+    /// The outputs' terms as the e-graph's normal form writes them, before any rule.
+    pub(crate) naive: Vec<TermId>,
+    pub(crate) original: Spec,
+    pub(crate) limits: Limits,
+    stopped: Stopped,
+    iterations: usize,
+}
+
+impl Saturated {
+    /// Runs all rules on the outputs of `spec`.
+    pub fn new(spec: &Spec, limits: &Limits) -> Self {
+        let mut graph = Graph::new(SpecFacts::new(spec.clone()));
+        let roots: Vec<Id> = spec.outputs.iter().map(|o| convert::add_term(&mut graph, o.term)).collect();
+        let exprs: Vec<_> = roots.iter().map(|r| graph.id_to_expr(*r)).collect();
+        let naive = exprs.iter().map(|e| convert::to_term(&mut graph.analysis.spec.terms, e)).collect();
+        let (graph, stopped, iterations) = run(graph, limits);
+        let roots = roots.into_iter().map(|r| graph.find(r)).collect();
+        Self { graph, roots, naive, original: spec.clone(), limits: *limits, stopped, iterations }
+    }
+
+    /// Why saturation stopped.
+    pub fn stopped(&self) -> Stopped {
+        self.stopped
+    }
+
+    /// Rounds run.
+    pub fn iterations(&self) -> usize {
+        self.iterations
+    }
+
+    /// Number of e-nodes.
+    pub fn nodes(&self) -> usize {
+        self.graph.total_number_of_nodes()
+    }
+
+    /// Number of e-classes.
+    pub fn classes(&self) -> usize {
+        self.graph.number_of_classes()
+    }
+
+    /// The spec that was saturated.
+    pub fn spec(&self) -> &Spec {
+        &self.original
+    }
+}
+
+/// Runs all rules on a graph.
+pub(crate) fn run(graph: Graph, limits: &Limits) -> (Graph, Stopped, usize) {
+    let rewrites: Vec<_> = rules().iter().map(|r| rule::rewrite(r)).collect();
+    let facts = SpecFacts::new(graph.analysis.spec.clone());
+    let runner = Runner::<_, _, ()>::new(facts)
+        .with_egraph(graph)
+        .with_iter_limit(limits.iterations)
+        .with_node_limit(limits.nodes)
+        .with_time_limit(Duration::MAX)
+        .with_scheduler(SimpleScheduler)
+        .run(&rewrites);
+    let stopped = match runner.stop_reason {
+        Some(StopReason::NodeLimit(_)) => Stopped::Nodes,
+        Some(StopReason::IterationLimit(_)) => Stopped::Iterations,
+        _ => Stopped::Saturated,
+    };
+    let iterations = runner.iterations.len();
+    (runner.egraph, stopped, iterations)
+}
