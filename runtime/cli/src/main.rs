@@ -1,2 +1,78 @@
-//! Placeholder head, replaced as the crate is written.
-fn main() {}
+//! The `attnc` command line: converts arguments and files, calls the engine, prints.
+//!
+//! One file per command under `commands/`; no logic of compilation or running lives here. Read `args.rs` first.
+#![forbid(unsafe_code)]
+
+mod accuracy;
+mod args;
+mod commands;
+mod failure;
+mod inputs;
+mod mask;
+mod picture;
+mod progress;
+mod reference;
+mod session;
+mod table;
+mod tensorfile;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    // clap prints usage errors and leaves with 2, help and version with 0.
+    let arguments = Arguments::parse();
+    let json = wants_json(&arguments.command);
+    let outcome = std::panic::catch_unwind(|| run(&arguments.command))
+        .unwrap_or_else(|_| Err(Failure::Internal("a panic, reported above".to_string())));
+    match outcome {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("{}", failure.to_string().trim_end());
+            match &failure {
+                Failure::Report { stdout, .. } => print(stdout),
+                other if json => print(&format!("{}\n", serde_json::json!({ "error": other.to_string() }))),
+                _ => {}
+            }
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<String, Failure> {
+    match command {
+        Command::Check(args) => commands::check::run(args),
+        Command::Show(args) => commands::show::run(args),
+        Command::Plan(args) => commands::plan::run(args),
+        Command::Explain(args) => commands::explain::run(args),
+        Command::Run(args) => commands::run::run(args),
+        Command::Bench(args) => commands::bench::run(args),
+        Command::Probe(args) => commands::probe::run(args),
+    }
+}
+
+fn wants_json(command: &Command) -> bool {
+    match command {
+        Command::Check(args) => args.json,
+        Command::Show(args) => args.common.json,
+        Command::Plan(args) => args.common.json,
+        Command::Explain(args) => args.common.json,
+        Command::Run(args) => args.common.json,
+        Command::Bench(args) => args.common.json,
+        Command::Probe(args) => args.json,
+    }
+}
+
+/// Prints to stdout; a closed pipe is the reader's choice, not an error.
+fn print(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

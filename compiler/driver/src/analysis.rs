@@ -1,0 +1,165 @@
+//! A spec through the passes: parsed and saturated once, extracted and planned per extents.
+
+use std::collections::BTreeMap;
+
+use attnc_algebra::{Extents, Spec, TermId};
+use attnc_plan::Plan;
+use attnc_plan::planner::PlanOptions;
+
+
+use crate::error::CompileError;
+use crate::observer::{Observer, Pass};
+use crate::options::Options;
+use crate::unrewritten::{Extracted, Saturated};
+
+/// A spec with its saturated e-graph: everything that does not depend on extents.
+pub struct Analysis {
+    spec: Spec,
+    saturated: Saturated,
+    options: Options,
+}
+
+/// One form of the spec, chosen at some extents.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The chosen form with its cost.
+    pub extracted: Extracted,
+    /// The form as text: equal keys are equal forms.
+    pub key: String,
+}
+
+impl Candidate {
+    fn of(extracted: Extracted) -> Self {
+        let key = structure(&extracted.spec);
+        Self { extracted, key }
+    }
+
+    /// Its name among the candidates.
+    pub fn name(&self) -> String {
+        format!("exact-{}", self.form())
+    }
+
+    /// How its cost grows: quadratic, sparse, linear, lowrank, bucket or mixed.
+    pub fn form(&self) -> &'static str {
+        "quadratic"
+    }
+
+    /// Predicted time in ms.
+    pub fn predicted_ms(&self) -> f64 {
+        self.extracted.cost_estimate.ms()
+    }
+}
+
+impl Analysis {
+    /// Parses, checks and saturates.
+    ///
+    /// # Errors
+    /// If the spec is wrong, or the options name what does not exist.
+    pub fn new(source: &str, options: &Options, observer: &mut dyn Observer) -> Result<Self, CompileError> {
+        observer.begin(Pass::Algebra);
+        let spec = attnc_algebra::compile_text(source, &options.settings).map_err(CompileError::Spec)?;
+        observer.end(Pass::Algebra, &|| dump(&spec));
+        Self::of_spec(spec, options, observer)
+    }
+
+    /// Saturates a spec that was built without text.
+    ///
+    /// # Errors
+    /// If the options name what does not exist.
+    pub fn of_spec(spec: Spec, options: &Options, observer: &mut dyn Observer) -> Result<Self, CompileError> {
+        check_approximations(options)?;
+        observer.begin(Pass::Rewrite);
+        let saturated = Saturated::new(&spec, &options.limits);
+        observer.end(Pass::Rewrite, &|| saturated.summary());
+        Ok(Self { spec, saturated, options: options.clone() })
+    }
+
+    /// The checked spec.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// The e-graph with its equal forms.
+    pub fn saturated(&self) -> &Saturated {
+        &self.saturated
+    }
+
+    /// The options it was made with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The cheapest form at some extents.
+    ///
+    /// # Errors
+    /// If the rewriter finds no form.
+    pub fn extract(&self, extents: &Extents) -> Result<Candidate, CompileError> {
+        let mut candidates = self.candidates(extents)?;
+        let Some(name) = &self.options.variant else { return Ok(candidates.swap_remove(0)) };
+        let known = || candidates.iter().map(Candidate::name).collect();
+        match candidates.iter().position(|c| c.name() == *name) {
+            Some(at) => Ok(candidates.swap_remove(at)),
+            None => Err(CompileError::UnknownVariant { name: name.clone(), known: known() }),
+        }
+    }
+
+    /// All forms known for some extents, the cheapest first; at least one.
+    ///
+    /// # Errors
+    /// If the rewriter finds no form.
+    pub fn candidates(&self, extents: &Extents) -> Result<Vec<Candidate>, CompileError> {
+        Ok(vec![Candidate::of(self.saturated.extract(extents, &self.options.profile))])
+    }
+
+    /// Stages of a form, planned for lengths up to those of `hint`.
+    ///
+    /// # Errors
+    /// If some part of the form has no stage, or the verifier refuses a stage.
+    pub fn plan(&self, candidate: &Candidate, hint: &Extents) -> Result<Plan, CompileError> {
+        let plan = attnc_plan::planner::build(&candidate.extracted.spec, &PlanOptions { hint: hint.clone() })?;
+        Ok(plan)
+    }
+}
+
+/// The terms of a spec's outputs as text, node by node: equal texts are equal terms, whatever else their arenas hold.
+fn structure(spec: &Spec) -> String {
+    let mut numbers: BTreeMap<TermId, u32> = BTreeMap::new();
+    let mut out = String::new();
+    let mut open: Vec<(TermId, bool)> = spec.outputs.iter().rev().map(|o| (o.term, false)).collect();
+    while let Some((id, operands_done)) = open.pop() {
+        if numbers.contains_key(&id) {
+            continue;
+        }
+        let node = spec.terms.node(id);
+        if !operands_done {
+            open.push((id, true));
+            open.extend(node.operands().into_iter().rev().map(|t| (t, false)));
+            continue;
+        }
+        let renamed = node.map_operands(|t| TermId(numbers[&t]));
+        numbers.insert(id, numbers.len() as u32);
+        out.push_str(&format!("{renamed:?}\n"));
+    }
+    spec.outputs.iter().for_each(|o| out.push_str(&format!("{} {}\n", o.name, numbers[&o.term])));
+    out
+}
+
+/// The outputs of a spec, one a line.
+fn dump(spec: &Spec) -> String {
+    let line = |o: &attnc_algebra::Output| format!("{} = {}\n", o.name, attnc_algebra::print_term(spec, o.term));
+    spec.outputs.iter().map(line).collect()
+}
+
+/// The approximations that `--allow` may name.
+const APPROXIMATIONS: &[&str] = &[];
+
+fn check_approximations(options: &Options) -> Result<(), CompileError> {
+    let known = || APPROXIMATIONS.iter().map(|n| n.to_string()).collect();
+    if let Some((name, _)) = options.allow.iter().find(|(name, _)| !APPROXIMATIONS.contains(&name.as_str())) {
+        return Err(CompileError::UnknownApproximation { name: name.clone(), known: known() });
+    }
+    match options.budget {
+        Some(budget) if !(budget >= 0.0 && budget.is_finite()) => Err(CompileError::BadBudget(budget)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,9 @@
+//! The commands, one file each.
+
+pub mod bench;
+pub mod check;
+pub mod explain;
+pub mod plan;
+pub mod probe;
+pub mod run;
+pub mod show;

@@ -1,0 +1,203 @@
+//! The mask of a spec: which pairs its softmaxes and sums allow, by the reference evaluator.
+
+use std::collections::BTreeMap;
+
+use attnc::Tensor;
+use attnc_algebra::{AxisId, AxisSet, Extents, Node, Output, Reference, Spec, SymbolId, TermId, Terms, Type};
+use attnc_algebra::{ReduceOp, UnaryOp};
+
+/// A predicate over pairs of positions, as it restricts a softmax or a reduction.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mask {
+    /// The axis that is restricted: keys.
+    pub column: AxisId,
+    /// The longest other axis that the predicate reads: queries.
+    pub row: Option<AxisId>,
+    /// The predicate.
+    pub domain: TermId,
+}
+
+/// The distinct masks of a spec's outputs; those of softmaxes first.
+pub fn masks(spec: &Spec, extents: &Extents) -> Vec<Mask> {
+    let mut found: BTreeMap<(bool, AxisId, TermId), Mask> = BTreeMap::new();
+    for id in reachable(spec) {
+        let (axis, domain, softmax) = match spec.terms.node(id) {
+            Node::Softmax { axis, domain, .. } | Node::Attend { axis, domain, .. } => (*axis, *domain, true),
+            Node::Reduce { axis, domain, .. } => (*axis, *domain, false),
+            _ => continue,
+        };
+        if matches!(spec.terms.node(domain), Node::Bool(_)) && !softmax {
+            continue;
+        }
+        let others = spec.terms.free(domain).without(axis);
+        let row = others.iter().max_by_key(|a| (extent(spec, *a, extents), std::cmp::Reverse(*a)));
+        found.insert((!softmax, axis, domain), Mask { column: axis, row, domain });
+    }
+    found.into_values().collect()
+}
+
+/// The share of pairs that each restricted axis's predicate allows, by sampled rows; 1 for what cannot be evaluated.
+fn density(spec: &Spec, extents: &Extents, inputs: &[Tensor], mask: &Mask) -> f64 {
+    if let Node::Bool(all) = spec.terms.node(mask.domain) {
+        return f64::from(u8::from(*all));
+    }
+    let mut counting = spec.clone();
+    let one = counting.terms.add(Node::Int(1));
+    let op = ReduceOp::Sum;
+    let count = counting.terms.add(Node::Reduce { op, axis: mask.column, domain: mask.domain, body: one });
+    let axes: Vec<AxisId> = counting.terms.free(count).iter().collect();
+    let shape: Vec<usize> = axes.iter().map(|a| extent(spec, *a, extents)).collect();
+    counting.outputs = vec![Output { name: "pairs".to_string(), axes: axes.clone(), term: count }];
+    let Ok(mut reference) = Reference::new(&counting, extents, inputs) else { return 1.0 };
+    let total: usize = shape.iter().product();
+    let columns = extent(spec, mask.column, extents).max(1);
+    let wanted = (MASK_OPERATIONS / columns).clamp(8, total.max(8));
+    // The last axis is whole in what the reference returns; a leading axis of extent 1 makes each position a row.
+    let allowed: Option<(f64, usize)> = sampled(&mut reference, &shape, wanted);
+    allowed.map_or(1.0, |(sum, rows)| sum / (rows.max(1) * columns) as f64)
+}
+
+/// Predicates evaluated to estimate a density.
+const MASK_OPERATIONS: usize = 1 << 24;
+
+/// Sum and number of the counts at sampled leading positions.
+fn sampled(reference: &mut Reference<'_>, shape: &[usize], wanted: usize) -> Option<(f64, usize)> {
+    let width = shape.last().copied().unwrap_or(1);
+    let leading = &shape[..shape.len().saturating_sub(1)];
+    let lines: usize = leading.iter().product();
+    let count = (wanted / width.max(1)).clamp(1, lines.max(1));
+    let rows: Vec<Vec<usize>> = (0..count)
+        .map(|k| {
+            let mut at = lines * k / count;
+            let mut row = vec![0; leading.len()];
+            for (p, e) in row.iter_mut().zip(leading).rev() {
+                *p = at % e;
+                at /= e;
+            }
+            row
+        })
+        .collect();
+    let values = reference.output_rows(0, &rows).ok()?;
+    Some((values.sum(), values.len()))
+}
+
+/// Floating-point operations on allowed pairs: two for each point of every sum and softmax of the spec as written.
+pub fn flops(spec: &Spec, extents: &Extents, inputs: &[Tensor]) -> f64 {
+    let masks = masks(spec, extents);
+    let shares: Vec<(Mask, f64)> = masks.into_iter().map(|m| (m.clone(), density(spec, extents, inputs, &m))).collect();
+    let mut total = 0.0;
+    for id in reachable(spec) {
+        let (axis, body) = match spec.terms.node(id) {
+            Node::Reduce { op: ReduceOp::Sum, axis, body, .. } => (*axis, *body),
+            _ => continue,
+        };
+        let mut axes = spec.terms.free(body).clone();
+        axes.insert(axis);
+        let share = shares
+            .iter()
+            .filter(|(m, _)| axes.contains(m.column) && m.row.is_none_or(|row| axes.contains(row)))
+            .map(|(_, share)| *share)
+            .fold(1.0, f64::min);
+        total += 2.0 * share * volume(spec, &axes, extents);
+    }
+    total
+}
+
+/// Operations of a naive evaluation, one for each point of every reduction.
+pub fn naive_operations(spec: &Spec, extents: &Extents) -> f64 {
+    let points = |id: TermId| match spec.terms.node(id) {
+        Node::Reduce { axis, body, domain, .. } | Node::Softmax { axis, body, domain } => {
+            let mut axes = spec.terms.free(*body).union(spec.terms.free(*domain));
+            axes.insert(*axis);
+            volume(spec, &axes, extents)
+        }
+        _ => 0.0,
+    };
+    reachable(spec).into_iter().map(points).sum()
+}
+
+/// One panel of a drawn mask: a label and its cells, rows of queries and columns of keys.
+pub type Panel = (String, Vec<Vec<bool>>);
+
+/// The cells of a mask at small extents, one panel for each group of equal heads.
+///
+/// # Errors
+/// If the reference cannot evaluate the predicate.
+pub fn panels(spec: &Spec, extents: &Extents, inputs: &[Tensor], mask: &Mask) -> Result<Vec<Panel>, String> {
+    let mut drawing = spec.clone();
+    let shown = if spec.terms.ty(mask.domain) == Type::Bool {
+        drawing.terms.add(Node::Unary(UnaryOp::ToInt, mask.domain))
+    } else {
+        mask.domain
+    };
+    let rows = mask.row;
+    let mut axes: Vec<AxisId> =
+        drawing.terms.free(shown).iter().filter(|a| Some(*a) != rows && *a != mask.column).collect();
+    let outer = axes.len();
+    axes.extend(rows);
+    axes.push(mask.column);
+    drawing.outputs = vec![Output { name: "mask".to_string(), axes: axes.clone(), term: shown }];
+    let mut reference = Reference::new(&drawing, extents, inputs).map_err(|e| e.to_string())?;
+    let cells = reference.output(0).map_err(|e| e.to_string())?;
+    let shape: Vec<usize> = cells.shape().to_vec();
+    let width = shape[shape.len() - 1];
+    let height = if rows.is_some() { shape[shape.len() - 2] } else { 1 };
+    let values: Vec<f64> = cells.iter().copied().collect();
+    let mut panels: Vec<(Vec<String>, Vec<Vec<bool>>)> = Vec::new();
+    for (number, panel) in values.chunks(width * height).enumerate() {
+        let grid: Vec<Vec<bool>> = panel.chunks(width).map(|line| line.iter().map(|v| *v != 0.0).collect()).collect();
+        let place = label(spec, &axes[..outer], &shape[..outer], number);
+        match panels.iter_mut().find(|(_, known)| *known == grid) {
+            Some((places, _)) => places.push(place),
+            None => panels.push((vec![place], grid)),
+        }
+    }
+    Ok(panels.into_iter().map(|(places, grid)| (joined(&places), grid)).collect())
+}
+
+fn joined(places: &[String]) -> String {
+    match places {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first, .., last] => format!("{first} … {last}"),
+    }
+}
+
+fn label(spec: &Spec, axes: &[AxisId], shape: &[usize], mut number: usize) -> String {
+    let mut parts = Vec::new();
+    for (axis, extent) in axes.iter().zip(shape).rev() {
+        parts.push(format!("{} = {}", spec.axis(*axis).name, number % extent));
+        number /= extent;
+    }
+    parts.reverse();
+    if parts.is_empty() { "all heads".to_string() } else { parts.join(", ") }
+}
+
+/// The value of a constant term, such as a parameter's.
+pub fn constant(spec: &Spec, term: TermId, extents: &Extents) -> f64 {
+    attnc::constant(spec, term, extents).unwrap_or(f64::NAN)
+}
+
+fn reachable(spec: &Spec) -> Vec<TermId> {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut open: Vec<TermId> = spec.outputs.iter().map(|o| o.term).collect();
+    while let Some(id) = open.pop() {
+        if seen.insert(id) {
+            open.extend(Terms::node(&spec.terms, id).operands());
+        }
+    }
+    seen.into_iter().collect()
+}
+
+fn extent(spec: &Spec, axis: AxisId, extents: &Extents) -> usize {
+    spec.eval_extent(spec.axis(axis).extent, extents).and_then(|e| usize::try_from(e).ok()).unwrap_or(1)
+}
+
+fn volume(spec: &Spec, axes: &AxisSet, extents: &Extents) -> f64 {
+    axes.iter().map(|a| extent(spec, a, extents) as f64).product()
+}
+
+/// The name of an extent symbol.
+pub fn symbol_name(spec: &Spec, id: SymbolId) -> &str {
+    spec.symbols.get(id.0 as usize).map_or("?", |s| s.name.as_str())
+}

@@ -1,0 +1,126 @@
+//! Comparing outputs with the f64 reference and with recorded tensors.
+
+use std::collections::BTreeMap;
+
+use attnc::Tensor;
+use attnc_algebra::{Extents, Reference, Spec};
+
+use crate::accuracy::Accuracy;
+use crate::failure::Failure;
+use crate::mask;
+use crate::progress::Progress;
+
+/// Outcome of a comparison with the reference.
+pub struct Check {
+    /// How far the outputs are off.
+    pub accuracy: Accuracy,
+    /// Rows compared: positions of all axes of an output but the last.
+    pub rows_checked: usize,
+    /// Rows there are.
+    pub rows_total: usize,
+}
+
+/// Operations that the reference may spend on all rows of an output before rows are sampled.
+const OPERATIONS: f64 = 6e8;
+
+/// The least number of rows that are compared.
+const FEWEST_ROWS: usize = 32;
+
+/// Rows evaluated between two steps of the progress bar.
+const BATCH: usize = 256;
+
+/// Compares all outputs with the reference, on sampled rows where all would take too long.
+///
+/// # Errors
+/// If the reference cannot evaluate the spec.
+pub fn check(spec: &Spec, extents: &Extents, inputs: &[Tensor], outputs: &[Tensor]) -> Result<Check, Failure> {
+    let fail = |e: attnc_algebra::ReferenceError| Failure::input(format!("the reference cannot evaluate the spec: {e}"));
+    let mut reference = Reference::new(spec, extents, inputs).map_err(fail)?;
+    let mut check = Check { accuracy: Accuracy::default(), rows_checked: 0, rows_total: 0 };
+    let total: usize = outputs.iter().map(|o| row_count(o.shape())).sum();
+    let per_row = mask::naive_operations(spec, extents) / total.max(1) as f64;
+    let affordable = ((OPERATIONS / per_row.max(1.0)) as usize).max(FEWEST_ROWS);
+    for (at, (output, declared)) in outputs.iter().zip(&spec.outputs).enumerate() {
+        let shape = output.shape();
+        let rows = row_count(shape);
+        let chosen = sample(rows, affordable);
+        let width = shape.last().copied().unwrap_or(1);
+        let leading = &shape[..shape.len().saturating_sub(1)];
+        let grouped: Vec<bool> = declared.axes.iter().map(|a| matches!(spec.axis(*a).name.as_str(), "b" | "h")).collect();
+        let progress = Progress::new(chosen.len().div_ceil(BATCH) as u64, "evaluating the reference");
+        let mut groups: BTreeMap<Vec<usize>, Vec<(Vec<f64>, Vec<f64>)>> = BTreeMap::new();
+        for batch in chosen.chunks(BATCH) {
+            let positions: Vec<Vec<usize>> = batch.iter().map(|row| unflatten(*row, leading)).collect();
+            let expected = reference.output_rows(at, &positions).map_err(fail)?;
+            for (number, (row, position)) in batch.iter().zip(&positions).enumerate() {
+                let got: Vec<f64> = (row * width..(row + 1) * width).map(|e| output.get_f64(e)).collect();
+                let expected: Vec<f64> = expected.row(number).to_vec();
+                let group = position.iter().zip(&grouped).filter(|(_, g)| **g).map(|(p, _)| *p).collect();
+                groups.entry(group).or_default().push((got, expected));
+            }
+            progress.step();
+        }
+        for rows in groups.values() {
+            check.accuracy.add_group(rows.iter().map(|(g, e)| (g.as_slice(), e.as_slice())));
+        }
+        check.rows_checked += chosen.len();
+        check.rows_total += rows;
+    }
+    Ok(check)
+}
+
+/// Compares an output with a recorded tensor of the same shape; a missing leading axis of extent 1 is allowed. The
+/// leading axes, but the last two, are the groups that errors are relative to.
+///
+/// # Errors
+/// What does not fit.
+pub fn compare(output: &Tensor, recorded: &Tensor) -> Result<Accuracy, String> {
+    let shape = output.shape();
+    let fits = shape == recorded.shape() || (shape.first() == Some(&1) && &shape[1..] == recorded.shape());
+    if !fits {
+        return Err(format!("shape {:?} was recorded, but the output has shape {shape:?}", recorded.shape()));
+    }
+    let (got, expected) = (output.to_f64(), recorded.to_f64());
+    let group: usize = shape.iter().rev().take(2).product::<usize>().max(1);
+    let mut accuracy = Accuracy::default();
+    for (g, e) in got.chunks(group).zip(expected.chunks(group)) {
+        accuracy.add_group(std::iter::once((g, e)));
+    }
+    Ok(accuracy)
+}
+
+fn row_count(shape: &[usize]) -> usize {
+    shape[..shape.len().saturating_sub(1)].iter().product()
+}
+
+/// `count` of `total` rows, evenly spread, the first and the last among them.
+fn sample(total: usize, count: usize) -> Vec<usize> {
+    if count >= total {
+        return (0..total).collect();
+    }
+    let last = count.max(2) - 1;
+    let mut rows: Vec<usize> = (0..=last).map(|k| ((total - 1) as u128 * k as u128 / last as u128) as usize).collect();
+    rows.dedup();
+    rows
+}
+
+fn unflatten(mut at: usize, shape: &[usize]) -> Vec<usize> {
+    let mut position = vec![0; shape.len()];
+    for (p, extent) in position.iter_mut().zip(shape).rev() {
+        *p = at % extent;
+        at /= extent;
+    }
+    position
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_hold_the_first_and_the_last_row() {
+        assert_eq!(sample(5, 9), [0, 1, 2, 3, 4]);
+        let rows = sample(1_000_000, 32);
+        assert_eq!((rows[0], rows[31], rows.len()), (0, 999_999, 32));
+    }
+}

@@ -1,0 +1,85 @@
+//! What the values of inputs must satisfy: declared ranges, runs, and indices inside their axes.
+
+use attnc_algebra::{Extents, InputId, Spec};
+
+use ndarray::{ArrayView1, ArrayViewD, Axis, Dimension};
+
+use crate::constant::constant;
+use crate::error::BindError;
+use crate::tensor::{Element, TensorView, on_array};
+
+/// Checks declared ranges and `runs`, in the spec's order of inputs.
+///
+/// # Errors
+/// The first value that breaks its declaration. A NaN is in no range.
+pub fn check_values(spec: &Spec, extents: &Extents, inputs: &[TensorView<'_>]) -> Result<(), BindError> {
+    for (input, view) in spec.inputs.iter().zip(inputs) {
+        if let Some((low, high)) = input.range {
+            let bound = |term| constant(spec, term, extents);
+            if let (Some(low), Some(high)) = (bound(low), bound(high)) {
+                check_range(&input.name, view, low, high)?;
+            }
+        }
+        if input.runs.is_some() {
+            check_sorted(&input.name, view)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_range(name: &str, view: &TensorView<'_>, low: f64, high: f64) -> Result<(), BindError> {
+    fn offender<T: Element>(a: &ArrayViewD<'_, T>, low: f64, high: f64) -> Option<(Vec<usize>, f64)> {
+        let outside = |v: &T| {
+            let v = v.to_f64();
+            !(v >= low && v <= high)
+        };
+        if !a.iter().any(outside) {
+            return None;
+        }
+        a.indexed_iter().find(|(_, v)| outside(v)).map(|(at, v)| (at.slice().to_vec(), v.to_f64()))
+    }
+    match on_array!(TensorView, view, a => offender(a, low, high)) {
+        None => Ok(()),
+        Some((at, value)) => Err(BindError::OutOfRange { input: name.to_string(), at, value, low, high }),
+    }
+}
+
+fn check_sorted(name: &str, view: &TensorView<'_>) -> Result<(), BindError> {
+    fn descends<T: Element>(a: &ArrayViewD<'_, T>) -> Option<Vec<usize>> {
+        let last = a.ndim().checked_sub(1)?;
+        let line_descends = |line: &ArrayView1<'_, T>| {
+            line.iter().zip(line.iter().skip(1)).position(|(x, next)| x.to_f64() > next.to_f64())
+        };
+        let lines = a.lanes(Axis(last));
+        let (number, position) =
+            lines.into_iter().enumerate().find_map(|(number, line)| Some((number, line_descends(&line)?)))?;
+        // The number of the line, back into an index of the leading axes.
+        let mut at = vec![position];
+        let mut rest = number;
+        for extent in a.shape()[..last].iter().rev() {
+            at.insert(0, rest % extent);
+            rest /= extent;
+        }
+        Some(at)
+    }
+    match on_array!(TensorView, view, a => descends(a)) {
+        None => Ok(()),
+        Some(at) => Err(BindError::NotSorted { input: name.to_string(), at }),
+    }
+}
+
+/// Least and greatest element of an integer input; `None` for reals and for no element.
+pub fn integer_range(spec: &Spec, inputs: &[TensorView<'_>], input: InputId) -> Option<(i64, i64)> {
+    fn ends(values: impl Iterator<Item = i64>) -> Option<(i64, i64)> {
+        values.fold(None, |range, v| Some(range.map_or((v, v), |(low, high): (i64, i64)| (low.min(v), high.max(v)))))
+    }
+    let _ = spec;
+    match &inputs[input.0 as usize] {
+        TensorView::I8(a) => ends(a.iter().map(|v| i64::from(*v))),
+        TensorView::U8(a) => ends(a.iter().map(|v| i64::from(*v))),
+        TensorView::I32(a) => ends(a.iter().map(|v| i64::from(*v))),
+        TensorView::I64(a) => ends(a.iter().copied()),
+        TensorView::Bool(a) => ends(a.iter().map(|v| i64::from(*v))),
+        _ => None,
+    }
+}

@@ -1,0 +1,86 @@
+//! Microkernels timed in isolation, for the machine profile.
+//!
+//! Every figure is the least of several repetitions: what the machine can do when nothing disturbs it.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use attnc_kernels::KernelTable;
+
+/// Time of one call of `work`, in ns: the least over repetitions within `budget`.
+pub fn least_ns(budget: Duration, mut work: impl FnMut()) -> f64 {
+    work();
+    let started = Instant::now();
+    let mut least = f64::INFINITY;
+    let mut inner = 1u32;
+    while started.elapsed() < budget {
+        let begin = Instant::now();
+        for _ in 0..inner {
+            work();
+        }
+        let spent = begin.elapsed().as_nanos() as f64;
+        // Long enough that reading the clock does not count.
+        if spent < 20_000.0 {
+            inner = inner.saturating_mul(2);
+        } else {
+            least = least.min(spent / f64::from(inner));
+        }
+    }
+    least
+}
+
+/// Rows, columns and depth of the measured product: an attention tile.
+const TILE: (usize, usize, usize) = (64, 64, 64);
+
+/// Speed of the f32 tile product in 10^9 flop/s.
+pub fn product_f32_gflops(table: &KernelTable, budget: Duration) -> f64 {
+    let (m, n, k) = TILE;
+    let (a, b) = (vec![0.5f32; m * k], vec![0.25f32; k * n]);
+    let mut c = vec![0f32; m * n];
+    let ns = least_ns(budget, || {
+        // SAFETY: the strides and sizes describe exactly the three vectors, which hold m*k, k*n and m*n elements.
+        unsafe {
+            (table.product_f32)(m, n, k, a.as_ptr(), k as isize, 1, b.as_ptr(), n as isize, c.as_mut_ptr(), n as isize, 0);
+        }
+        black_box(&mut c);
+    });
+    2.0 * (m * n * k) as f64 / ns
+}
+
+/// Speed of the f64 tile product in 10^9 flop/s.
+pub fn product_f64_gflops(table: &KernelTable, budget: Duration) -> f64 {
+    let (m, n, k) = TILE;
+    let (a, b) = (vec![0.5f64; m * k], vec![0.25f64; k * n]);
+    let mut c = vec![0f64; m * n];
+    let ns = least_ns(budget, || {
+        // SAFETY: as in `product_f32_gflops`.
+        unsafe {
+            (table.product_f64)(m, n, k, a.as_ptr(), k as isize, 1, b.as_ptr(), n as isize, c.as_mut_ptr(), n as isize, 0);
+        }
+        black_box(&mut c);
+    });
+    2.0 * (m * n * k) as f64 / ns
+}
+
+/// Time of one vectorised exponential, in ns per element.
+pub fn exp_ns(table: &KernelTable, budget: Duration) -> f64 {
+    let source: Vec<f32> = (0..4096).map(|i| -(i as f32) / 512.0).collect();
+    let mut target = vec![0f32; source.len()];
+    let ns = least_ns(budget, || {
+        // SAFETY: both vectors hold `source.len()` elements.
+        unsafe { (table.exp_f32)(target.as_mut_ptr(), source.as_ptr(), source.len()) };
+        black_box(&mut target);
+    });
+    ns / source.len() as f64
+}
+
+/// Time of one microkernel call on a single element, in ns.
+pub fn microkernel_call_ns(table: &KernelTable, budget: Duration) -> f64 {
+    let mut value = [0.5f32];
+    let function = black_box(table.exp_f32);
+    least_ns(budget, || {
+        // SAFETY: the array holds one element, and source and target may be equal.
+        unsafe { function(value.as_mut_ptr(), value.as_ptr(), 1) };
+        black_box(&mut value);
+    })
+}

@@ -1,0 +1,109 @@
+//! Code memory: one Cranelift module per compiled kernel row, freed when the row is dropped.
+//!
+//! Pages are writable while the module is being built and executable afterwards, never both (`cranelift-jit`
+//! does so). Nothing outside this file holds a function's address for longer than the module.
+
+use attnc_codegen::abi::Entry;
+use cranelift_codegen::Context;
+use cranelift_codegen::ir::Function;
+use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_jit::{JITBuilder, JITModule};
+use cranelift_module::{Linkage, Module, default_libcall_names};
+use std::sync::Mutex;
+
+use crate::error::HostError;
+
+/// A compiled function: where it starts and how long it is.
+#[derive(Clone, Debug)]
+pub struct CodeRange {
+    /// Name of the stage.
+    pub name: String,
+    /// Address of the first instruction.
+    pub address: usize,
+    /// Length in bytes.
+    pub length: usize,
+}
+
+/// The machine code of a row's stages, in stage order.
+pub struct CodeMemory {
+    /// `None` only while dropping. The mutex makes sharing sound: the module is never used again before that.
+    module: Mutex<Option<JITModule>>,
+    entries: Vec<Entry>,
+    ranges: Vec<CodeRange>,
+}
+
+impl CodeMemory {
+    /// Compiles the functions of a row; each has the launch ABI `(context: i64, task: i64)`.
+    ///
+    /// # Errors
+    /// If Cranelift rejects a function or memory for code cannot be had.
+    pub fn compile(isa: OwnedTargetIsa, functions: Vec<(String, Function)>) -> Result<Self, HostError> {
+        let mut module = JITModule::new(JITBuilder::with_isa(isa, default_libcall_names()));
+        match define_all(&mut module, functions) {
+            Ok((entries, ranges)) => Ok(Self { module: Mutex::new(Some(module)), entries, ranges }),
+            Err(error) => {
+                // SAFETY: nothing was finalised successfully and no address of this module was handed out:
+                // `define_all` returns addresses only in its `Ok`.
+                unsafe { module.free_memory() };
+                Err(error)
+            }
+        }
+    }
+
+    /// The entry of stage `stage`; valid while `self` lives.
+    pub(super) fn entry(&self, stage: usize) -> Entry {
+        self.entries[stage]
+    }
+
+    /// Where the code lies, for profilers.
+    pub fn ranges(&self) -> &[CodeRange] {
+        &self.ranges
+    }
+
+    /// Bytes of machine code.
+    pub fn bytes(&self) -> usize {
+        self.ranges.iter().map(|r| r.length).sum()
+    }
+}
+
+type Defined = (Vec<Entry>, Vec<CodeRange>);
+
+fn define_all(module: &mut JITModule, functions: Vec<(String, Function)>) -> Result<Defined, HostError> {
+    let mut ids = Vec::new();
+    let mut context = Context::new();
+    for (index, (name, function)) in functions.into_iter().enumerate() {
+        let symbol = format!("stage{index}");
+        let id = module
+            .declare_function(&symbol, Linkage::Local, &function.signature)
+            .map_err(|e| HostError::Codegen { stage: name.clone(), message: e.to_string() })?;
+        context.clear();
+        context.func = function;
+        module
+            .define_function(id, &mut context)
+            .map_err(|e| HostError::Codegen { stage: name.clone(), message: format!("{e:?}") })?;
+        let length = context.compiled_code().map_or(0, |code| code.code_buffer().len());
+        ids.push((id, name, length));
+    }
+    module.finalize_definitions().map_err(|e| HostError::CodeMemory(e.to_string()))?;
+    Ok(ids
+        .into_iter()
+        .map(|(id, name, length)| {
+            let address = module.get_finalized_function(id);
+            // SAFETY: the function was lowered with the launch ABI's signature (`attnc_codegen::abi`), has been
+            // finalised in this module, and `CodeMemory` keeps the module for as long as the pointer is reachable.
+            let entry = unsafe { std::mem::transmute::<*const u8, Entry>(address) };
+            (entry, CodeRange { name, address: address as usize, length })
+        })
+        .unzip())
+}
+
+impl Drop for CodeMemory {
+    fn drop(&mut self) {
+        let module = self.module.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        if let Some(module) = module {
+            // SAFETY: entries are reachable only through `self`, which is being dropped; running launches hold a
+            // reference to it (`call::Launch` borrows it behind an `Arc`), so none is executing.
+            unsafe { module.free_memory() };
+        }
+    }
+}

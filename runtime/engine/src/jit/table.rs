@@ -1,0 +1,59 @@
+//! The microkernel table of an instruction set in the order of the launch ABI.
+
+use attnc_codegen::abi::Microkernel;
+use attnc_kernels::{Isa, KernelTable};
+
+use super::call::FunctionTable;
+use crate::error::HostError;
+
+/// Addresses of the microkernels of `isa`, by [`Microkernel::index`].
+///
+/// # Errors
+/// If this CPU lacks the instruction set.
+pub fn function_table(isa: Isa) -> Result<FunctionTable, HostError> {
+    let kernels = attnc_kernels::table(isa).ok_or_else(|| HostError::no_isa(isa))?;
+    Ok(FunctionTable(Microkernel::ALL.iter().map(|kernel| address(kernels, *kernel)).collect()))
+}
+
+/// Address of one microkernel. The types of the table's fields are those that [`Microkernel`]'s variants document;
+/// a test calls one of every form through generated code.
+fn address(t: &KernelTable, kernel: Microkernel) -> *const () {
+    use Microkernel::*;
+    match kernel {
+        ProductF32 => t.product_f32 as *const (),
+        ProductF64 => t.product_f64 as *const (),
+        ProductSparseF32 => t.product_sparse_f32 as *const (),
+        ProductSparseF64 => t.product_sparse_f64 as *const (),
+        AllFiniteF32 => t.all_finite_f32 as *const (),
+        AllFiniteF64 => t.all_finite_f64 as *const (),
+        SoftmaxUpdateF32 => t.softmax_update_f32 as *const (),
+        SoftmaxUpdateF64 => t.softmax_update_f64 as *const (),
+        ScaleRowsF32 => t.scale_rows_f32 as *const (),
+        ScaleRowsF64 => t.scale_rows_f64 as *const (),
+        ExpF32 => t.exp_f32 as *const (),
+        Expm1F32 => t.expm1_f32 as *const (),
+        LogF32 => t.log_f32 as *const (),
+        Log1pF32 => t.log1p_f32 as *const (),
+        TanhF32 => t.tanh_f32 as *const (),
+        SinF32 => t.sin_f32 as *const (),
+        CosF32 => t.cos_f32 as *const (),
+        ErfF32 => t.erf_f32 as *const (),
+        PowF32 => t.pow_f32 as *const (),
+        ExpF64 => t.exp_f64 as *const (),
+        Expm1F64 => t.expm1_f64 as *const (),
+        LogF64 => t.log_f64 as *const (),
+        Log1pF64 => t.log1p_f64 as *const (),
+        TanhF64 => t.tanh_f64 as *const (),
+        SinF64 => t.sin_f64 as *const (),
+        CosF64 => t.cos_f64 as *const (),
+        ErfF64 => t.erf_f64 as *const (),
+        PowF64 => t.pow_f64 as *const (),
+        WidenBf16 => t.widen_bf16 as *const (),
+        WidenF16 => t.widen_f16 as *const (),
+        NarrowBf16 => t.narrow_bf16 as *const (),
+        NarrowF16 => t.narrow_f16 as *const (),
+        LowerBoundI32 => t.lower_bound_i32 as *const (),
+        LowerBoundI64 => t.lower_bound_i64 as *const (),
+        MergeSpans => t.merge_spans as *const (),
+    }
+}

@@ -1,0 +1,394 @@
+//! A compiled spec: saturated once, with one compiled row per form that some sequence length needed.
+//!
+//! [`Kernel`] may be called from many threads at once. Which row serves a call depends on the inputs' extents alone;
+//! rows are compiled on first use and kept. Read `row.rs`, `bind.rs` and `launch.rs` next.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use attnc_algebra::{DType, Extents, Spec, Tensor};
+use attnc_compiler::extents::{at_length, by_number, length_symbol, m_follows};
+use attnc_compiler::{Analysis, Candidate, Layout, Pass};
+use attnc_kernels::Isa;
+use attnc_plan::{Plan, Role};
+use cranelift_codegen::isa::OwnedTargetIsa;
+
+use crate::bind::{self, Named};
+use crate::clock::{PassClock, PassTime};
+use crate::error::{Error, HostError};
+use crate::jit;
+use crate::jit::call::FunctionTable;
+use crate::jit::memory::CodeRange;
+use crate::launch;
+use crate::options::{Engine, Options};
+use crate::row::CompiledRow;
+use crate::scratch::{AlignedBytes, ScratchPool};
+use crate::tensor::{TensorView, TensorViewMut, view_data_mut, zeros};
+use crate::threads::ThreadPool;
+
+/// A spec ready to run at any extents.
+pub struct Kernel {
+    analysis: Analysis,
+    options: Options,
+    isa: Isa,
+    functions: Arc<FunctionTable>,
+    /// `None` to interpret.
+    target: Option<OwnedTargetIsa>,
+    pool: Arc<ThreadPool>,
+    scratch: ScratchPool,
+    rows: Mutex<Rows>,
+    compiles: AtomicUsize,
+    clock: Mutex<PassClock>,
+}
+
+/// What has been planned and compiled so far.
+#[derive(Default)]
+struct Rows {
+    /// Intervals of N by the other extents.
+    intervals: BTreeMap<Extents, Vec<Interval>>,
+    /// All compiled rows; few.
+    compiled: Vec<Arc<CompiledRow>>,
+    /// Latest extents, ready to launch.
+    prepared: BTreeMap<Extents, Arc<Prepared>>,
+}
+
+/// Lengths that one row serves.
+#[derive(Clone)]
+struct Interval {
+    from: i64,
+    to: i64,
+    row: Arc<CompiledRow>,
+}
+
+/// A row at given extents.
+pub struct Prepared {
+    /// The row.
+    row: Arc<CompiledRow>,
+    /// Its sizes.
+    layout: Layout,
+}
+
+/// How many extents are kept ready.
+const PREPARED_KEPT: usize = 64;
+
+/// The longest N that a row is planned for.
+const LONGEST: i64 = 1 << 20;
+
+/// Compiles a spec's text.
+///
+/// # Errors
+/// If the spec is wrong or the options cannot be met on this machine.
+pub fn compile(source: &str, options: &Options) -> Result<Kernel, Error> {
+    compile_watched(source, options, &[])
+}
+
+/// As [`compile`], keeping the printed results of some passes for [`Kernel::dumps`].
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_watched(source: &str, options: &Options, dumps: &[Pass]) -> Result<Kernel, Error> {
+    let mut clock = PassClock::new(dumps);
+    let analysis = Analysis::new(source, &options.compiler, &mut clock)?;
+    Kernel::new(analysis, options, clock)
+}
+
+/// Compiles a spec that was built without text.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_spec(spec: Spec, options: &Options) -> Result<Kernel, Error> {
+    let mut clock = PassClock::default();
+    let analysis = Analysis::of_spec(spec, &options.compiler, &mut clock)?;
+    Kernel::new(analysis, options, clock)
+}
+
+impl Kernel {
+    fn new(analysis: Analysis, options: &Options, clock: PassClock) -> Result<Self, Error> {
+        let isa = jit::isa::choose_isa(options.isa)?;
+        let functions = Arc::new(jit::table::function_table(isa)?);
+        let target = match (options.engine, jit::isa::host()) {
+            (Engine::Interpreter, _) => None,
+            (Engine::Jit, Ok(target)) => Some(target),
+            (Engine::Jit, Err(_)) if options.fall_back => None,
+            (Engine::Jit, Err(error)) => return Err(error.into()),
+        };
+        Ok(Self {
+            analysis,
+            isa,
+            functions,
+            target,
+            pool: ThreadPool::shared(options.thread_count()),
+            options: options.clone(),
+            scratch: ScratchPool::default(),
+            rows: Mutex::default(),
+            compiles: AtomicUsize::new(0),
+            clock: Mutex::new(clock),
+        })
+    }
+
+    /// The checked spec.
+    pub fn spec(&self) -> &Spec {
+        self.analysis.spec()
+    }
+
+    /// The spec with its equal forms, for explanations and tables.
+    pub fn analysis(&self) -> &Analysis {
+        &self.analysis
+    }
+
+    /// How stages are run: the interpreter if machine code cannot be made and the options permit it.
+    pub fn engine(&self) -> Engine {
+        if self.target.is_some() { Engine::Jit } else { Engine::Interpreter }
+    }
+
+    /// The instruction set of the microkernels.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Threads of a launch.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// How many rows have been compiled so far. Changing N inside a row does not change it.
+    pub fn compiles(&self) -> usize {
+        self.compiles.load(Ordering::Relaxed)
+    }
+
+    /// How long each pass has taken so far, in order.
+    pub fn pass_times(&self) -> Vec<PassTime> {
+        lock(&self.clock).times.clone()
+    }
+
+    /// Results of the passes that [`compile_watched`] was asked to keep.
+    pub fn dumps(&self) -> Vec<(Pass, String)> {
+        lock(&self.clock).dumps.clone()
+    }
+
+    /// Extents of a call with these inputs, in any order.
+    ///
+    /// # Errors
+    /// If names, types, ranks or extents do not fit the spec.
+    pub fn extents(&self, inputs: &[Named<'_, TensorView<'_>>]) -> Result<Extents, Error> {
+        let inputs = bind::inputs_in_order(self.spec(), inputs)?;
+        Ok(self.extents_in_order(&inputs)?)
+    }
+
+    fn extents_in_order(&self, inputs: &[TensorView<'_>]) -> Result<Extents, crate::error::BindError> {
+        let set = self.options.compiler.settings.extents(self.spec());
+        bind::bind_extents(self.spec(), &set, inputs)
+    }
+
+    /// The row that serves these extents, compiled if it is not yet.
+    ///
+    /// # Errors
+    /// If it cannot be planned or compiled.
+    pub fn prepare(&self, extents: &Extents) -> Result<Arc<Prepared>, Error> {
+        let mut rows = lock(&self.rows);
+        if let Some(prepared) = rows.prepared.get(extents) {
+            return Ok(Arc::clone(prepared));
+        }
+        let row = self.row(&mut rows, extents)?;
+        let layout = Layout::new(&row.plan, by_number(self.spec(), extents))
+            .map_err(|e| crate::error::BindError::TooLarge { what: e.what })?;
+        let prepared = Arc::new(Prepared { row, layout });
+        if rows.prepared.len() >= PREPARED_KEPT {
+            rows.prepared.pop_first();
+        }
+        rows.prepared.insert(extents.clone(), Arc::clone(&prepared));
+        Ok(prepared)
+    }
+
+    /// The compiled row for some extents; finds the interval of N it serves.
+    fn row(&self, rows: &mut Rows, extents: &Extents) -> Result<Arc<CompiledRow>, Error> {
+        let spec = self.spec();
+        let n = length_symbol(spec).and_then(|s| extents.get(s)).unwrap_or(1);
+        let follows = m_follows(spec, &self.options.compiler.settings)
+            && spec.symbol("M").is_some_and(|m| extents.get(m) == Some(n));
+        let others = at_length(spec, extents, 0, follows);
+        let known = rows.intervals.get(&others).and_then(|all| all.iter().find(|i| (i.from..=i.to).contains(&n)));
+        if let Some(interval) = known {
+            return Ok(Arc::clone(&interval.row));
+        }
+        let mut clock = PassClock::new(&lock(&self.clock).wanted());
+        let (candidate, to) = self.last_length(extents, n, follows, &mut clock)?;
+        let hint = at_length(spec, extents, to, follows);
+        let plan = {
+            use attnc_compiler::Observer;
+            clock.begin(Pass::Plan);
+            let plan = self.analysis.plan(&candidate, &hint)?;
+            clock.end(Pass::Plan, &|| dump_plan(spec, &plan));
+            plan
+        };
+        let same = rows.compiled.iter().find(|row| same_plan(&row.plan, &plan)).cloned();
+        let row = match same {
+            Some(row) => row,
+            None => {
+                let row = CompiledRow::compile(
+                    &spec.name,
+                    candidate,
+                    plan,
+                    self.target.as_ref(),
+                    self.options.perf_map,
+                    &mut clock,
+                )?;
+                self.compiles.fetch_add(1, Ordering::Relaxed);
+                rows.compiled.push(Arc::new(row));
+                Arc::clone(&rows.compiled[rows.compiled.len() - 1])
+            }
+        };
+        lock(&self.clock).absorb(clock);
+        let intervals = rows.intervals.entry(others).or_default();
+        match intervals.iter_mut().find(|i| i.to == to && Arc::ptr_eq(&i.row, &row)) {
+            Some(interval) => interval.from = interval.from.min(n),
+            None => intervals.push(Interval { from: n, to, row: Arc::clone(&row) }),
+        }
+        Ok(row)
+    }
+
+    /// The form at N = `n` and the greatest N, up to [`LONGEST`], that has it too.
+    fn last_length(
+        &self,
+        extents: &Extents,
+        n: i64,
+        follows: bool,
+        clock: &mut PassClock,
+    ) -> Result<(Candidate, i64), Error> {
+        use attnc_compiler::Observer;
+        let at = |n: i64| self.analysis.extract(&at_length(self.spec(), extents, n, follows));
+        clock.begin(Pass::Extract);
+        let candidate = at(n)?;
+        let (mut low, mut high) = (n, LONGEST.max(n));
+        if at(high)?.key == candidate.key {
+            low = high;
+        }
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if at(middle)?.key == candidate.key { low = middle } else { high = middle }
+        }
+        clock.end(Pass::Extract, &|| candidate.key.clone());
+        Ok((candidate, low))
+    }
+
+    /// Runs on inputs by name and returns the outputs in the spec's order.
+    ///
+    /// # Errors
+    /// If the inputs do not fit the spec, or the row for their extents cannot be compiled.
+    pub fn run(&self, inputs: &[Named<'_, TensorView<'_>>]) -> Result<Vec<Tensor>, Error> {
+        let inputs = bind::inputs_in_order(self.spec(), inputs)?;
+        let extents = self.extents_in_order(&inputs)?;
+        let prepared = self.prepare(&extents)?;
+        let expected = prepared.outputs();
+        let mut data: Vec<_> = expected.iter().map(|(t, shape)| zeros(*t, shape.iter().product())).collect();
+        let mut views: Vec<TensorViewMut<'_>> = data
+            .iter_mut()
+            .zip(&expected)
+            .filter_map(|(d, (_, shape))| view_data_mut(d, shape, &(0..shape.len()).collect::<Vec<_>>()))
+            .collect();
+        self.launch(&prepared, &extents, &inputs, &mut views)?;
+        drop(views);
+        let tensor = |(data, (_, shape)): (_, (DType, Vec<usize>))| Tensor::new(shape, data);
+        let tensors: Result<Vec<Tensor>, _> = data.into_iter().zip(expected).map(tensor).collect();
+        Ok(tensors.expect("each output was allocated with its shape's element count"))
+    }
+
+    /// Runs on inputs by name into the caller's outputs by name.
+    ///
+    /// # Errors
+    /// As [`Kernel::run`], and if the outputs do not fit or overlap.
+    pub fn run_into(
+        &self,
+        inputs: &[Named<'_, TensorView<'_>>],
+        outputs: Vec<Named<'_, TensorViewMut<'_>>>,
+    ) -> Result<(), Error> {
+        let inputs = bind::inputs_in_order(self.spec(), inputs)?;
+        let extents = self.extents_in_order(&inputs)?;
+        let prepared = self.prepare(&extents)?;
+        let mut outputs = bind::outputs_in_order(self.spec(), &prepared.outputs(), outputs)?;
+        self.launch(&prepared, &extents, &inputs, &mut outputs)
+    }
+
+    fn launch(
+        &self,
+        prepared: &Prepared,
+        extents: &Extents,
+        inputs: &[TensorView<'_>],
+        outputs: &mut [TensorViewMut<'_>],
+    ) -> Result<(), Error> {
+        let Prepared { row, layout } = prepared;
+        bind::check_values(self.spec(), extents, inputs)?;
+        let Some(code) = &row.code else {
+            return launch::run_interpreted(&row.plan, layout, inputs, outputs);
+        };
+        let bytes = layout
+            .scratch_bytes(self.pool.threads())
+            .ok_or_else(|| crate::error::BindError::TooLarge { what: "working memory".to_string() })?;
+        let mut block = Block { pool: &self.scratch, bytes: self.scratch.take(bytes) };
+        let base = block.bytes.address();
+        let bound = bind::bind(&row.plan, layout, inputs, outputs, base)?;
+        let tiles = base.wrapping_add(layout.intermediate_bytes);
+        launch::run_code(&row.plan, layout, code, &self.functions, &bound, tiles, &self.pool)?;
+        bound.finish();
+        Ok(())
+    }
+}
+
+impl Prepared {
+    /// The form it computes.
+    pub fn candidate(&self) -> &Candidate {
+        &self.row.candidate
+    }
+
+    /// Its stages and buffers.
+    pub fn plan(&self) -> &Plan {
+        &self.row.plan
+    }
+
+    /// Its sizes.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Where its machine code lies; empty if it is interpreted.
+    pub fn code(&self) -> &[CodeRange] {
+        self.row.code.as_ref().map_or(&[], |code| code.ranges())
+    }
+
+    /// Types and shapes of the outputs, in the spec's order.
+    pub fn outputs(&self) -> Vec<(DType, Vec<usize>)> {
+        let mut outputs = BTreeMap::new();
+        for (buffer, sizes) in self.row.plan.buffers.iter().zip(&self.layout.buffers) {
+            if let Role::Output(k) = buffer.role {
+                outputs.insert(k, (buffer.dtype, sizes.shape.iter().map(|e| *e as usize).collect()));
+            }
+        }
+        outputs.into_values().collect()
+    }
+}
+
+/// A block that goes back to its pool.
+struct Block<'a> {
+    pool: &'a ScratchPool,
+    bytes: AlignedBytes,
+}
+
+impl Drop for Block<'_> {
+    fn drop(&mut self) {
+        self.pool.give(std::mem::take(&mut self.bytes));
+    }
+}
+
+fn same_plan(a: &Plan, b: &Plan) -> bool {
+    a.buffers == b.buffers && a.shapes == b.shapes && a.stages().eq(b.stages())
+}
+
+fn dump_plan(spec: &Spec, plan: &Plan) -> String {
+    let symbols: Vec<String> = spec.symbols.iter().map(|s| s.name.clone()).collect();
+    plan.stages().map(|stage| attnc_plan::loops::print::text(&stage.program, &symbols)).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
