@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use attnc_kernels::{Isa, KernelTable, table};
 
-/// Nanoseconds per call: the best of several batches of about 5 ms.
+/// Nanoseconds per call: the best of several batches of about 1 ms.
 fn nanos(mut call: impl FnMut()) -> f64 {
     let start = Instant::now();
     call();
     let once = start.elapsed().as_nanos().max(50) as f64;
-    let batch = (5e6 / once).ceil() as usize;
-    (0..8)
+    let batch = (1e6 / once).ceil() as usize;
+    (0..40)
         .map(|_| {
             let start = Instant::now();
             (0..batch).for_each(|_| call());

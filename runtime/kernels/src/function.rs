@@ -10,12 +10,12 @@ pub(crate) mod pow;
 pub(crate) mod scalar;
 pub(crate) mod trig;
 
-use crate::lanes::FloatBits;
+use crate::lanes::{FloatBits, Interleaved, Lanes};
 
 /// A function of one variable, applied to all lanes. A trait and not a closure, which would not inherit the
 /// caller's features.
-pub(crate) trait Function<S: FloatBits>: Copy {
-    fn apply(self, s: S, x: S::V) -> S::V;
+pub(crate) trait Function: Copy {
+    fn apply<S: FloatBits>(self, s: S, x: S::V) -> S::V;
 }
 
 /// `dst[i] = f(src[i])` for `i < n`.
@@ -23,8 +23,14 @@ pub(crate) trait Function<S: FloatBits>: Copy {
 /// # Safety
 /// `src` and `dst` must be valid for `n` elements, and be equal or apart.
 #[inline(always)]
-pub(crate) unsafe fn map<S: FloatBits, F: Function<S>>(s: S, f: F, dst: *mut f32, src: *const f32, n: usize) {
+pub(crate) unsafe fn map<S: FloatBits, F: Function>(s: S, f: F, dst: *mut f32, src: *const f32, n: usize) {
+    let wide = Interleaved(s);
     let mut i = 0;
+    while i + 4 * S::N <= n {
+        // SAFETY: `i + 4 N <= n`.
+        unsafe { wide.store(dst.add(i), f.apply(wide, wide.load(src.add(i)))) };
+        i += 4 * S::N;
+    }
     while i + S::N <= n {
         // SAFETY: `i + N <= n`.
         unsafe { s.store(dst.add(i), f.apply(s, s.load(src.add(i)))) };

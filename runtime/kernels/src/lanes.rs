@@ -11,7 +11,10 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod interleaved;
 mod portable;
+
+pub(crate) use interleaved::Interleaved;
 
 /// An element type: `f32` or `f64`, with the scalar arithmetic of loop tails and of the sparse product.
 pub(crate) trait Element:
@@ -103,14 +106,38 @@ pub(crate) trait Lanes<T: Element>: Copy {
     fn largest(self, v: Self::V) -> T;
 }
 
+/// Reductions of as many vectors as a vector has lanes, at once.
+pub(crate) trait Reduce<T: Element>: Lanes<T> {
+    /// Lane i is the sum of the lanes of `rows[i]`, for the first `N` rows.
+    #[inline(always)]
+    fn sum_of_each(self, rows: &[Self::V; 16]) -> Self::V {
+        let mut out = [T::ZERO; 16];
+        for (out, &row) in out.iter_mut().zip(rows).take(Self::N) {
+            *out = self.sum(row);
+        }
+        // SAFETY: no instruction set has more than 16 lanes.
+        unsafe { self.load(out.as_ptr()) }
+    }
+    /// Lane i is the largest lane of `rows[i]`, for the first `N` rows.
+    #[inline(always)]
+    fn largest_of_each(self, rows: &[Self::V; 16]) -> Self::V {
+        let mut out = [T::ZERO; 16];
+        for (out, &row) in out.iter_mut().zip(rows).take(Self::N) {
+            *out = self.largest(row);
+        }
+        // SAFETY: no instruction set has more than 16 lanes.
+        unsafe { self.load(out.as_ptr()) }
+    }
+}
+
 /// What the elementary functions need beyond [`Lanes`]: rounding, and the bits of a float as integers.
 pub(crate) trait FloatBits: Lanes<f32> {
     /// `N` lanes of `i32`.
     type I: Copy;
 
-    /// The nearest integer, ties to even.
+    /// The nearest integer, ties to even, for magnitudes below 2^22; else anything.
     fn round(self, v: Self::V) -> Self::V;
-    /// The integer value of each lane, which must be integral and in range.
+    /// The integer value of each lane, which must be integral and of magnitude below 2^22; else anything.
     fn to_int(self, v: Self::V) -> Self::I;
     fn from_int(self, i: Self::I) -> Self::V;
     fn bits(self, v: Self::V) -> Self::I;
@@ -129,11 +156,20 @@ pub(crate) trait FloatBits: Lanes<f32> {
     fn half(self, i: Self::I) -> Self::I;
     /// `v * 2^n`, rounded once, for a normal `v` and an integral `n` in -252..=254.
     fn scale(self, v: Self::V, n: Self::V) -> Self::V;
+    /// `v * 2^n` for `v` in 0.7 .. 1.5 and an integral `n` in -252..=0, which may be 0 where the result is below 2^-125.
+    #[inline(always)]
+    fn scale_or_flush(self, v: Self::V, n: Self::V) -> Self::V {
+        let scaled = self.from_bits(self.int_add(self.bits(v), self.to_exponent(self.to_int(n))));
+        self.select(self.lt(n, self.splat(-125.0)), self.splat(0.0), scaled)
+    }
+    /// The magnitude.
+    #[inline(always)]
     fn abs(self, v: Self::V) -> Self::V {
         let bits = self.int_and(self.bits(v), self.int_splat(i32::MAX));
         self.from_bits(bits)
     }
     /// The magnitude of the first with the sign of the second; the first must not be negative.
+    #[inline(always)]
     fn with_sign(self, magnitude: Self::V, sign: Self::V) -> Self::V {
         let bits = self.int_and(self.bits(sign), self.int_splat(i32::MIN));
         self.from_bits(self.int_or(self.bits(magnitude), bits))

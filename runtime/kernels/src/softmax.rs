@@ -4,30 +4,36 @@
 //! `m' = max(m, max s)`, `alpha = e^(m - m')`, `s = e^(s - m')`, `l' = l alpha + sum s`. The caller scales what it
 //! accumulated so far by `alpha` and adds the tile's product with the values.
 //!
-//! A score of -inf is a masked key: its weight is exactly 0, also in a row with nothing but such keys, where m'
+//! A weight below 2^-125 may be 0 in `f32`. A score of -inf is a masked key: its weight is exactly 0, also in a row with nothing but such keys, where m'
 //! stays -inf. A NaN score makes its own row's `l` NaN and leaves the others alone.
 //!
-//! Rows are taken in groups of one vector's length: maxima and sums of the rows are gathered in arrays so that
-//! `alpha`, `m` and `l` of the group are computed at once, and the rows' exponentials are independent of each
-//! other, which hides the latency of the reductions.
+//! Rows are taken in groups of one vector's length: their maxima, and their sums, are reduced together by a
+//! transposing tree, `alpha`, `m` and `l` of the group are computed at once, and the rows' exponentials are
+//! independent of each other, which hides latencies.
 
-use crate::function::exp::exp_not_above;
-use crate::lanes::{Element, FloatBits, Lanes};
+use crate::function::exp::exp_not_positive;
+use crate::lanes::{Element, FloatBits, Interleaved, Reduce};
 
 /// Lanes that can be exponentiated.
-pub(crate) trait Exponential<T: Element>: Lanes<T> {
+pub(crate) trait Exponential<T: Element>: Reduce<T> {
     /// `e^x` for `x <= 0` or NaN.
     fn exp_not_positive(self, x: Self::V) -> Self::V;
+    /// As `exp_not_positive`, of four vectors.
+    fn exp_of_four(self, x: [Self::V; 4]) -> [Self::V; 4];
 }
 
-impl<S: FloatBits> Exponential<f32> for S {
+impl<S: FloatBits + Reduce<f32>> Exponential<f32> for S {
     #[inline(always)]
     fn exp_not_positive(self, x: S::V) -> S::V {
-        exp_not_above(self, x)
+        exp_not_positive(self, x)
+    }
+    #[inline(always)]
+    fn exp_of_four(self, x: [S::V; 4]) -> [S::V; 4] {
+        exp_not_positive(Interleaved(self), x)
     }
 }
 
-impl<S: Lanes<f64>> Exponential<f64> for S {
+impl<S: Reduce<f64>> Exponential<f64> for S {
     /// Lane by lane, the same function as everywhere else in `f64`.
     #[inline(always)]
     fn exp_not_positive(self, x: S::V) -> S::V {
@@ -41,17 +47,40 @@ impl<S: Lanes<f64>> Exponential<f64> for S {
             self.load(lanes.as_ptr())
         }
     }
+    #[inline(always)]
+    fn exp_of_four(self, mut x: [S::V; 4]) -> [S::V; 4] {
+        for x in &mut x {
+            *x = self.exp_not_positive(*x);
+        }
+        x
+    }
 }
 
-/// Rows whose maxima and sums are kept at a time; no instruction set has more lanes.
+/// Rows in a group; no instruction set has more lanes.
 const MOST_LANES: usize = 16;
 
-/// The scores of a group of rows.
+/// Up to this many rows of a group are reduced one by one, which is quicker than all at once.
+const FEW: usize = 2;
+
+/// The scores of some rows.
 #[derive(Clone, Copy)]
 struct Scores<T> {
+    rows: usize,
     cols: usize,
     s: *mut T,
     s_rs: isize,
+}
+
+/// Rows whose maxima are all taken before their exponentials, which overlaps the latencies of groups. A multiple of
+/// every vector's length.
+const BLOCK: usize = 64;
+
+/// The running values of the rows.
+#[derive(Clone, Copy)]
+struct Running<T> {
+    m: *mut T,
+    l: *mut T,
+    alpha: *mut T,
 }
 
 /// Updates `rows` rows of `cols` scores.
@@ -69,78 +98,150 @@ pub(crate) unsafe fn softmax_update<T: Element, S: Exponential<T>>(
 ) {
     let mut row = 0;
     while row < rows {
-        let count = (rows - row).min(S::N);
-        let head = s.head(count);
-        let group = Scores { cols, s: scores.wrapping_offset(row as isize * s_rs), s_rs };
-        let mut largest = [T::NEG_INFINITY; MOST_LANES];
-        let mut sum = [T::ZERO; MOST_LANES];
-        // SAFETY: the group is rows `row .. row + count` of the caller's; the arrays hold a vector.
-        unsafe {
-            for (r, largest) in largest[..count].iter_mut().enumerate() {
-                *largest = row_max(s, group, r);
-            }
-            let old = s.load_head(m.add(row), head);
-            let new = s.max(s.load(largest.as_ptr()), old);
-            s.store_head(m.add(row), head, new);
-            let scale = s.exp_not_positive(s.sub(old, new));
-            let scale = s.select(s.eq(old, new), s.splat(T::ONE), scale);
-            s.store_head(alpha.add(row), head, scale);
-            // What is subtracted is 0 where all is masked, so that -inf - (-inf) does not arise.
-            let masked = s.eq(new, s.splat(T::NEG_INFINITY));
-            s.store(largest.as_mut_ptr(), s.select(masked, s.splat(T::ZERO), new));
-            for (r, sum) in sum[..count].iter_mut().enumerate() {
-                *sum = exponentiate_row(s, group, r, largest[r]);
-            }
-            let total = s.fma(s.load_head(l.add(row), head), scale, s.load(sum.as_ptr()));
-            s.store_head(l.add(row), head, total);
-        }
+        let count = (rows - row).min(BLOCK);
+        let block = Scores { rows: count, cols, s: scores.wrapping_offset(row as isize * s_rs), s_rs };
+        // SAFETY: rows `row .. row + count` of the caller's.
+        unsafe { update_block(s, block, Running { m: m.add(row), l: l.add(row), alpha: alpha.add(row) }) };
         row += count;
     }
 }
 
-/// The largest score of row `r`, ignoring NaN.
+/// Updates at most [`BLOCK`] rows.
 #[inline(always)]
-unsafe fn row_max<T: Element, S: Lanes<T>>(s: S, scores: Scores<T>, r: usize) -> T {
-    let row = scores.s.wrapping_offset(r as isize * scores.s_rs);
-    let lowest = s.splat(T::NEG_INFINITY);
-    let mut largest = lowest;
-    let mut c = 0;
-    // SAFETY: columns `c < cols` of a row of the caller's.
-    unsafe {
-        while c + S::N <= scores.cols {
-            largest = s.max(s.load(row.add(c)), largest);
-            c += S::N;
+unsafe fn update_block<T: Element, S: Exponential<T>>(s: S, block: Scores<T>, running: Running<T>) {
+    let mut shifts = [T::ZERO; BLOCK];
+    let mut row = 0;
+    while row < block.rows {
+        let group = block.group::<S>(row);
+        let head = s.head(group.rows);
+        // SAFETY: the group's rows of the caller's; `shifts` has room for a vector at every group.
+        unsafe {
+            let old = s.load_head(running.m.add(row), head);
+            let new = s.max(group_max(s, group), old);
+            s.store_head(running.m.add(row), head, new);
+            let scale = s.exp_not_positive(s.sub(old, new));
+            let scale = s.select(s.eq(old, new), s.splat(T::ONE), scale);
+            s.store_head(running.alpha.add(row), head, scale);
+            // What is subtracted is 0 where all is masked, so that -inf - (-inf) does not arise.
+            let masked = s.eq(new, s.splat(T::NEG_INFINITY));
+            s.store(shifts.as_mut_ptr().add(row), s.select(masked, s.splat(T::ZERO), new));
         }
-        if c < scores.cols {
-            let head = s.head(scores.cols - c);
-            let v = s.keep_head(head, s.load_head(row.add(c), head), lowest);
-            largest = s.max(v, largest);
-        }
+        row += group.rows;
     }
-    s.largest(largest)
+    let mut row = 0;
+    while row < block.rows {
+        let group = block.group::<S>(row);
+        let head = s.head(group.rows);
+        // SAFETY: the group's rows of the caller's.
+        unsafe {
+            let sum = exponentiate_group(s, group, &shifts[row..]);
+            let scale = s.load_head(running.alpha.add(row), head);
+            let total = s.fma(s.load_head(running.l.add(row), head), scale, sum);
+            s.store_head(running.l.add(row), head, total);
+        }
+        row += group.rows;
+    }
 }
 
-/// Replaces the scores of row `r` by `e^(score - shift)` and returns their sum.
+impl<T: Element> Scores<T> {
+    /// As many rows from `row` on as a vector has lanes, or what is left.
+    #[inline(always)]
+    fn group<S: Reduce<T>>(&self, row: usize) -> Scores<T> {
+        let rows = (self.rows - row).min(S::N);
+        Scores { rows, s: self.s.wrapping_offset(row as isize * self.s_rs), ..*self }
+    }
+}
+
+/// The largest score of each row, ignoring NaN.
 #[inline(always)]
-unsafe fn exponentiate_row<T: Element, S: Exponential<T>>(s: S, scores: Scores<T>, r: usize, shift: T) -> T {
-    let row = scores.s.wrapping_offset(r as isize * scores.s_rs);
-    let shift = s.splat(shift);
-    let mut sum = s.splat(T::ZERO);
-    let mut c = 0;
-    // SAFETY: columns `c < cols` of a row of the caller's.
-    unsafe {
-        while c + S::N <= scores.cols {
-            let weight = s.exp_not_positive(s.sub(s.load(row.add(c)), shift));
-            s.store(row.add(c), weight);
-            sum = s.add(sum, weight);
-            c += S::N;
-        }
-        if c < scores.cols {
-            let head = s.head(scores.cols - c);
-            let weight = s.exp_not_positive(s.sub(s.load_head(row.add(c), head), shift));
-            s.store_head(row.add(c), head, weight);
-            sum = s.add(sum, s.keep_head(head, weight, s.splat(T::ZERO)));
+unsafe fn group_max<T: Element, S: Reduce<T>>(s: S, scores: Scores<T>) -> S::V {
+    let lowest = s.splat(T::NEG_INFINITY);
+    let mut largest = [lowest; MOST_LANES];
+    let whole = scores.cols / S::N * S::N;
+    let head = s.head(scores.cols - whole);
+    for (r, largest) in largest[..scores.rows].iter_mut().enumerate() {
+        let row = scores.s.wrapping_offset(r as isize * scores.s_rs);
+        let mut c = 0;
+        // SAFETY: columns `c < cols` of a row of the caller's.
+        unsafe {
+            while c < whole {
+                *largest = s.max(s.load(row.add(c)), *largest);
+                c += S::N;
+            }
+            if c < scores.cols {
+                let v = s.keep_head(head, s.load_head(row.add(c), head), lowest);
+                *largest = s.max(v, *largest);
+            }
         }
     }
-    s.sum(sum)
+    if scores.rows > FEW {
+        return s.largest_of_each(&largest);
+    }
+    let mut out = [T::NEG_INFINITY; MOST_LANES];
+    for (out, &v) in out.iter_mut().zip(&largest[..scores.rows]) {
+        *out = s.largest(v);
+    }
+    // SAFETY: the array holds a vector.
+    unsafe { s.load(out.as_ptr()) }
+}
+
+/// Replaces the scores of each row `r` by `e^(score - shifts[r])` and returns the rows' sums.
+#[inline(always)]
+unsafe fn exponentiate_group<T: Element, S: Exponential<T>>(
+    s: S,
+    scores: Scores<T>,
+    shifts: &[T],
+) -> S::V {
+    let zero = s.splat(T::ZERO);
+    let mut sums = [zero; MOST_LANES];
+    let whole = scores.cols / S::N * S::N;
+    let head = s.head(scores.cols - whole);
+    for (r, sum) in sums[..scores.rows].iter_mut().enumerate() {
+        let row = scores.s.wrapping_offset(r as isize * scores.s_rs);
+        let shift = s.splat(shifts[r]);
+        let mut c = 0;
+        // SAFETY: columns `c < cols` of a row of the caller's.
+        unsafe {
+            while c + 4 * S::N <= whole {
+                let mut weights = [zero; 4];
+                for (at, weight) in weights.iter_mut().enumerate() {
+                    *weight = s.sub(s.load(row.add(c + at * S::N)), shift);
+                }
+                weights = s.exp_of_four(weights);
+                for (at, &weight) in weights.iter().enumerate() {
+                    s.store(row.add(c + at * S::N), weight);
+                }
+                let [w0, w1, w2, w3] = weights;
+                *sum = s.add(*sum, s.add(s.add(w0, w1), s.add(w2, w3)));
+                c += 4 * S::N;
+            }
+            while c < whole {
+                let weight = s.exp_not_positive(s.sub(s.load(row.add(c)), shift));
+                s.store(row.add(c), weight);
+                *sum = s.add(*sum, weight);
+                c += S::N;
+            }
+        }
+    }
+    if whole < scores.cols {
+        // The ragged ends come after all else: a masked store delays loads from the row that follows it in memory.
+        for (r, sum) in sums[..scores.rows].iter_mut().enumerate() {
+            let end = scores.s.wrapping_offset(r as isize * scores.s_rs).wrapping_add(whole);
+            // SAFETY: the columns of `head` from `whole` on.
+            unsafe {
+                let weight = s.exp_not_positive(s.sub(s.load_head(end, head), s.splat(shifts[r])));
+                s.store_head(end, head, weight);
+                *sum = s.add(*sum, s.keep_head(head, weight, zero));
+            }
+        }
+    }
+    if scores.rows > FEW {
+        return s.sum_of_each(&sums);
+    }
+    let mut out = [T::ZERO; MOST_LANES];
+    for (out, &v) in out.iter_mut().zip(&sums[..scores.rows]) {
+        *out = s.sum(v);
+    }
+    // SAFETY: the array holds a vector.
+    unsafe { s.load(out.as_ptr()) }
 }

@@ -61,7 +61,7 @@ fn one_update_is_a_softmax() {
                     let masked = score == f32::NEG_INFINITY;
                     let want = if masked { 0.0 } else { f64::from(score - m).exp() };
                     let got = f64::from(scores.at(r, c));
-                    assert!(if masked { got == 0.0 } else { (got - want).abs() <= 2e-7 * want + 1e-45 }, "{isa} {got} {want}");
+                    assert!(if masked { got == 0.0 } else { (got - want).abs() <= 2e-7 * want + 3e-38 }, "{isa} {got} {want}");
                     sum += want;
                 }
                 assert!((f64::from(state.l.at(0, r)) - sum).abs() <= 1e-6 * sum, "{isa} l");
@@ -89,7 +89,7 @@ fn updates_by_tiles_agree_with_the_whole_row() {
                 for (r, &old) in old.iter().enumerate() {
                     let new = state.m.at(0, r);
                     let want = if old == new { 1.0 } else { f64::from(old - new).exp() };
-                    assert!((f64::from(state.alpha.at(0, r)) - want).abs() <= 2e-7 * want, "{isa} alpha");
+                    assert!((f64::from(state.alpha.at(0, r)) - want).abs() <= 2e-7 * want + 3e-38, "{isa} alpha");
                 }
             }
             for (r, exact) in exact.iter().enumerate() {

@@ -21,16 +21,30 @@ pub(super) const TAIL: [f32; 5] = [0.499_999_94, 0.166_665_15, 0.041_668_456, 0.
 #[derive(Clone, Copy)]
 pub(crate) struct Exp;
 
-impl<S: FloatBits> Function<S> for Exp {
+impl Function for Exp {
     #[inline(always)]
-    fn apply(self, s: S, x: S::V) -> S::V {
+    fn apply<S: FloatBits>(self, s: S, x: S::V) -> S::V {
         exp_not_above(s, s.min(s.splat(LARGEST), x))
     }
 }
 
 /// `exp` for lanes that are at most [`LARGEST`], or NaN.
 #[inline(always)]
-pub(crate) fn exp_not_above<S: FloatBits>(s: S, x: S::V) -> S::V {
+fn exp_not_above<S: FloatBits>(s: S, x: S::V) -> S::V {
+    let (e_r, n) = reduced(s, x);
+    s.scale(e_r, n)
+}
+
+/// `exp` for lanes that are at most 0, or NaN; may be 0 where the result is below 2^-125. The weights of a softmax.
+#[inline(always)]
+pub(crate) fn exp_not_positive<S: FloatBits>(s: S, x: S::V) -> S::V {
+    let (e_r, n) = reduced(s, x);
+    s.scale_or_flush(e_r, n)
+}
+
+/// `e^r` and `n` with `x = n ln 2 + r`, for lanes that are at most [`LARGEST`], or NaN.
+#[inline(always)]
+fn reduced<S: FloatBits>(s: S, x: S::V) -> (S::V, S::V) {
     let x = s.max(s.splat(SMALLEST), x);
     let n = s.round(s.mul(x, s.splat(core::f32::consts::LOG2_E)));
     let r = s.fnma(n, s.splat(LN_2_HIGH), x);
@@ -39,6 +53,5 @@ pub(crate) fn exp_not_above<S: FloatBits>(s: S, x: S::V) -> S::V {
     for degree in [3, 2, 1, 0] {
         tail = s.fma(tail, r, s.splat(TAIL[degree]));
     }
-    let e_r = s.add(s.fma(s.mul(r, r), tail, r), s.splat(1.0));
-    s.scale(e_r, n)
+    (s.add(s.fma(s.mul(r, r), tail, r), s.splat(1.0)), n)
 }

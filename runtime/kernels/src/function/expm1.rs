@@ -28,9 +28,9 @@ const Q: [f32; 9] = [
 #[derive(Clone, Copy)]
 pub(crate) struct Expm1;
 
-impl<S: FloatBits> Function<S> for Expm1 {
+impl Function for Expm1 {
     #[inline(always)]
-    fn apply(self, s: S, x: S::V) -> S::V {
+    fn apply<S: FloatBits>(self, s: S, x: S::V) -> S::V {
         let expm1 = expm1_not_above(s, s.min(s.splat(LARGEST), x));
         s.select(s.eq(x, s.splat(0.0)), x, expm1)
     }
@@ -58,9 +58,9 @@ fn expm1_not_above<S: FloatBits>(s: S, x: S::V) -> S::V {
 #[derive(Clone, Copy)]
 pub(crate) struct Tanh;
 
-impl<S: FloatBits> Function<S> for Tanh {
+impl Function for Tanh {
     #[inline(always)]
-    fn apply(self, s: S, x: S::V) -> S::V {
+    fn apply<S: FloatBits>(self, s: S, x: S::V) -> S::V {
         let magnitude = s.abs(x);
         let t = expm1_not_above(s, s.min(s.splat(TANH_SATURATED), s.add(magnitude, magnitude)));
         s.with_sign(s.div(t, s.add(t, s.splat(2.0))), x)
@@ -71,9 +71,9 @@ impl<S: FloatBits> Function<S> for Tanh {
 #[derive(Clone, Copy)]
 pub(crate) struct Erf;
 
-impl<S: FloatBits> Function<S> for Erf {
+impl Function for Erf {
     #[inline(always)]
-    fn apply(self, s: S, x: S::V) -> S::V {
+    fn apply<S: FloatBits>(self, s: S, x: S::V) -> S::V {
         let magnitude = s.min(s.splat(ERF_SATURATED), s.abs(x));
         let mut q = s.splat(Q[8]);
         for degree in [7, 6, 5, 4, 3, 2, 1, 0] {

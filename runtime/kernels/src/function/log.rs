@@ -24,9 +24,9 @@ const LIFT: f32 = 8_388_608.0;
 #[derive(Clone, Copy)]
 pub(crate) struct Log;
 
-impl<S: FloatBits> Function<S> for Log {
+impl Function for Log {
     #[inline(always)]
-    fn apply(self, s: S, x: S::V) -> S::V {
+    fn apply<S: FloatBits>(self, s: S, x: S::V) -> S::V {
         let zero = s.splat(0.0);
         let subnormal = s.lt(x, s.splat(f32::MIN_POSITIVE));
         let lifted = s.select(subnormal, s.mul(x, s.splat(LIFT)), x);
@@ -39,9 +39,9 @@ impl<S: FloatBits> Function<S> for Log {
 #[derive(Clone, Copy)]
 pub(crate) struct Log1p;
 
-impl<S: FloatBits> Function<S> for Log1p {
+impl Function for Log1p {
     #[inline(always)]
-    fn apply(self, s: S, x: S::V) -> S::V {
+    fn apply<S: FloatBits>(self, s: S, x: S::V) -> S::V {
         let (zero, one) = (s.splat(0.0), s.splat(1.0));
         // u + lost = 1 + x exactly, and log(u + lost) = log(u) + lost / u to first order, which is enough.
         let u = s.add(one, x);

@@ -26,17 +26,17 @@ pub(crate) struct Sin;
 #[derive(Clone, Copy)]
 pub(crate) struct Cos;
 
-impl<S: FloatBits> Function<S> for Sin {
+impl Function for Sin {
     #[inline(always)]
-    fn apply(self, s: S, x: S::V) -> S::V {
+    fn apply<S: FloatBits>(self, s: S, x: S::V) -> S::V {
         let sin = s.select(s.eq(x, s.splat(0.0)), x, sin_of_quarter_turns_later(s, x, 0));
         beyond_reduced(s, x, sin, libm::sin)
     }
 }
 
-impl<S: FloatBits> Function<S> for Cos {
+impl Function for Cos {
     #[inline(always)]
-    fn apply(self, s: S, x: S::V) -> S::V {
+    fn apply<S: FloatBits>(self, s: S, x: S::V) -> S::V {
         beyond_reduced(s, x, sin_of_quarter_turns_later(s, x, 1), libm::cos)
     }
 }
@@ -71,8 +71,8 @@ fn beyond_reduced<S: FloatBits>(s: S, x: S::V, reduced: S::V, function: fn(f64) 
     if !s.any(s.lt(s.splat(REDUCED), s.abs(x))) {
         return reduced;
     }
-    let (mut angles, mut out) = ([0.0f32; 16], [0.0f32; 16]);
-    // SAFETY: no instruction set has more than 16 lanes of `f32`.
+    let (mut angles, mut out) = ([0.0f32; 64], [0.0f32; 64]);
+    // SAFETY: no instruction set has more than 16 lanes of `f32`, interleaved 64.
     unsafe {
         s.store(angles.as_mut_ptr(), x);
         s.store(out.as_mut_ptr(), reduced);

@@ -3,7 +3,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{FloatBits, Lanes, scale_in_two_steps};
+use super::{FloatBits, Lanes, Reduce, scale_in_two_steps};
 use crate::isa::Avx2;
 
 /// Calls intrinsics under the token.
@@ -170,6 +170,9 @@ macro_rules! reduce_4 {
 }
 reduce_4!(sum_of_4, _mm_add_pd, _mm_add_sd);
 reduce_4!(largest_of_4, _mm_max_pd, _mm_max_sd);
+
+impl Reduce<f32> for Avx2 {}
+impl Reduce<f64> for Avx2 {}
 
 impl FloatBits for Avx2 {
     type I = __m256i;

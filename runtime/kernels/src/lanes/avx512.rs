@@ -3,7 +3,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{FloatBits, Lanes};
+use super::{FloatBits, Lanes, Reduce};
 use crate::isa::Avx512;
 
 /// Calls intrinsics under the token.
@@ -19,7 +19,7 @@ macro_rules! lanes {
     ($t:ty, $v:ty, $mask:ty, $n:literal,
      $set1:ident, $loadu:ident, $storeu:ident, $mload:ident, $mstore:ident, $blend:ident,
      $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident, $fnma:ident, $max:ident, $min:ident,
-     $cmp:ident, $sum:ident, $largest:ident) => {
+     $cmp:ident, $sum:ident, $largest:ident, $sum_of_each:expr, $largest_of_each:expr) => {
         impl Lanes<$t> for Avx512 {
             type V = $v;
             type Mask = $mask;
@@ -111,6 +111,17 @@ macro_rules! lanes {
                 with_features!($largest(v))
             }
         }
+
+        impl Reduce<$t> for Avx512 {
+            #[inline(always)]
+            fn sum_of_each(self, rows: &[$v; 16]) -> $v {
+                with_features!($sum_of_each(rows))
+            }
+            #[inline(always)]
+            fn largest_of_each(self, rows: &[$v; 16]) -> $v {
+                with_features!($largest_of_each(rows))
+            }
+        }
     };
 }
 
@@ -119,15 +130,63 @@ lanes!(
     _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mask_storeu_ps,
     _mm512_mask_blend_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_div_ps, _mm512_fmadd_ps,
     _mm512_fnmadd_ps, _mm512_max_ps, _mm512_min_ps, _mm512_cmp_ps_mask, _mm512_reduce_add_ps,
-    _mm512_reduce_max_ps
+    _mm512_reduce_max_ps, sums_of_16, maxima_of_16
 );
 lanes!(
     f64, __m512d, __mmask8, 8,
     _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_maskz_loadu_pd, _mm512_mask_storeu_pd,
     _mm512_mask_blend_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_div_pd, _mm512_fmadd_pd,
     _mm512_fnmadd_pd, _mm512_max_pd, _mm512_min_pd, _mm512_cmp_pd_mask, _mm512_reduce_add_pd,
-    _mm512_reduce_max_pd
+    _mm512_reduce_max_pd, sums_of_8, maxima_of_8
 );
+
+/// Reductions of many vectors at once: each level halves their number by combining two into one whose lanes are
+/// partial results of both, so that 16 rows take 15 steps of two shuffles, not 16 times four of one.
+macro_rules! reduce_16 {
+    ($name:ident, $op:ident) => {
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        fn $name(rows: &[__m512; 16]) -> __m512 {
+            let mut quads = [_mm512_setzero_ps(); 4];
+            for (quad, rows) in quads.iter_mut().zip(rows.chunks_exact(4)) {
+                let ab = $op(_mm512_unpacklo_ps(rows[0], rows[1]), _mm512_unpackhi_ps(rows[0], rows[1]));
+                let cd = $op(_mm512_unpacklo_ps(rows[2], rows[3]), _mm512_unpackhi_ps(rows[2], rows[3]));
+                let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+                *quad = $op(
+                    _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)),
+                    _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)),
+                );
+            }
+            let [a, b, c, d] = quads;
+            let ab = $op(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+            let cd = $op(_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
+            $op(_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xdd>(ab, cd))
+        }
+    };
+}
+reduce_16!(sums_of_16, _mm512_add_ps);
+reduce_16!(maxima_of_16, _mm512_max_ps);
+
+/// As `reduce_16`, of the first 8 rows.
+macro_rules! reduce_8 {
+    ($name:ident, $op:ident) => {
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        fn $name(rows: &[__m512d; 16]) -> __m512d {
+            let mut pairs = [_mm512_setzero_pd(); 4];
+            for (pair, rows) in pairs.iter_mut().zip(rows.chunks_exact(2)) {
+                *pair = $op(_mm512_unpacklo_pd(rows[0], rows[1]), _mm512_unpackhi_pd(rows[0], rows[1]));
+            }
+            let [a, b, c, d] = pairs;
+            let ab = $op(_mm512_shuffle_f64x2::<0x88>(a, b), _mm512_shuffle_f64x2::<0xdd>(a, b));
+            let cd = $op(_mm512_shuffle_f64x2::<0x88>(c, d), _mm512_shuffle_f64x2::<0xdd>(c, d));
+            $op(_mm512_shuffle_f64x2::<0x88>(ab, cd), _mm512_shuffle_f64x2::<0xdd>(ab, cd))
+        }
+    };
+}
+reduce_8!(sums_of_8, _mm512_add_pd);
+reduce_8!(maxima_of_8, _mm512_max_pd);
+
 
 impl FloatBits for Avx512 {
     type I = __m512i;
@@ -191,5 +250,9 @@ impl FloatBits for Avx512 {
     #[inline(always)]
     fn scale(self, v: __m512, n: __m512) -> __m512 {
         with_features!(_mm512_scalef_ps(v, n))
+    }
+    #[inline(always)]
+    fn scale_or_flush(self, v: __m512, n: __m512) -> __m512 {
+        self.scale(v, n)
     }
 }

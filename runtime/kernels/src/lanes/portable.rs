@@ -3,8 +3,11 @@
 //! A fused multiply-add is a call into a library on a baseline x86-64, so `fma` here is a product and a sum, each
 //! rounded.
 
-use super::{FloatBits, Lanes};
+use super::{FloatBits, Lanes, Reduce};
 use crate::isa::Portable;
+
+/// 1.5 * 2^23: a sum with it has no bits behind the point, and its low bits are the integer.
+const MAGIC: f32 = 12_582_912.0;
 
 /// Lanes per vector of `T`: 256 bits, two registers of the usual baseline.
 const WIDTH_BYTES: usize = 32;
@@ -140,18 +143,19 @@ macro_rules! lanes {
 lanes!(f32, WIDTH_BYTES / size_of::<f32>());
 lanes!(f64, WIDTH_BYTES / size_of::<f64>());
 
+impl Reduce<f32> for Portable {}
+impl Reduce<f64> for Portable {}
+
 impl FloatBits for Portable {
     type I = [i32; WIDTH_BYTES / size_of::<f32>()];
 
     #[inline(always)]
     fn round(self, v: Self::V) -> Self::V {
-        // Adding 1.5 * 2^23 leaves no bits behind the point; above 2^22 the lane is integral enough for every caller.
-        const MAGIC: f32 = 12_582_912.0;
-        v.map(|x| if x.abs() < 4_194_304.0 { (x + MAGIC) - MAGIC } else { x.round_ties_even() })
+        v.map(|x| (x + MAGIC) - MAGIC)
     }
     #[inline(always)]
     fn to_int(self, v: Self::V) -> Self::I {
-        v.map(|x| x as i32)
+        v.map(|x| ((x + MAGIC).to_bits() as i32).wrapping_sub(MAGIC.to_bits() as i32))
     }
     #[inline(always)]
     fn from_int(self, i: Self::I) -> Self::V {
