@@ -28,6 +28,11 @@ mod lanes;
 mod plan;
 mod run;
 
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod tests;
+
 use ndarray::{ArrayD, IxDyn};
 
 pub use failure::ReferenceError;
