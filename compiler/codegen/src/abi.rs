@@ -1,0 +1,237 @@
+//! The contract between generated code, the engine that calls it, and the
+//! microkernels it calls.
+//!
+//! A kernel is `extern "C" fn(ctx: *const LaunchContext, task: i64)`. It holds
+//! no absolute address: microkernels are reached through the table in its
+//! context, in the order of [`Microkernel::ALL`]. All strides count elements.
+
+use cranelift_codegen::ir::{AbiParam, Signature, Type, types};
+use cranelift_codegen::isa::CallConv;
+
+/// What a kernel is called with; one per thread and launch.
+#[repr(C)]
+#[derive(Debug)]
+pub struct LaunchContext {
+    /// Address of each microkernel, in the order of [`Microkernel::ALL`].
+    pub kernels: *const *const (),
+    /// Value of each extent symbol.
+    pub extents: *const i64,
+    /// The program's buffers.
+    pub buffers: *const BufferArg,
+    /// The program's tiles, in memory of the running thread alone.
+    pub tiles: *const TileArg,
+}
+
+/// A buffer of a launch.
+#[repr(C)]
+#[derive(Debug)]
+pub struct BufferArg {
+    /// Element (0, 0, …).
+    pub base: *mut u8,
+    /// Stride of each dimension, in elements.
+    pub strides: *const i64,
+    /// Extent of each dimension.
+    pub shape: *const i64,
+}
+
+/// A scratch tile of a launch, laid out as `attnc_plan::loops::layout` says.
+#[repr(C)]
+#[derive(Debug)]
+pub struct TileArg {
+    /// Element (0, 0), aligned to 64 bytes.
+    pub base: *mut u8,
+    /// Elements from one row to the next.
+    pub row_stride: i64,
+}
+
+/// Type of a kernel's entry point.
+pub type Entry = unsafe extern "C" fn(*const LaunchContext, i64);
+
+/// Byte offsets of the structures above on a 64-bit target.
+pub(crate) mod offset {
+    pub const KERNELS: i32 = 0;
+    pub const EXTENTS: i32 = 8;
+    pub const BUFFERS: i32 = 16;
+    pub const TILES: i32 = 24;
+    pub const BUFFER_SIZE: i32 = 24;
+    pub const BUFFER_STRIDES: i32 = 8;
+    pub const BUFFER_SHAPE: i32 = 16;
+    pub const TILE_SIZE: i32 = 16;
+    pub const TILE_ROW_STRIDE: i32 = 8;
+}
+
+macro_rules! microkernels {
+    ($($(#[$doc:meta])* $name:ident = $text:literal: $form:ident,)*) => {
+        /// A function that generated code calls.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Microkernel { $($(#[$doc])* $name,)* }
+
+        impl Microkernel {
+            /// All of them, in the order of the table.
+            pub const ALL: &'static [Microkernel] = &[$(Microkernel::$name,)*];
+
+            /// The name of the function.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            fn form(self) -> Form {
+                match self { $(Self::$name => Form::$form,)* }
+            }
+        }
+    };
+}
+
+microkernels! {
+    /// `c[m, n] (+)= a[m, k] * b[k, n]` on f32: `(m, n, k: usize, a: *const f32, a_rs, a_cs: isize,
+    /// b: *const f32, b_rs: isize, c: *mut f32, c_rs: isize, accumulate: u64)`.
+    ProductF32 = "product_f32": Product,
+    /// The same on f64.
+    ProductF64 = "product_f64": Product,
+    /// The same, leaving out terms whose element of `a` is zero.
+    ProductSparseF32 = "product_sparse_f32": Product,
+    /// The same on f64, leaving out terms whose element of `a` is zero.
+    ProductSparseF64 = "product_sparse_f64": Product,
+    /// Whether all elements are finite: `(rows, cols: usize, p: *const f32, rs: isize) -> u64`.
+    AllFiniteF32 = "all_finite_f32": AllFinite,
+    /// The same on f64.
+    AllFiniteF64 = "all_finite_f64": AllFinite,
+    /// Online softmax update: `(rows, cols: usize, s: *mut f32, s_rs: isize, m, l, alpha: *mut f32)`.
+    SoftmaxUpdateF32 = "softmax_update_f32": Softmax,
+    /// The same on f64.
+    SoftmaxUpdateF64 = "softmax_update_f64": Softmax,
+    /// `acc[r, c] *= alpha[r]`: `(rows, cols: usize, acc: *mut f32, rs: isize, alpha: *const f32)`.
+    ScaleRowsF32 = "scale_rows_f32": Scale,
+    /// The same on f64.
+    ScaleRowsF64 = "scale_rows_f64": Scale,
+    /// `dst[i] = exp(src[i])`: `(dst: *mut f32, src: *const f32, n: usize)`; `dst` may be `src`.
+    ExpF32 = "exp_f32": Vector,
+    /// exp(x) - 1.
+    Expm1F32 = "expm1_f32": Vector,
+    /// Natural logarithm.
+    LogF32 = "log_f32": Vector,
+    /// log(1 + x).
+    Log1pF32 = "log1p_f32": Vector,
+    /// Hyperbolic tangent.
+    TanhF32 = "tanh_f32": Vector,
+    /// Sine.
+    SinF32 = "sin_f32": Vector,
+    /// Cosine.
+    CosF32 = "cos_f32": Vector,
+    /// Error function.
+    ErfF32 = "erf_f32": Vector,
+    /// `dst[i] = a[i] ^ b[i]`: `(dst: *mut f32, a, b: *const f32, n: usize)`; `dst` may be `a` or `b`.
+    PowF32 = "pow_f32": VectorPow,
+    /// `fn(f64) -> f64`, as the reference evaluator computes it; so are the next seven.
+    ExpF64 = "exp_f64": Scalar,
+    /// exp(x) - 1.
+    Expm1F64 = "expm1_f64": Scalar,
+    /// Natural logarithm.
+    LogF64 = "log_f64": Scalar,
+    /// log(1 + x).
+    Log1pF64 = "log1p_f64": Scalar,
+    /// Hyperbolic tangent.
+    TanhF64 = "tanh_f64": Scalar,
+    /// Sine.
+    SinF64 = "sin_f64": Scalar,
+    /// Cosine.
+    CosF64 = "cos_f64": Scalar,
+    /// Error function.
+    ErfF64 = "erf_f64": Scalar,
+    /// `fn(f64, f64) -> f64`.
+    PowF64 = "pow_f64": ScalarPow,
+    /// `dst[i] = src[i * src_stride]`: `(dst: *mut f32, src: *const u16, src_stride: isize, n: usize)`.
+    WidenBf16 = "widen_bf16": Widen,
+    /// The same from half precision.
+    WidenF16 = "widen_f16": Widen,
+    /// `(dst: *mut u16, src: *const f32, n: usize)`, rounded to nearest, ties to even.
+    NarrowBf16 = "narrow_bf16": Vector,
+    /// The same to half precision.
+    NarrowF16 = "narrow_f16": Vector,
+    /// First of `n` positions whose element is at least `value`, else `n`:
+    /// `(table: *const i32, stride: isize, n: usize, value: i64) -> usize`.
+    LowerBoundI32 = "lower_bound_i32": LowerBound,
+    /// The same on i64.
+    LowerBoundI64 = "lower_bound_i64": LowerBound,
+    /// `(spans: *mut i64, count: usize, tile: i64) -> usize`: drops empty (from, to) pairs, rounds `from`
+    /// down and `to` up to multiples of `tile`, sorts, merges; the number left.
+    MergeSpans = "merge_spans": MergeSpans,
+}
+
+/// Parameter lists that several microkernels share.
+#[derive(Clone, Copy)]
+enum Form {
+    Product,
+    AllFinite,
+    Softmax,
+    Scale,
+    Vector,
+    VectorPow,
+    Scalar,
+    ScalarPow,
+    Widen,
+    LowerBound,
+    MergeSpans,
+}
+
+impl Microkernel {
+    /// Position in the table.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Signature on a 64-bit target, pointers and lengths being I64.
+    pub fn signature(self, convention: CallConv) -> Signature {
+        let word = types::I64;
+        let (params, result): (Vec<Type>, Option<Type>) = match self.form() {
+            Form::Product => (vec![word; 11], None),
+            Form::AllFinite => (vec![word; 4], Some(word)),
+            Form::Softmax => (vec![word; 7], None),
+            Form::Scale => (vec![word; 5], None),
+            Form::Vector => (vec![word; 3], None),
+            Form::VectorPow => (vec![word; 4], None),
+            Form::Scalar => (vec![types::F64], Some(types::F64)),
+            Form::ScalarPow => (vec![types::F64; 2], Some(types::F64)),
+            Form::Widen => (vec![word; 4], None),
+            Form::LowerBound => (vec![word; 4], Some(word)),
+            Form::MergeSpans => (vec![word; 3], Some(word)),
+        };
+        let mut signature = Signature::new(convention);
+        signature.params.extend(params.into_iter().map(AbiParam::new));
+        signature.returns.extend(result.map(AbiParam::new));
+        signature
+    }
+}
+
+/// Signature of a kernel's entry point.
+pub fn entry_signature(convention: CallConv) -> Signature {
+    let mut signature = Signature::new(convention);
+    signature.params.extend([AbiParam::new(types::I64), AbiParam::new(types::I64)]);
+    signature
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::{offset_of, size_of};
+
+    #[test]
+    fn generated_code_and_structures_agree_on_offsets() {
+        assert_eq!(offset_of!(LaunchContext, kernels) as i32, offset::KERNELS);
+        assert_eq!(offset_of!(LaunchContext, extents) as i32, offset::EXTENTS);
+        assert_eq!(offset_of!(LaunchContext, buffers) as i32, offset::BUFFERS);
+        assert_eq!(offset_of!(LaunchContext, tiles) as i32, offset::TILES);
+        assert_eq!(size_of::<BufferArg>() as i32, offset::BUFFER_SIZE);
+        assert_eq!(offset_of!(BufferArg, strides) as i32, offset::BUFFER_STRIDES);
+        assert_eq!(offset_of!(BufferArg, shape) as i32, offset::BUFFER_SHAPE);
+        assert_eq!(size_of::<TileArg>() as i32, offset::TILE_SIZE);
+        assert_eq!(offset_of!(TileArg, row_stride) as i32, offset::TILE_ROW_STRIDE);
+    }
+
+    #[test]
+    fn the_table_is_in_declaration_order() {
+        for (at, kernel) in Microkernel::ALL.iter().enumerate() {
+            assert_eq!(kernel.index(), at);
+        }
+    }
+}

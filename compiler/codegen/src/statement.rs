@@ -1,0 +1,397 @@
+//! Statements: the loop nest, microkernel calls, maps and row reductions.
+
+use attnc_plan::loops::{Dst, ExprId, Lane, LoopProgram, Piece, SpanLoop, Stmt, TileId, View};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{InstBuilder, Value, types};
+use cranelift_codegen::isa::TargetFrontendConfig;
+use cranelift_frontend::Variable;
+
+use crate::CodegenError;
+use crate::abi::Microkernel;
+use crate::cells::{Cells, Lanes, Sink};
+use crate::function::{Lower, plain};
+use crate::graph::{Graph, Id};
+use crate::memory::Storage;
+use crate::place::Place;
+
+/// A matrix for a microkernel: the address of element (0, 0) and its strides.
+struct Matrix {
+    base: Value,
+    row_stride: Value,
+    col_stride: Value,
+}
+
+impl<'a> Lower<'a, '_> {
+    /// Binds the grid variables to the task's point.
+    pub(crate) fn grid(&mut self, task: Value) -> Result<(), CodegenError> {
+        let mut rest = task;
+        for (at, (var, count)) in self.program.grid.iter().enumerate().rev() {
+            if at == 0 {
+                self.set_var(*var, rest)?;
+                break;
+            }
+            let count = self.scalar(*count)?;
+            let one = self.int(1);
+            let count = self.builder.ins().smax(count, one);
+            let value = self.builder.ins().urem(rest, count);
+            rest = self.builder.ins().udiv(rest, count);
+            self.set_var(*var, value)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the function.
+    pub(crate) fn finish(mut self, config: TargetFrontendConfig) {
+        self.builder.ins().return_(&[]);
+        self.builder.finalize(config);
+    }
+
+    pub(crate) fn block(&mut self, body: &'a [Stmt]) -> Result<(), CodegenError> {
+        body.iter().try_for_each(|stmt| self.statement(stmt))
+    }
+
+    fn statement(&mut self, stmt: &'a Stmt) -> Result<(), CodegenError> {
+        match stmt {
+            Stmt::For { var, from, to, step, body } => {
+                let (from, to) = (self.scalar(*from)?, self.scalar(*to)?);
+                let open = self.open_loop(from, to);
+                let at = open.at;
+                self.set_var(*var, at)?;
+                self.block(body)?;
+                let next = self.builder.ins().iadd_imm_s(at, (*step).max(1));
+                self.close_loop(open, next);
+                Ok(())
+            }
+            Stmt::Spans(spans) => self.spans(spans),
+            Stmt::If { cond, then, otherwise } => {
+                let cond = self.scalar(*cond)?;
+                self.either(cond, |s| s.block(then), |s| s.block(otherwise))
+            }
+            Stmt::Let { var, value } => {
+                let value = self.scalar(*value)?;
+                self.set_var(*var, value)
+            }
+            Stmt::Map { dst, rows, cols, value } => self.map(dst, *rows, *cols, *value),
+            Stmt::RowReduce { .. } => self.row_reduce(stmt),
+            Stmt::Product { .. } => self.product(stmt),
+            Stmt::SoftmaxUpdate { scores, max, sum, alpha, rows, cols } => {
+                let kernel = self.by_lane(*scores, Microkernel::SoftmaxUpdateF32, Microkernel::SoftmaxUpdateF64)?;
+                let [rows, cols] = self.lengths([*rows, *cols])?;
+                let (base, stride) = self.tile(*scores);
+                let [max, sum, alpha] = [max, sum, alpha].map(|t| self.tile(*t).0);
+                self.call(kernel, &[rows, cols, base, stride, max, sum, alpha]);
+                Ok(())
+            }
+            Stmt::ScaleRows { tile, alpha, rows, cols } => {
+                let kernel = self.by_lane(*tile, Microkernel::ScaleRowsF32, Microkernel::ScaleRowsF64)?;
+                let [rows, cols] = self.lengths([*rows, *cols])?;
+                let (base, stride) = self.tile(*tile);
+                let alpha = self.tile(*alpha).0;
+                self.call(kernel, &[rows, cols, base, stride, alpha]);
+                Ok(())
+            }
+        }
+    }
+
+    fn by_lane(&self, tile: TileId, single: Microkernel, double: Microkernel) -> Result<Microkernel, CodegenError> {
+        match self.program.tiles[tile.0 as usize].lane {
+            Lane::F32 => Ok(single),
+            Lane::F64 => Ok(double),
+            lane => Err(self.no_lane(single.name(), lane)),
+        }
+    }
+
+    /// Scalars that share a graph.
+    fn scalars<const N: usize>(&mut self, ids: [ExprId; N]) -> Result<[Value; N], CodegenError> {
+        let graph = Graph::new(&self.program.exprs, &ids, false);
+        let mut zero = vec![None; graph.len()];
+        for number in 0..graph.len() {
+            zero[number] = Some(self.zero_node(&graph, &zero, None, Id(number as u32))?);
+        }
+        Ok(ids.map(|id| zero[graph.of(id).0 as usize].expect("every node was evaluated")))
+    }
+
+    /// The value of an expression outside of maps.
+    pub(crate) fn scalar(&mut self, id: ExprId) -> Result<Value, CodegenError> {
+        Ok(self.scalars([id])?[0])
+    }
+
+    /// Scalars that count something: at least 0.
+    fn lengths<const N: usize>(&mut self, ids: [ExprId; N]) -> Result<[Value; N], CodegenError> {
+        let values = self.scalars(ids)?;
+        Ok(values.map(|value| match self.constant_value(value) {
+            Some(v) if v >= 0 => value,
+            _ => {
+                let zero = self.int(0);
+                self.builder.ins().smax(value, zero)
+            }
+        }))
+    }
+}
+
+/// Spans.
+impl<'a> Lower<'a, '_> {
+    fn spans(&mut self, spans: &'a SpanLoop) -> Result<(), CodegenError> {
+        let limit = self.scalar(spans.limit)?;
+        if let [piece] = &spans.pieces[..]
+            && piece.repeat.is_none()
+        {
+            return self.one_span(spans, piece, limit);
+        }
+        let (list, _) = self.tile(spans.list);
+        let count = self.builder.declare_var(types::I64);
+        let zero = self.int(0);
+        self.builder.def_var(count, zero);
+        for piece in &spans.pieces {
+            let Some((var, repeats)) = piece.repeat else {
+                self.piece(piece, limit, list, count)?;
+                continue;
+            };
+            let (zero, repeats) = (self.int(0), self.scalar(repeats)?);
+            let open = self.open_loop(zero, repeats);
+            let at = open.at;
+            self.set_var(var, at)?;
+            self.piece(piece, limit, list, count)?;
+            let next = self.builder.ins().iadd_imm_s(at, 1);
+            self.close_loop(open, next);
+        }
+        let (filled, tile) = (self.builder.use_var(count), self.int(spans.tile));
+        let merged = self.call(Microkernel::MergeSpans, &[list, filled, tile]);
+        let merged = merged.ok_or_else(|| self.malformed("a microkernel gave no result"))?;
+        let zero = self.int(0);
+        let open = self.open_loop(zero, merged);
+        let at = open.at;
+        let bytes = self.builder.ins().ishl_imm_s(at, 4);
+        let pair = self.builder.ins().iadd(list, bytes);
+        let from = self.builder.ins().load(types::I64, plain(), pair, 0);
+        let to = self.builder.ins().load(types::I64, plain(), pair, 8);
+        self.span_tiles(spans, from, to, limit)?;
+        let next = self.builder.ins().iadd_imm_s(at, 1);
+        self.close_loop(open, next);
+        Ok(())
+    }
+
+    /// Tiles of the only span: nothing to merge.
+    fn one_span(&mut self, spans: &'a SpanLoop, piece: &Piece, limit: Value) -> Result<(), CodegenError> {
+        let guard = self.scalar(piece.guard)?;
+        let (from, to) = self.clipped(piece, limit)?;
+        let meets = self.builder.ins().icmp(IntCC::SignedLessThan, from, to);
+        let both = self.builder.ins().band(guard, meets);
+        self.when(both, |s| {
+            let tile = s.int(spans.tile);
+            let (_, over) = s.floor_div(from, tile);
+            let start = s.builder.ins().isub(from, over);
+            s.span_tiles(spans, start, to, limit)
+        })
+    }
+
+    fn clipped(&mut self, piece: &Piece, limit: Value) -> Result<(Value, Value), CodegenError> {
+        let [from, to] = self.scalars([piece.from, piece.to])?;
+        let zero = self.int(0);
+        Ok((self.builder.ins().smax(from, zero), self.builder.ins().smin(to, limit)))
+    }
+
+    /// Appends one interval to the list, unless it is empty.
+    fn piece(&mut self, piece: &Piece, limit: Value, list: Value, count: Variable) -> Result<(), CodegenError> {
+        let guard = self.scalar(piece.guard)?;
+        self.when(guard, |s| {
+            let (from, to) = s.clipped(piece, limit)?;
+            let meets = s.builder.ins().icmp(IntCC::SignedLessThan, from, to);
+            s.when(meets, |s| {
+                let at = s.builder.use_var(count);
+                let bytes = s.builder.ins().ishl_imm_s(at, 4);
+                let pair = s.builder.ins().iadd(list, bytes);
+                s.builder.ins().store(plain(), from, pair, 0);
+                s.builder.ins().store(plain(), to, pair, 8);
+                let next = s.builder.ins().iadd_imm_s(at, 1);
+                s.builder.def_var(count, next);
+                Ok(())
+            })
+        })
+    }
+
+    fn span_tiles(&mut self, spans: &'a SpanLoop, from: Value, to: Value, limit: Value) -> Result<(), CodegenError> {
+        let open = self.open_loop(from, to);
+        let at = open.at;
+        let next = self.builder.ins().iadd_imm_s(at, spans.tile);
+        let end = self.builder.ins().smin(next, limit);
+        self.set_var(spans.var, at)?;
+        self.set_var(spans.end, end)?;
+        self.block(&spans.body)?;
+        let next = self.builder.ins().iadd_imm_s(at, spans.tile);
+        self.close_loop(open, next);
+        Ok(())
+    }
+}
+
+/// Products.
+impl Lower<'_, '_> {
+    fn product(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
+        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked } = stmt else { return Ok(()) };
+        let [rows, cols, depth] = self.lengths([*rows, *cols, *depth])?;
+        let [dst, lhs, rhs] = [self.matrix(dst)?, self.matrix(lhs)?, self.matrix(rhs)?];
+        let accumulate = self.int(i64::from(*accumulate));
+        let args = [
+            rows,
+            cols,
+            depth,
+            lhs.base,
+            lhs.row_stride,
+            lhs.col_stride,
+            rhs.base,
+            rhs.row_stride,
+            dst.base,
+            dst.row_stride,
+            accumulate,
+        ];
+        let [product, sparse, finite] = match self.program.compute {
+            Lane::F64 => [Microkernel::ProductF64, Microkernel::ProductSparseF64, Microkernel::AllFiniteF64],
+            _ => [Microkernel::ProductF32, Microkernel::ProductSparseF32, Microkernel::AllFiniteF32],
+        };
+        let Some(masked) = masked else {
+            self.call(product, &args);
+            return Ok(());
+        };
+        // Only where the mask meets NaN or inf must zeros be left out.
+        let masked = self.scalar(*masked)?;
+        let dense = self.builder.declare_var(types::I64);
+        let one = self.int(1);
+        self.builder.def_var(dense, one);
+        self.when(masked, |s| {
+            let all = s.call(finite, &[depth, cols, rhs.base, rhs.row_stride]);
+            let all = all.ok_or_else(|| s.malformed("a microkernel gave no result"))?;
+            s.builder.def_var(dense, all);
+            Ok(())
+        })?;
+        let dense = self.builder.use_var(dense);
+        self.either(
+            dense,
+            |s| {
+                s.call(product, &args);
+                Ok(())
+            },
+            |s| {
+                s.call(sparse, &args);
+                Ok(())
+            },
+        )
+    }
+
+    fn matrix(&mut self, view: &View) -> Result<Matrix, CodegenError> {
+        match view {
+            View::Tile { tile, row, col, transposed } => {
+                let [row, col] = self.scalars([*row, *col])?;
+                let (base, row_stride) = self.tile(*tile);
+                let size = self.program.tiles[tile.0 as usize].lane.size();
+                let flat = self.builder.ins().imul(row, row_stride);
+                let flat = self.builder.ins().iadd(flat, col);
+                let bytes = self.builder.ins().imul_imm_s(flat, size);
+                let base = self.builder.ins().iadd(base, bytes);
+                let one = self.int(1);
+                let (row_stride, col_stride) = if *transposed { (one, row_stride) } else { (row_stride, one) };
+                Ok(Matrix { base, row_stride, col_stride })
+            }
+            View::Buffer { buffer, index, row_dim, col_dim } => {
+                let reference = self.buffer(*buffer);
+                let size = self.program.buffers[buffer.0 as usize].dtype.size() as i64;
+                let mut base = reference.base;
+                for (dim, id) in index.iter().enumerate() {
+                    let (at, stride) = (self.scalar(*id)?, self.stride(*buffer, reference, dim));
+                    let flat = self.builder.ins().imul(at, stride);
+                    let bytes = self.builder.ins().imul_imm_s(flat, size);
+                    base = self.builder.ins().iadd(base, bytes);
+                }
+                let mut along = |dim: &Option<usize>| match dim {
+                    Some(dim) => self.stride(*buffer, reference, *dim),
+                    None => self.int(0),
+                };
+                Ok(Matrix { base, row_stride: along(row_dim), col_stride: along(col_dim) })
+            }
+        }
+    }
+}
+
+/// Maps.
+impl Lower<'_, '_> {
+    fn map(&mut self, dst: &Dst, rows: ExprId, cols: ExprId, value: ExprId) -> Result<(), CodegenError> {
+        let indices: Vec<ExprId> = match dst {
+            Dst::Tile { row, col, .. } => vec![*row, *col],
+            Dst::Buffer { index, .. } => index.clone(),
+        };
+        // A map onto one column runs along its rows instead.
+        let swap = self.program.exprs.as_int(cols) == Some(1);
+        let mut roots = indices.clone();
+        roots.push(value);
+        let graph = Graph::new(&self.program.exprs, &roots, swap);
+        let indices: Vec<Id> = indices.into_iter().map(|id| graph.of(id)).collect();
+        let value = graph.of(value);
+        let mut cells = Cells::new(&graph, &[value], &indices);
+        let [rows, cols] = self.scalars(if swap { [cols, rows] } else { [rows, cols] })?;
+        let some = self.some_cells(rows, cols);
+        self.when(some, |s| {
+            let mut roots = vec![value];
+            roots.extend(indices.iter().filter(|id| graph.node(**id).slope.is_none()));
+            let varies = indices.iter().any(|id| graph.node(*id).row);
+            let mut sink = MapSink { dst, indices: &indices, value, varies, place: None };
+            s.cells(&mut cells, rows, cols, &roots, &mut sink)
+        })
+    }
+
+    /// Whether there is at least one row and one column.
+    fn some_cells(&mut self, rows: Value, cols: Value) -> Value {
+        let least = self.builder.ins().smin(rows, cols);
+        self.builder.ins().icmp_imm_s(IntCC::SignedGreaterThan, least, 0)
+    }
+}
+
+/// Stores the value of a map.
+struct MapSink<'a> {
+    dst: &'a Dst,
+    indices: &'a [Id],
+    value: Id,
+    /// Whether the place varies with the row.
+    varies: bool,
+    place: Option<Place>,
+}
+
+impl Sink for MapSink<'_> {
+    fn level(&mut self, lower: &mut Lower<'_, '_>, cells: &Cells<'_>, row: bool) -> Result<(), CodegenError> {
+        if row != self.varies {
+            return Ok(());
+        }
+        let context = cells.context();
+        self.place = Some(match self.dst {
+            Dst::Tile { tile, .. } => lower.tile_place(&context, *tile, self.indices[0], self.indices[1]),
+            Dst::Buffer { buffer, .. } => lower.buffer_place(&context, *buffer, self.indices, false)?,
+        });
+        Ok(())
+    }
+
+    fn group(&mut self, lower: &mut Lower<'_, '_>, cells: &Cells<'_>, lanes: &Lanes) -> Result<(), CodegenError> {
+        let place = self.place.as_ref().ok_or_else(|| lower.malformed("a map has no destination"))?;
+        let from = cells.graph.node(self.value).lane;
+        let parts = cells.group(lanes, self.value);
+        let parts = lower.convert(from, place.storage.lane(), lanes.width, &parts)?;
+        let indices = cells.indices(place, lanes);
+        lower.store_place(place, &indices, lanes.col, &parts)
+    }
+
+    fn row_end(&mut self, _: &mut Lower<'_, '_>, _: &Cells<'_>) -> Result<(), CodegenError> {
+        Ok(())
+    }
+}
+
+impl Lower<'_, '_> {
+    /// Address of a tile's (row, 0).
+    pub(crate) fn column_address(&mut self, tile: TileId, row: Value) -> (Storage, Value) {
+        let storage = Storage::of_tile(self.program.tiles[tile.0 as usize].lane);
+        let (base, stride) = self.tile(tile);
+        let flat = self.builder.ins().imul(row, stride);
+        let bytes = self.builder.ins().imul_imm_s(flat, storage.size());
+        (storage, self.builder.ins().iadd(base, bytes))
+    }
+
+    pub(crate) fn program(&self) -> &LoopProgram {
+        self.program
+    }
+}
