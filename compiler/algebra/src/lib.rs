@@ -7,7 +7,9 @@
 #![forbid(unsafe_code)]
 
 pub mod axis;
+pub mod builder;
 pub mod diagnostic;
+pub mod draw;
 mod elaborate;
 pub mod limits;
 pub mod ops;
@@ -22,10 +24,13 @@ pub mod syntax;
 pub mod term;
 
 pub use axis::{AxisId, AxisSet, InputId, SymbolId};
+pub use builder::SpecBuilder;
 pub use diagnostic::{Diagnostic, Span, render, render_coloured};
 pub use elaborate::{compile_text, elaborate};
+pub use draw::{DrawError, draw_inputs};
 pub use limits::Limits;
 pub use ops::{BinaryOp, NaryOp, ReduceOp, UnaryOp};
+pub use range::{IndexError, check_indices};
 pub use reference::{Reference, ReferenceError};
 pub use tensor::{Data, ShapeError, Tensor};
 pub use print::print_term;

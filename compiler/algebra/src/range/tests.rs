@@ -1,0 +1,98 @@
+//! Indices that are proved, and indices that are not.
+
+use crate::settings::Settings;
+use crate::spec::{Extents, Spec};
+use crate::{check_indices, compile_text};
+
+fn extents(spec: &Spec, n: i64) -> Extents {
+    let value = |name: &str| match name {
+        "N" => n,
+        "B" => 2,
+        "H" => 4,
+        "G" => 2,
+        _ => 8,
+    };
+    (0..spec.symbols.len())
+        .map(|at| (crate::SymbolId(at as u32), value(&spec.symbols[at].name)))
+        .fold(Extents::default(), |mut all, (id, v)| {
+            all.0.insert(id, v);
+            all
+        })
+}
+
+/// The messages for a spec with these lines, at N = 1, 7 and 70.
+fn messages(lines: &str, tables: &[Option<(i64, i64)>]) -> Vec<String> {
+    let text = format!("spec t\naxis i, j = N\n{lines}\n");
+    let spec = compile_text(&text, &Settings::default()).unwrap_or_else(|e| panic!("{}", crate::render("t", &text, &e)));
+    let mut out = Vec::new();
+    for n in [1, 7, 70] {
+        if let Err(errors) = check_indices(&spec, &extents(&spec, n), tables) {
+            out.extend(errors.iter().map(|e| format!("N = {n}: {e}")));
+        }
+    }
+    out
+}
+
+fn assert_proved(lines: &str) {
+    assert_eq!(messages(lines, &[]), Vec::<String>::new(), "{lines}");
+}
+
+#[test]
+fn indices_that_intervals_bound() {
+    assert_proved("axis t = 2 * N - 1\ninput bias[h, t]\noutput o[h, i, j] = bias[h, i - j + N - 1]");
+    assert_proved("axis h = H\nrequire H mod 2 == 0\naxis g = 2\ninput k[g, j]\noutput o[h, j] = k[h div (H div 2), j]");
+    assert_proved("axis x = (N + 15) div 16\ninput t: bool[x]\noutput o[i] = if t[i div 16] then 1 else 0");
+    assert_proved("input x[d]\noutput o[i] = x[i mod D]");
+    assert_proved("input x[i]\noutput o[i] = x[max(0, min(N - 1, i + 3))]");
+}
+
+#[test]
+fn indices_that_guards_bound() {
+    assert_proved("input x[i]\noutput o[i] = sum[j where j <= i](x[i - j])");
+    assert_proved("input x[i]\noutput o[i] = sum[j where j < i](x[i - j - 1])");
+    assert_proved("input x[i]\noutput o[i] = if i > 0 then x[i - 1] else 0");
+    assert_proved("input x[i]\noutput o[i] = if i == 0 then 0 else x[i - 1]\n# ruled out by trying all");
+    assert_proved("axis t = 7\ninput x[t]\noutput o[i] = sum[j where abs(i - j) <= 3](x[i - j + 3])");
+    assert_proved("axis t = 7\ninput x[t]\noutput o[i] = sum[j where i - j <= 3 and (j <= i + 3)](x[i - j + 3])");
+    assert_proved("input x[i]\noutput o[i] = sum[j where not (j > i)](x[i - j])");
+    assert_proved("input x[i]\noutput o[i] = sum[j where j < i or j + 1 < i](x[i - j - 1])");
+    assert_proved("input x[i]\noutput o[i] = if i > 0 and x[i - 1] > 0 then 1 else 0");
+    assert_proved("input x[i]\noutput o[i, j] = sum[j where i div 4 == j div 4](x[min(i - 4 * (j div 4) + j, N - 1)])");
+}
+
+#[test]
+fn indices_that_only_trying_bounds() {
+    assert_proved("axis d = 8\ninput x[d]\noutput o[d] = x[d + 1 - 2 * (d mod 2)]");
+    assert_proved("axis d = 8\ninput x[d]\noutput o[d] = x[7 - 2 * d + d * d mod 3 - d * d mod 3 + d]");
+    assert_proved("axis t = 8\ninput x[t]\noutput o[i] = x[floor(log(i + 1.0))]");
+}
+
+#[test]
+fn guards_about_a_rebound_axis_do_not_count() {
+    let messages = messages("input x[i]\noutput o[i] = sum[j where j <= i](sum[j](x[i - j]))", &[]);
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert_eq!(messages[1], "N = 70: axis `i` of `x` has 70 positions, but is indexed at -1");
+}
+
+#[test]
+fn unguarded_indices_are_reported() {
+    let found = messages("input x[i]\noutput o[i] = x[i + 1] + x[i - 1]", &[]);
+    let expected = [
+        "N = 1: axis `i` of `x` has 1 positions, but is indexed at -1",
+        "N = 1: axis `i` of `x` has 1 positions, but is indexed at 1",
+        "N = 7: axis `i` of `x` has 7 positions, but is indexed at -1",
+        "N = 7: axis `i` of `x` has 7 positions, but is indexed at 7",
+    ];
+    assert_eq!(&found[..4], expected);
+}
+
+#[test]
+fn tables_are_bounded_by_their_values() {
+    let spec = "input at: i32[i]\ninput x[j]\noutput o[i] = x[at[i]]";
+    let found = messages(spec, &[]);
+    assert_eq!(found[0], "N = 1: axis `j` of `x` has 1 positions, but its index may lie anywhere in -2147483648 .. 2147483647");
+    assert_eq!(messages(spec, &[Some((0, 0)), None]), Vec::<String>::new());
+    assert_eq!(messages(spec, &[Some((0, 7)), None]).len(), 2);
+    assert_proved("input at: i32[i] in 0 .. N - 1\ninput x[j]\noutput o[i] = x[at[i]]");
+    assert_proved("input at: i32[i]\ninput x[j]\noutput o[i] = if 0 <= at[i] and at[i] < N then x[at[i]] else 0");
+}
