@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use attnc_algebra::{Extents, Spec, TermId};
 use attnc_plan::Plan;
-use attnc_plan::planner::PlanOptions;
+use attnc_plan::PlanOptions;
+use attnc_rewrite::{Form, Saturated};
+use attnc_cost::Nanos;
 
 
 use crate::error::CompileError;
 use crate::observer::{Observer, Pass};
 use crate::options::Options;
-use crate::unrewritten::{Extracted, Saturated};
 
 /// A spec with its saturated e-graph: everything that does not depend on extents.
 pub struct Analysis {
@@ -19,34 +20,39 @@ pub struct Analysis {
     options: Options,
 }
 
-/// One form of the spec, chosen at some extents.
+/// One form of the spec, at some extents.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// The chosen form with its cost.
-    pub extracted: Extracted,
+    /// The spec with its outputs in this form.
+    pub spec: Spec,
+    /// How its work grows with the length.
+    pub form: Form,
+    /// Predicted time.
+    pub predicted: Nanos,
     /// The form as text: equal keys are equal forms.
     pub key: String,
+    name: String,
 }
 
 impl Candidate {
-    fn of(extracted: Extracted) -> Self {
-        let key = structure(&extracted.spec);
-        Self { extracted, key }
+    fn new(spec: Spec, form: Form, predicted: Nanos) -> Self {
+        let key = structure(&spec);
+        Self { spec, form, predicted, key, name: form.name().to_string() }
     }
 
-    /// Its name among the candidates.
-    pub fn name(&self) -> String {
-        format!("exact-{}", self.form())
+    /// Its name among the candidates: that of its form, with a number if the form is not alone.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
-    /// How its cost grows: quadratic, sparse, linear, lowrank, bucket or mixed.
+    /// How its work grows: quadratic, sparse, linear, lowrank, bucket or mixed.
     pub fn form(&self) -> &'static str {
-        "quadratic"
+        self.form.name()
     }
 
     /// Predicted time in ms.
     pub fn predicted_ms(&self) -> f64 {
-        self.extracted.cost_estimate.ms()
+        self.predicted.ms()
     }
 }
 
@@ -70,7 +76,7 @@ impl Analysis {
         check_approximations(options)?;
         observer.begin(Pass::Rewrite);
         let saturated = Saturated::new(&spec, &options.limits);
-        observer.end(Pass::Rewrite, &|| saturated.summary());
+        observer.end(Pass::Rewrite, &|| summary(&saturated));
         Ok(Self { spec, saturated, options: options.clone() })
     }
 
@@ -96,7 +102,7 @@ impl Analysis {
     pub fn extract(&self, extents: &Extents) -> Result<Candidate, CompileError> {
         let mut candidates = self.candidates(extents)?;
         let Some(name) = &self.options.variant else { return Ok(candidates.swap_remove(0)) };
-        let known = || candidates.iter().map(Candidate::name).collect();
+        let known = || candidates.iter().map(|c| c.name.clone()).collect();
         match candidates.iter().position(|c| c.name() == *name) {
             Some(at) => Ok(candidates.swap_remove(at)),
             None => Err(CompileError::UnknownVariant { name: name.clone(), known: known() }),
@@ -108,7 +114,16 @@ impl Analysis {
     /// # Errors
     /// If the rewriter finds no form.
     pub fn candidates(&self, extents: &Extents) -> Result<Vec<Candidate>, CompileError> {
-        Ok(vec![Candidate::of(self.saturated.extract(extents, &self.options.profile))])
+        let chosen = self.saturated.extract(extents, &self.options.profile);
+        let mut candidates = vec![Candidate::new(chosen.spec, chosen.form, chosen.cost_estimate)];
+        if let Some(other) = chosen.runner_up {
+            let mut other = Candidate::new(other.spec, other.form, other.cost_estimate);
+            if other.name == candidates[0].name {
+                other.name.push_str("-2");
+            }
+            candidates.push(other);
+        }
+        Ok(candidates)
     }
 
     /// Stages of a form, planned for lengths up to those of `hint`.
@@ -116,7 +131,7 @@ impl Analysis {
     /// # Errors
     /// If some part of the form has no stage, or the verifier refuses a stage.
     pub fn plan(&self, candidate: &Candidate, hint: &Extents) -> Result<Plan, CompileError> {
-        let plan = attnc_plan::planner::build(&candidate.extracted.spec, &PlanOptions { hint: hint.clone() })?;
+        let plan = attnc_plan::planner::build(&candidate.spec, &PlanOptions { hint: hint.clone() })?;
         Ok(plan)
     }
 }
@@ -142,6 +157,12 @@ fn structure(spec: &Spec) -> String {
     }
     spec.outputs.iter().for_each(|o| out.push_str(&format!("{} {}\n", o.name, numbers[&o.term])));
     out
+}
+
+/// Size and end of a saturation.
+fn summary(saturated: &Saturated) -> String {
+    let (nodes, classes, rounds) = (saturated.nodes(), saturated.classes(), saturated.iterations());
+    format!("{nodes} e-nodes in {classes} e-classes after {rounds} rounds; stopped: {:?}\n", saturated.stopped())
 }
 
 /// The outputs of a spec, one a line.

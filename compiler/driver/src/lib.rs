@@ -14,7 +14,6 @@ pub mod observer;
 pub mod options;
 mod placement;
 pub mod table;
-mod unrewritten;
 
 pub use analysis::{Analysis, Candidate};
 pub use attnc_cost::{MachineProfile, MemoryLevel};

@@ -2,7 +2,7 @@
 
 use attnc_algebra::Settings;
 use attnc_cost::MachineProfile;
-use crate::unrewritten::Limits;
+use attnc_rewrite::Limits;
 
 /// Choices of compilation. Equal spec, options and extents give equal plans.
 #[derive(Clone, Debug, Default)]

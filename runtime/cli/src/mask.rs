@@ -173,6 +173,13 @@ fn label(spec: &Spec, axes: &[AxisId], shape: &[usize], mut number: usize) -> St
     if parts.is_empty() { "all heads".to_string() } else { parts.join(", ") }
 }
 
+/// Cells that [`panels`] would evaluate.
+pub fn cells(spec: &Spec, extents: &Extents, mask: &Mask) -> usize {
+    let mut axes = spec.terms.free(mask.domain).clone();
+    axes.insert(mask.column);
+    axes.iter().map(|a| extent(spec, a, extents)).fold(1, usize::saturating_mul)
+}
+
 /// The value of a constant term, such as a parameter's.
 pub fn constant(spec: &Spec, term: TermId, extents: &Extents) -> f64 {
     attnc::constant(spec, term, extents).unwrap_or(f64::NAN)

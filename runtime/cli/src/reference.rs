@@ -54,7 +54,7 @@ pub fn check(spec: &Spec, extents: &Extents, inputs: &[Tensor], outputs: &[Tenso
             let expected = reference.output_rows(at, &positions).map_err(fail)?;
             for (number, (row, position)) in batch.iter().zip(&positions).enumerate() {
                 let got: Vec<f64> = (row * width..(row + 1) * width).map(|e| output.get_f64(e)).collect();
-                let expected: Vec<f64> = expected.row(number).to_vec();
+                let expected: Vec<f64> = expected.index_axis(ndarray::Axis(0), number).iter().copied().collect();
                 let group = position.iter().zip(&grouped).filter(|(_, g)| **g).map(|(p, _)| *p).collect();
                 groups.entry(group).or_default().push((got, expected));
             }

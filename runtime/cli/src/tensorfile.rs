@@ -34,7 +34,7 @@ impl TensorFile {
         for (name, view) in file.iter() {
             let shape = view.shape();
             let held = dtype_of(view.dtype())
-                .and_then(|dtype| Tensor::from_le_bytes(dtype, shape, view.data()))
+                .and_then(|dtype| attnc::tensor::from_le_bytes(dtype, shape, view.data()))
                 .map_or_else(|| Held::Unsupported(format!("{:?}", view.dtype()), shape.to_vec()), Held::Tensor);
             tensors.insert(name.to_string(), held);
         }
@@ -47,7 +47,7 @@ impl TensorFile {
     /// If there is none (the message lists what there is), or specs have no such type.
     pub fn get(&self, name: &str) -> Result<TensorView<'_>, Failure> {
         match self.tensors.get(name) {
-            Some(Held::Tensor(tensor)) => Ok(tensor.view()),
+            Some(Held::Tensor(tensor)) => Ok(tensor.into()),
             Some(Held::Unsupported(dtype, _)) => {
                 Err(Failure::input(format!("tensor `{name}` has type {dtype}, which specs do not have")))
             }
@@ -106,7 +106,7 @@ impl View for Written<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(self.0.to_le_bytes())
+        Cow::Owned(attnc::tensor::to_le_bytes(self.0))
     }
 
     fn data_len(&self) -> usize {

@@ -25,7 +25,7 @@ mod jit;
 pub use attnc_algebra::{DType, Tensor};
 pub use attnc_kernels::Isa;
 pub use cache::KernelCache;
-pub use clock::PassTime;
+pub use clock::{PassClock, PassTime};
 pub use constant::constant;
 pub use error::{BindError, Error, HostError};
 pub use kernel::{Kernel, Prepared, compile, compile_spec, compile_watched};

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use attnc::{Kernel, Tensor, TensorView};
 use attnc_algebra::Extents;
-use attnc_compiler::extents;
 use serde_json::{Map, Value, json};
 
 use crate::args::RunArgs;
@@ -18,12 +17,12 @@ pub fn run(args: &RunArgs) -> Result<String, Failure> {
     let file = SpecFile::read(&args.file)?;
     let mut options = options(&args.common)?;
     options.perf_map = args.perf_map;
+    options.compiler.variant.clone_from(&args.variant);
     let dumps = dumps(&args.dump_after)?;
     let kernel = file.compile(&options, &dumps)?;
     let inputs = Inputs::obtain(&kernel, &args.common, &args.rename)?;
     let views = inputs.views();
     let extents = kernel.extents(&views).map_err(|e| file.failure(e))?;
-    choose_variant(&kernel, args)?;
     let prepared = kernel.prepare(&extents).map_err(|e| file.failure(e))?;
     let compile_ms: f64 = kernel.pass_times().iter().map(|p| p.time.as_secs_f64() * 1e3).sum();
     let (outputs, run_ms) = timed(&kernel, &views, args.repeat).map_err(|e| file.failure(e))?;
@@ -32,7 +31,7 @@ pub fn run(args: &RunArgs) -> Result<String, Failure> {
     describe(&mut report, &kernel, &extents);
     let layout = prepared.layout();
     let scratch = layout.scratch_bytes(kernel.threads()).unwrap_or(usize::MAX);
-    let flops = mask::flops(kernel.spec(), &extents, &inputs.tensors(), &options.compiler.settings);
+    let flops = mask::flops(kernel.spec(), &extents, inputs.tensors());
     let candidate = prepared.candidate();
     report.insert("variant".into(), json!(candidate.name()));
     report.insert("form".into(), json!(candidate.form()));
@@ -40,7 +39,7 @@ pub fn run(args: &RunArgs) -> Result<String, Failure> {
     report.insert("stages".into(), json!(prepared.plan().stages().map(|s| s.program.name.clone()).collect::<Vec<_>>()));
     report.insert("compile_ms".into(), json!(compile_ms));
     report.insert("run_ms".into(), json!(run_ms));
-    report.insert("gflops".into(), json!(flops.map(|f| f / (run_ms * 1e6))));
+    report.insert("gflops".into(), json!(flops / (run_ms * 1e6)));
     report.insert("scratch_bytes".into(), json!(scratch));
     report.insert("peak_bytes".into(), json!(layout.argument_bytes(prepared.plan()).saturating_add(scratch)));
     report.insert("code_bytes".into(), json!(prepared.code().iter().map(|r| r.length).sum::<usize>()));
@@ -50,7 +49,7 @@ pub fn run(args: &RunArgs) -> Result<String, Failure> {
         kernel.pass_times().iter().map(|p| json!({ "pass": p.pass.name(), "ms": p.time.as_secs_f64() * 1e3 })).collect();
     report.insert("passes".into(), json!(passes));
     if args.check {
-        let check = reference::check(kernel.spec(), &extents, &inputs.tensors(), &outputs)?;
+        let check = reference::check(kernel.spec(), &extents, inputs.tensors(), &outputs)?;
         report.insert("max_abs_err".into(), json!(finite(check.accuracy.max_abs_err)));
         report.insert("max_rel_err".into(), json!(finite(check.accuracy.max_rel_err)));
         report.insert("rel_error_fro".into(), json!(finite(check.accuracy.rel_error_fro())));
@@ -70,13 +69,6 @@ pub fn run(args: &RunArgs) -> Result<String, Failure> {
     }
     let report = Value::Object(report);
     Ok(if args.common.json { format!("{report}\n") } else { human(&report) })
-}
-
-fn choose_variant(kernel: &Kernel, args: &RunArgs) -> Result<(), Failure> {
-    match &args.variant {
-        None => Ok(()),
-        Some(name) => kernel.choose(name).map_err(|e| Failure::input(e.to_string())),
-    }
 }
 
 /// Runs `repeat` times; the outputs and the median time in ms.
@@ -203,9 +195,4 @@ fn human(report: &Value) -> String {
         })
         .collect();
     out + "\n" + &table::render(&["candidate", "form", "predicted ms"], &rows)
-}
-
-/// Extents as text, for other commands.
-pub fn extents_text(kernel: &Kernel, extents: &Extents) -> String {
-    extents::listing(kernel.spec(), extents)
 }

@@ -1,0 +1,1 @@
+//! `attnc bench`: predictions against measurements.

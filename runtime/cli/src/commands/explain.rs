@@ -1,0 +1,1 @@
+//! `attnc explain`: how the plan was derived.

@@ -1,0 +1,119 @@
+//! `attnc plan`: the plan table.
+
+use attnc_compiler::extents::{at_length, defaults, listing, m_follows};
+use attnc_compiler::{Analysis, CompileError, PlanRow, PlanTable};
+use serde_json::{Value, json};
+
+use crate::args::PlanArgs;
+use crate::failure::Failure;
+use crate::picture::{self, Line};
+use crate::session::{SpecFile, dumps, options};
+use crate::table;
+
+/// Prints which form is used at which sequence length.
+pub fn run(args: &PlanArgs) -> Result<String, Failure> {
+    let (from, to) = range(&args.n)?;
+    if args.calibrate.is_some() && args.common.allow.is_empty() {
+        return Err(Failure::Usage("--calibrate measures permitted approximations: it needs --allow".to_string()));
+    }
+    let file = SpecFile::read(&args.file)?;
+    let options = options(&args.common)?;
+    let fail = |e: CompileError| file.failure(e.into());
+    let mut clock = attnc::PassClock::new(&dumps(&args.dump_after)?);
+    let analysis = Analysis::new(&file.text, &options.compiler, &mut clock).map_err(fail)?;
+    let extents = defaults(analysis.spec(), &options.compiler.settings);
+    let plan = PlanTable::build(&analysis, &extents, from, to).map_err(fail)?;
+    for (pass, text) in &clock.dumps {
+        eprintln!("=== after {}\n{text}", pass.name());
+    }
+    if let Some(path) = &args.svg {
+        let picture = chart(&analysis, &plan, &extents, &args.file.display().to_string()).map_err(fail)?;
+        std::fs::write(path, picture).map_err(|e| Failure::file(path, &e))?;
+    }
+    let spec = analysis.spec();
+    if args.common.json {
+        let rows: Vec<Value> = plan.rows.iter().map(row_json).collect();
+        let named: serde_json::Map<String, Value> = extents
+            .0
+            .iter()
+            .map(|(id, v)| (crate::mask::symbol_name(spec, *id).to_string(), json!(v)))
+            .collect();
+        return Ok(format!(
+            "{}\n",
+            json!({ "spec": spec.name, "extents": named, "profile": options.compiler.profile.name, "rows": rows })
+        ));
+    }
+    let rows: Vec<Vec<String>> = plan.rows.iter().map(row_text).collect();
+    let header = ["N from", "N to", "variant", "form", "ms from", "ms to", "memory", "error"];
+    let follows = if m_follows(spec, &options.compiler.settings) { ", M = N" } else { "" };
+    Ok(format!(
+        "{} with {}{follows}, predicted for profile {}\n\n{}",
+        spec.name,
+        listing(spec, &extents),
+        options.compiler.profile.name,
+        table::render(&header, &rows)
+    ))
+}
+
+/// `N` or `A..B`.
+fn range(text: &str) -> Result<(i64, i64), Failure> {
+    let bad = || Failure::Usage(format!("--n {text}: expected a length N or a range A..B"));
+    let number = |t: &str| t.trim().parse::<i64>().map_err(|_| bad());
+    match text.split_once("..") {
+        None => number(text).map(|n| (n, n)),
+        Some((from, to)) => Ok((number(from)?, number(to.trim_start_matches('='))?)),
+    }
+}
+
+fn row_json(row: &PlanRow) -> Value {
+    json!({
+        "n_from": row.n_from, "n_to": row.n_to,
+        "variant": row.candidate.name(), "form": row.candidate.form(),
+        "predicted_ms_from": row.predicted_ms_from, "predicted_ms_to": row.predicted_ms_to,
+        "bytes": row.bytes, "exact": true, "error": row.error,
+    })
+}
+
+fn row_text(row: &PlanRow) -> Vec<String> {
+    vec![
+        row.n_from.to_string(),
+        row.n_to.to_string(),
+        row.candidate.name().to_string(),
+        row.candidate.form().to_string(),
+        table::number(row.predicted_ms_from),
+        table::number(row.predicted_ms_to),
+        row.bytes.map_or("overflow".to_string(), |b| table::bytes(b as u64)),
+        "exact".to_string(),
+    ]
+}
+
+/// Points per power of two in the chart.
+const POINTS: u32 = 2;
+
+/// Predicted time against N: a line for each candidate form, a mark at each crossover.
+fn chart(
+    analysis: &Analysis,
+    plan: &PlanTable,
+    extents: &attnc_algebra::Extents,
+    title: &str,
+) -> Result<String, CompileError> {
+    let (from, to) = (plan.rows.first().map_or(16, |r| r.n_from), plan.rows.last().map_or(16, |r| r.n_to));
+    let follows = m_follows(analysis.spec(), &analysis.options().settings);
+    let mut lines: Vec<Line> = Vec::new();
+    for step in 0..=POINTS * 20 {
+        let n = (16.0 * 2f64.powf(f64::from(step) / f64::from(POINTS))).round() as i64;
+        if n < from || n > to {
+            continue;
+        }
+        for candidate in analysis.candidates(&at_length(analysis.spec(), extents, n, follows))? {
+            let point = (n as f64, candidate.predicted_ms());
+            match lines.iter_mut().find(|l| l.label == candidate.name()) {
+                Some(line) => line.points.push(point),
+                None => lines.push(Line { label: candidate.name().to_string(), points: vec![point] }),
+            }
+        }
+    }
+    let marks: Vec<(f64, String)> =
+        plan.rows.iter().skip(1).map(|r| (r.n_from as f64, format!("N = {}", r.n_from))).collect();
+    Ok(picture::chart(title, "N", "predicted ms", &lines, &marks))
+}

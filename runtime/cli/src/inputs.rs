@@ -1,0 +1,113 @@
+//! Where a run's inputs come from: a safetensors file, or a seeded generator.
+
+use std::collections::BTreeMap;
+
+use attnc::{Kernel, Tensor, TensorView};
+use attnc_algebra::{Extents, Spec};
+use attnc_compiler::extents::defaults;
+
+use crate::args::Common;
+use crate::failure::Failure;
+use crate::tensorfile::TensorFile;
+
+/// The inputs of a run, in the spec's order.
+pub struct Inputs {
+    names: Vec<String>,
+    tensors: Vec<Tensor>,
+    file: Option<TensorFile>,
+}
+
+impl Inputs {
+    /// The inputs that the flags mean.
+    ///
+    /// # Errors
+    /// If neither a file nor a seed is given, or the file lacks an input.
+    pub fn obtain(kernel: &Kernel, common: &Common, rename: &[String]) -> Result<Self, Failure> {
+        let spec = kernel.spec();
+        match (&common.input, common.random) {
+            (Some(path), _) => Self::from_file(spec, TensorFile::read(path)?, rename),
+            (None, Some(seed)) => {
+                let settings = &kernel.analysis().options().settings;
+                Self::drawn(spec, &defaults(spec, settings), seed)
+            }
+            (None, None) if spec.inputs.is_empty() => Self::drawn(spec, &defaults(spec, &Default::default()), 0),
+            (None, None) => {
+                Err(Failure::Usage("inputs are needed: give --input FILE.safetensors or --random SEED".to_string()))
+            }
+        }
+    }
+
+    /// Inputs drawn from a seeded generator at given extents.
+    ///
+    /// # Errors
+    /// If the sizes overflow or a declared range is empty.
+    pub fn drawn(spec: &Spec, extents: &Extents, seed: u64) -> Result<Self, Failure> {
+        let tensors = draw_temporarily(spec, extents, seed).map_err(|e| Failure::input(e.to_string()))?;
+        Ok(Self { names: spec.inputs.iter().map(|i| i.name.clone()).collect(), tensors, file: None })
+    }
+
+    fn from_file(spec: &Spec, file: TensorFile, rename: &[String]) -> Result<Self, Failure> {
+        let renamed = renames(spec, rename)?;
+        let mut tensors = Vec::new();
+        for input in &spec.inputs {
+            let name = renamed.get(&input.name).unwrap_or(&input.name);
+            let mut view = file.get(name)?;
+            // A tensor without the batch axis is a batch of one.
+            let batched = input.axes.first().is_some_and(|a| spec.axis(*a).name == "b");
+            if batched && view.shape().len() + 1 == input.axes.len() {
+                view = view.with_leading_axis();
+            }
+            tensors.push(view.to_tensor());
+        }
+        Ok(Self { names: spec.inputs.iter().map(|i| i.name.clone()).collect(), tensors, file: Some(file) })
+    }
+
+    /// The inputs by name.
+    pub fn views(&self) -> Vec<(&str, TensorView<'_>)> {
+        self.names.iter().map(String::as_str).zip(self.tensors.iter().map(TensorView::from)).collect()
+    }
+
+    /// The inputs in the spec's order.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// A tensor of the input file, for comparisons.
+    ///
+    /// # Errors
+    /// If there is no input file, or it does not hold the tensor.
+    pub fn recorded(&self, name: &str) -> Result<Tensor, Failure> {
+        match &self.file {
+            Some(file) => Ok(file.get(name)?.to_tensor()),
+            None => Err(Failure::Usage("--expect needs --input: it compares with a tensor of that file".to_string())),
+        }
+    }
+}
+
+fn renames(spec: &Spec, rename: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    let mut out = BTreeMap::new();
+    for item in rename {
+        let Some((input, tensor)) = item.split_once('=') else {
+            return Err(Failure::Usage(format!("--rename {item}: expected INPUT=TENSOR")));
+        };
+        if !spec.inputs.iter().any(|i| i.name == input) {
+            let names: Vec<&str> = spec.inputs.iter().map(|i| i.name.as_str()).collect();
+            return Err(Failure::input(format!("--rename: the spec has no input `{input}`; it has {}", names.join(", "))));
+        }
+        out.insert(input.to_string(), tensor.to_string());
+    }
+    Ok(out)
+}
+
+fn draw_temporarily(spec: &Spec, extents: &Extents, seed: u64) -> Result<Vec<Tensor>, String> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        ((state >> 33) as f64 / (1u64 << 31) as f64 - 0.5) * 3.4
+    };
+    spec.inputs.iter().map(|i| {
+        let shape: Vec<usize> = i.axes.iter().map(|a| spec.eval_extent(spec.axis(*a).extent, extents).unwrap_or(1) as usize).collect();
+        let v: Vec<f64> = (0..shape.iter().product::<usize>()).map(|_| next()).collect();
+        Tensor::from_f64(i.dtype, shape, &v).map_err(|e| e.to_string())
+    }).collect()
+}
