@@ -2,7 +2,7 @@
 //!
 //! The bfloat16 bodies are plain loops over bits that every instruction set's compilation vectorises.
 
-use half::f16;
+use crate::lanes::Halves;
 
 /// bfloat16 to `f32`: the upper half of its bits.
 ///
@@ -44,13 +44,23 @@ pub(crate) unsafe fn narrow_bf16(dst: *mut u16, src: *const f32, n: usize) {
 /// # Safety
 /// As for [`widen_bf16`].
 #[inline(always)]
-pub(crate) unsafe fn widen_f16(dst: *mut f32, src: *const u16, stride: isize, n: usize) {
-    for i in 0..n {
-        // SAFETY: `i < n`.
+pub(crate) unsafe fn widen_f16<S: Halves>(s: S, dst: *mut f32, src: *const u16, stride: isize, n: usize) {
+    let mut i = 0;
+    while i < n {
+        let count = (n - i).min(S::N);
+        // SAFETY: elements `i .. i + count` of the caller's; the array holds a vector.
         unsafe {
-            let half = f16::from_bits(src.offset(i as isize * stride).read_unaligned());
-            dst.add(i).write_unaligned(half.to_f32_const());
+            if stride == 1 && count == S::N {
+                s.store(dst.add(i), s.load_halves(src.add(i)));
+            } else {
+                let mut halves = [0; 16];
+                for (at, half) in halves.iter_mut().enumerate().take(count) {
+                    *half = src.offset((i + at) as isize * stride).read_unaligned();
+                }
+                s.store_head(dst.add(i), s.head(count), s.load_halves(halves.as_ptr()));
+            }
         }
+        i += count;
     }
 }
 
@@ -59,9 +69,19 @@ pub(crate) unsafe fn widen_f16(dst: *mut f32, src: *const u16, stride: isize, n:
 /// # Safety
 /// Both must be valid for `n` elements.
 #[inline(always)]
-pub(crate) unsafe fn narrow_f16(dst: *mut u16, src: *const f32, n: usize) {
-    for i in 0..n {
-        // SAFETY: `i < n`.
-        unsafe { dst.add(i).write_unaligned(f16::from_f32_const(src.add(i).read_unaligned()).to_bits()) };
+pub(crate) unsafe fn narrow_f16<S: Halves>(s: S, dst: *mut u16, src: *const f32, n: usize) {
+    let mut i = 0;
+    while i + S::N <= n {
+        // SAFETY: `i + N <= n`.
+        unsafe { s.store_halves(dst.add(i), s.load(src.add(i))) };
+        i += S::N;
+    }
+    let mut halves = [0; 16];
+    // SAFETY: `n - i` elements are left, less than a vector, which the array holds.
+    unsafe {
+        s.store_halves(halves.as_mut_ptr(), s.load_head(src.wrapping_add(i), s.head(n - i)));
+        for (at, &half) in halves.iter().enumerate().take(n - i) {
+            dst.add(i + at).write_unaligned(half);
+        }
     }
 }

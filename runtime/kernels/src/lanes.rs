@@ -106,8 +106,11 @@ pub(crate) trait Lanes<T: Element>: Copy {
     fn largest(self, v: Self::V) -> T;
 }
 
-/// Reductions of as many vectors as a vector has lanes, at once.
-pub(crate) trait Reduce<T: Element>: Lanes<T> {
+/// Operations on as many vectors as a vector has lanes, at once: the rows of a square.
+pub(crate) trait Square<T: Element>: Lanes<T> {
+    /// Whether `transpose` stays in registers; else plain loops over memory are quicker.
+    const SHUFFLES: bool = false;
+
     /// Lane i is the sum of the lanes of `rows[i]`, for the first `N` rows.
     #[inline(always)]
     fn sum_of_each(self, rows: &[Self::V; 16]) -> Self::V {
@@ -127,6 +130,24 @@ pub(crate) trait Reduce<T: Element>: Lanes<T> {
         }
         // SAFETY: no instruction set has more than 16 lanes.
         unsafe { self.load(out.as_ptr()) }
+    }
+    /// Lane i of vector j becomes lane j of vector i, for the first `N` vectors.
+    #[inline(always)]
+    fn transpose(self, rows: &mut [Self::V; 16]) {
+        let mut cells = [[T::ZERO; 16]; 16];
+        // SAFETY: no instruction set has more than 16 lanes.
+        unsafe {
+            for (cells, &row) in cells.iter_mut().zip(rows.iter()).take(Self::N) {
+                self.store(cells.as_mut_ptr(), row);
+            }
+            for (i, row) in rows.iter_mut().enumerate().take(Self::N) {
+                let mut column = [T::ZERO; 16];
+                for (cell, cells) in column.iter_mut().zip(&cells).take(Self::N) {
+                    *cell = cells[i];
+                }
+                *row = self.load(column.as_ptr());
+            }
+        }
     }
 }
 
@@ -173,6 +194,38 @@ pub(crate) trait FloatBits: Lanes<f32> {
     fn with_sign(self, magnitude: Self::V, sign: Self::V) -> Self::V {
         let bits = self.int_and(self.bits(sign), self.int_splat(i32::MIN));
         self.from_bits(self.int_or(self.bits(magnitude), bits))
+    }
+}
+
+/// Conversion of IEEE halves.
+pub(crate) trait Halves: Lanes<f32> {
+    /// `N` halves, widened.
+    ///
+    /// # Safety
+    /// `p` must be valid for reading `N` elements.
+    #[inline(always)]
+    unsafe fn load_halves(self, p: *const u16) -> Self::V {
+        let mut out = [0.0; 16];
+        for (i, out) in out.iter_mut().enumerate().take(Self::N) {
+            // SAFETY: `i < N`.
+            *out = half::f16::from_bits(unsafe { p.add(i).read_unaligned() }).to_f32_const();
+        }
+        // SAFETY: no instruction set has more than 16 lanes.
+        unsafe { self.load(out.as_ptr()) }
+    }
+    /// `N` halves, rounded to nearest even.
+    ///
+    /// # Safety
+    /// `p` must be valid for writing `N` elements.
+    #[inline(always)]
+    unsafe fn store_halves(self, p: *mut u16, v: Self::V) {
+        let mut lanes = [0.0; 16];
+        // SAFETY: no instruction set has more than 16 lanes.
+        unsafe { self.store(lanes.as_mut_ptr(), v) };
+        for (i, &lane) in lanes.iter().enumerate().take(Self::N) {
+            // SAFETY: `i < N`.
+            unsafe { p.add(i).write_unaligned(half::f16::from_f32_const(lane).to_bits()) };
+        }
     }
 }
 

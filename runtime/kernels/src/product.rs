@@ -10,9 +10,10 @@
 //! instantiates with its own features through [`Blocks::block`].
 
 mod blocks;
+mod column;
 pub(crate) mod sparse;
 
-use crate::lanes::{Element, Lanes};
+use crate::lanes::{Element, Lanes, Square};
 
 /// The operands of a product, with strides in elements. C and B have unit column stride.
 #[derive(Clone, Copy)]
@@ -59,9 +60,11 @@ impl<T> Operands<T> {
 const WIDEST: usize = 8;
 
 /// The register blocks of an instruction set.
-pub(crate) trait Blocks<T: Element>: Lanes<T> {
+pub(crate) trait Blocks<T: Element>: Square<T> {
     /// `ROWS[w]` is how many rows a block `w` vectors wide holds; 0 where that width is not used.
     const ROWS: [usize; WIDEST + 1];
+    /// The width with the most multiply-adds per load: 4, 2 or 1.
+    const MAIN: usize;
 
     /// [`register_block`] compiled with the features of this instruction set, as a function of its own.
     ///
@@ -80,6 +83,13 @@ const K_PART: usize = 256;
 /// A, B and C must be valid for the described elements; C must not overlap A or B.
 #[inline(always)]
 pub(crate) unsafe fn product<T: Element, S: Blocks<T>>(s: S, p: &Operands<T>) {
+    if p.m == 0 || p.n == 0 {
+        return;
+    }
+    if p.n == 1 && p.a_cs == 1 && p.m >= S::N && const { S::SHUFFLES } {
+        // SAFETY: the caller's duty; one column, and rows of A without gaps.
+        return unsafe { column::column(s, p) };
+    }
     let mut k0 = 0;
     loop {
         let part = p.part(k0, (p.k - k0).min(K_PART));
@@ -117,24 +127,24 @@ unsafe fn product_part<T: Element, S: Blocks<T>>(s: S, p: &Operands<T>) {
     }
 }
 
-/// How many vectors the next panel takes when `vectors` are left: the width with the most rows' worth of
-/// accumulators that leaves no thin remainder.
+/// How many vectors the next panel takes when `vectors` are left.
+///
+/// A product of so few rows that one block holds them takes the widest such block, for accumulators enough to hide
+/// the latency of a multiply-add. Any other takes the instruction set's main width, or less or more in order not to
+/// leave a panel of one vector, whose every multiply-add needs an element of A of its own.
 #[inline(always)]
 fn panel_width<T: Element, S: Blocks<T>>(m: usize, vectors: usize) -> usize {
-    if const { S::ROWS[8] > 0 } && m <= S::ROWS[8] && vectors >= 8 {
-        return 8;
+    for width in [8, 5, 4, 3] {
+        if m <= S::ROWS[width] && width <= vectors {
+            return width;
+        }
     }
-    if const { S::ROWS[4] > 0 } {
-        return match vectors {
-            5 if m > S::ROWS[8] => 5,
-            6 => 3,
-            _ => vectors.min(4),
-        };
+    match (S::MAIN, vectors % S::MAIN) {
+        (4, 1) if vectors > 4 => 5,
+        (4, 2) if vectors > 4 => 3,
+        (2, 1) if vectors > 2 => 3,
+        _ => vectors.min(S::MAIN),
     }
-    if const { S::ROWS[3] > 0 } && vectors == 3 {
-        return 3;
-    }
-    if const { S::ROWS[2] > 0 } { vectors.min(2) } else { 1 }
 }
 
 /// All rows of a panel, cut into blocks whose heights differ by at most one.

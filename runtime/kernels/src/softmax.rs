@@ -12,17 +12,17 @@
 //! independent of each other, which hides latencies.
 
 use crate::function::exp::exp_not_positive;
-use crate::lanes::{Element, FloatBits, Interleaved, Reduce};
+use crate::lanes::{Element, FloatBits, Interleaved, Square};
 
 /// Lanes that can be exponentiated.
-pub(crate) trait Exponential<T: Element>: Reduce<T> {
+pub(crate) trait Exponential<T: Element>: Square<T> {
     /// `e^x` for `x <= 0` or NaN.
     fn exp_not_positive(self, x: Self::V) -> Self::V;
     /// As `exp_not_positive`, of four vectors.
     fn exp_of_four(self, x: [Self::V; 4]) -> [Self::V; 4];
 }
 
-impl<S: FloatBits + Reduce<f32>> Exponential<f32> for S {
+impl<S: FloatBits + Square<f32>> Exponential<f32> for S {
     #[inline(always)]
     fn exp_not_positive(self, x: S::V) -> S::V {
         exp_not_positive(self, x)
@@ -33,7 +33,7 @@ impl<S: FloatBits + Reduce<f32>> Exponential<f32> for S {
     }
 }
 
-impl<S: Reduce<f64>> Exponential<f64> for S {
+impl<S: Square<f64>> Exponential<f64> for S {
     /// Lane by lane, the same function as everywhere else in `f64`.
     #[inline(always)]
     fn exp_not_positive(self, x: S::V) -> S::V {
@@ -146,7 +146,7 @@ unsafe fn update_block<T: Element, S: Exponential<T>>(s: S, block: Scores<T>, ru
 impl<T: Element> Scores<T> {
     /// As many rows from `row` on as a vector has lanes, or what is left.
     #[inline(always)]
-    fn group<S: Reduce<T>>(&self, row: usize) -> Scores<T> {
+    fn group<S: Square<T>>(&self, row: usize) -> Scores<T> {
         let rows = (self.rows - row).min(S::N);
         Scores { rows, s: self.s.wrapping_offset(row as isize * self.s_rs), ..*self }
     }
@@ -154,7 +154,7 @@ impl<T: Element> Scores<T> {
 
 /// The largest score of each row, ignoring NaN.
 #[inline(always)]
-unsafe fn group_max<T: Element, S: Reduce<T>>(s: S, scores: Scores<T>) -> S::V {
+unsafe fn group_max<T: Element, S: Square<T>>(s: S, scores: Scores<T>) -> S::V {
     let lowest = s.splat(T::NEG_INFINITY);
     let mut largest = [lowest; MOST_LANES];
     let whole = scores.cols / S::N * S::N;

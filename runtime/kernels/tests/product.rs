@@ -84,7 +84,7 @@ macro_rules! product_tests {
         fn long_sums_agree_with_the_naive_sum() {
             for (_, kernels) in tables() {
                 let mut draws = Draws(8);
-                for sizes in [[1, 64, 1000], [7, 33, 257], [13, 130, 256], [2, 300, 511]] {
+                for sizes in [[1, 64, 1000], [7, 33, 257], [13, 130, 256], [2, 300, 511], [70, 1, 600]] {
                     check(&mut draws, kernels.$product, sizes, false);
                     check(&mut draws, kernels.$product, sizes, true);
                 }
@@ -96,7 +96,7 @@ macro_rules! product_tests {
         fn bits_do_not_depend_on_the_block() {
             for (isa, kernels) in tables() {
                 let mut draws = Draws(9);
-                for [m, n, k] in [[13, 83, 65], [6, 64, 64], [64, 80, 300], [1, 200, 31], [5, 1, 40], [40, 3, 17]] {
+                for [m, n, k] in [[13, 83, 65], [6, 64, 64], [64, 80, 300], [1, 200, 31], [5, 1, 40], [77, 1, 50], [40, 3, 17]] {
                     let mut whole = Case::draw(&mut draws, m, n, k);
                     whole.run(kernels.$product, false);
                     for _ in 0..50 {

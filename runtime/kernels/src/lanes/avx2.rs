@@ -3,7 +3,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{FloatBits, Lanes, Reduce, scale_in_two_steps};
+use super::{FloatBits, Halves, Lanes, Square, scale_in_two_steps};
 use crate::isa::Avx2;
 
 /// Calls intrinsics under the token.
@@ -171,8 +171,70 @@ macro_rules! reduce_4 {
 reduce_4!(sum_of_4, _mm_add_pd, _mm_add_sd);
 reduce_4!(largest_of_4, _mm_max_pd, _mm_max_sd);
 
-impl Reduce<f32> for Avx2 {}
-impl Reduce<f64> for Avx2 {}
+impl Square<f32> for Avx2 {
+    const SHUFFLES: bool = true;
+
+    #[inline(always)]
+    fn sum_of_each(self, rows: &[__m256; 16]) -> __m256 {
+        with_features!(sums_of_8(rows))
+    }
+    #[inline(always)]
+    fn largest_of_each(self, rows: &[__m256; 16]) -> __m256 {
+        with_features!(maxima_of_8(rows))
+    }
+    #[inline(always)]
+    fn transpose(self, rows: &mut [__m256; 16]) {
+        with_features!(transpose_8(rows))
+    }
+}
+
+impl Square<f64> for Avx2 {}
+
+/// Reductions of 8 vectors at once, as on AVX-512: each level combines two into one.
+macro_rules! reduce_each_of_8 {
+    ($name:ident, $op:ident) => {
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        fn $name(rows: &[__m256; 16]) -> __m256 {
+            let mut quads = [_mm256_setzero_ps(); 2];
+            for (quad, rows) in quads.iter_mut().zip(rows.chunks_exact(4)) {
+                let ab = $op(_mm256_unpacklo_ps(rows[0], rows[1]), _mm256_unpackhi_ps(rows[0], rows[1]));
+                let cd = $op(_mm256_unpacklo_ps(rows[2], rows[3]), _mm256_unpackhi_ps(rows[2], rows[3]));
+                let (ab, cd) = (_mm256_castps_pd(ab), _mm256_castps_pd(cd));
+                *quad = $op(
+                    _mm256_castpd_ps(_mm256_unpacklo_pd(ab, cd)),
+                    _mm256_castpd_ps(_mm256_unpackhi_pd(ab, cd)),
+                );
+            }
+            let [a, b] = quads;
+            $op(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b))
+        }
+    };
+}
+reduce_each_of_8!(sums_of_8, _mm256_add_ps);
+reduce_each_of_8!(maxima_of_8, _mm256_max_ps);
+
+/// Transposes the first 8 rows, 8 x 8.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn transpose_8(rows: &mut [__m256; 16]) {
+    let mut quads = [_mm256_setzero_ps(); 8];
+    for (quad, rows) in quads.chunks_exact_mut(4).zip(rows.chunks_exact(4)) {
+        let ab_low = _mm256_castps_pd(_mm256_unpacklo_ps(rows[0], rows[1]));
+        let cd_low = _mm256_castps_pd(_mm256_unpacklo_ps(rows[2], rows[3]));
+        let ab_high = _mm256_castps_pd(_mm256_unpackhi_ps(rows[0], rows[1]));
+        let cd_high = _mm256_castps_pd(_mm256_unpackhi_ps(rows[2], rows[3]));
+        quad[0] = _mm256_castpd_ps(_mm256_unpacklo_pd(ab_low, cd_low));
+        quad[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(ab_low, cd_low));
+        quad[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(ab_high, cd_high));
+        quad[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(ab_high, cd_high));
+    }
+    // Half t of `quads[4 q + c]` now holds column `4 t + c` of rows `4 q .. 4 q + 4`.
+    for c in 0..4 {
+        rows[c] = _mm256_permute2f128_ps::<0x20>(quads[c], quads[4 + c]);
+        rows[4 + c] = _mm256_permute2f128_ps::<0x31>(quads[c], quads[4 + c]);
+    }
+}
 
 impl FloatBits for Avx2 {
     type I = __m256i;
@@ -236,5 +298,16 @@ impl FloatBits for Avx2 {
     #[inline(always)]
     fn scale(self, v: __m256, n: __m256) -> __m256 {
         scale_in_two_steps(self, v, n)
+    }
+}
+
+impl Halves for Avx2 {
+    #[inline(always)]
+    unsafe fn load_halves(self, p: *const u16) -> __m256 {
+        with_features!(_mm256_cvtph_ps(_mm_loadu_si128(p.cast())))
+    }
+    #[inline(always)]
+    unsafe fn store_halves(self, p: *mut u16, v: __m256) {
+        with_features!(_mm_storeu_si128(p.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v)))
     }
 }

@@ -3,7 +3,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{FloatBits, Lanes, Reduce};
+use super::{FloatBits, Halves, Lanes, Square};
 use crate::isa::Avx512;
 
 /// Calls intrinsics under the token.
@@ -19,7 +19,8 @@ macro_rules! lanes {
     ($t:ty, $v:ty, $mask:ty, $n:literal,
      $set1:ident, $loadu:ident, $storeu:ident, $mload:ident, $mstore:ident, $blend:ident,
      $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident, $fnma:ident, $max:ident, $min:ident,
-     $cmp:ident, $sum:ident, $largest:ident, $sum_of_each:expr, $largest_of_each:expr) => {
+     $cmp:ident, $sum:ident, $largest:ident, $sum_of_each:expr, $largest_of_each:expr,
+     $transpose:expr) => {
         impl Lanes<$t> for Avx512 {
             type V = $v;
             type Mask = $mask;
@@ -112,7 +113,9 @@ macro_rules! lanes {
             }
         }
 
-        impl Reduce<$t> for Avx512 {
+        impl Square<$t> for Avx512 {
+            const SHUFFLES: bool = true;
+
             #[inline(always)]
             fn sum_of_each(self, rows: &[$v; 16]) -> $v {
                 with_features!($sum_of_each(rows))
@@ -120,6 +123,10 @@ macro_rules! lanes {
             #[inline(always)]
             fn largest_of_each(self, rows: &[$v; 16]) -> $v {
                 with_features!($largest_of_each(rows))
+            }
+            #[inline(always)]
+            fn transpose(self, rows: &mut [$v; 16]) {
+                with_features!($transpose(rows))
             }
         }
     };
@@ -130,14 +137,14 @@ lanes!(
     _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mask_storeu_ps,
     _mm512_mask_blend_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_div_ps, _mm512_fmadd_ps,
     _mm512_fnmadd_ps, _mm512_max_ps, _mm512_min_ps, _mm512_cmp_ps_mask, _mm512_reduce_add_ps,
-    _mm512_reduce_max_ps, sums_of_16, maxima_of_16
+    _mm512_reduce_max_ps, sums_of_16, maxima_of_16, transpose_16
 );
 lanes!(
     f64, __m512d, __mmask8, 8,
     _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_maskz_loadu_pd, _mm512_mask_storeu_pd,
     _mm512_mask_blend_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_div_pd, _mm512_fmadd_pd,
     _mm512_fnmadd_pd, _mm512_max_pd, _mm512_min_pd, _mm512_cmp_pd_mask, _mm512_reduce_add_pd,
-    _mm512_reduce_max_pd, sums_of_8, maxima_of_8
+    _mm512_reduce_max_pd, sums_of_8, maxima_of_8, transpose_8
 );
 
 /// Reductions of many vectors at once: each level halves their number by combining two into one whose lanes are
@@ -187,6 +194,56 @@ macro_rules! reduce_8 {
 reduce_8!(sums_of_8, _mm512_add_pd);
 reduce_8!(maxima_of_8, _mm512_max_pd);
 
+
+/// Transposes 16 x 16: pairs of rows, pairs of pairs, then quarters of vectors.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transpose_16(rows: &mut [__m512; 16]) {
+    let mut quads = [_mm512_setzero_ps(); 16];
+    for (quad, rows) in quads.chunks_exact_mut(4).zip(rows.chunks_exact(4)) {
+        let ab_low = _mm512_castps_pd(_mm512_unpacklo_ps(rows[0], rows[1]));
+        let cd_low = _mm512_castps_pd(_mm512_unpacklo_ps(rows[2], rows[3]));
+        let ab_high = _mm512_castps_pd(_mm512_unpackhi_ps(rows[0], rows[1]));
+        let cd_high = _mm512_castps_pd(_mm512_unpackhi_ps(rows[2], rows[3]));
+        quad[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab_low, cd_low));
+        quad[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab_low, cd_low));
+        quad[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab_high, cd_high));
+        quad[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab_high, cd_high));
+    }
+    // Quarter t of `quads[4 q + c]` now holds column `4 t + c` of rows `4 q .. 4 q + 4`.
+    for c in 0..4 {
+        let [a, b] = [quads[c], quads[4 + c]];
+        let [x, y] = [quads[8 + c], quads[12 + c]];
+        let (ab_even, xy_even) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0x88>(x, y));
+        let (ab_odd, xy_odd) = (_mm512_shuffle_f32x4::<0xdd>(a, b), _mm512_shuffle_f32x4::<0xdd>(x, y));
+        rows[c] = _mm512_shuffle_f32x4::<0x88>(ab_even, xy_even);
+        rows[4 + c] = _mm512_shuffle_f32x4::<0x88>(ab_odd, xy_odd);
+        rows[8 + c] = _mm512_shuffle_f32x4::<0xdd>(ab_even, xy_even);
+        rows[12 + c] = _mm512_shuffle_f32x4::<0xdd>(ab_odd, xy_odd);
+    }
+}
+
+/// Transposes the first 8 rows, 8 x 8.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transpose_8(rows: &mut [__m512d; 16]) {
+    let mut pairs = [_mm512_setzero_pd(); 8];
+    for (pair, rows) in pairs.chunks_exact_mut(2).zip(rows.chunks_exact(2)) {
+        pair[0] = _mm512_unpacklo_pd(rows[0], rows[1]);
+        pair[1] = _mm512_unpackhi_pd(rows[0], rows[1]);
+    }
+    // Quarter t of `pairs[2 p + c]` now holds column `2 t + c` of rows `2 p` and `2 p + 1`.
+    for c in 0..2 {
+        let [a, b] = [pairs[c], pairs[2 + c]];
+        let [x, y] = [pairs[4 + c], pairs[6 + c]];
+        let (ab_even, xy_even) = (_mm512_shuffle_f64x2::<0x88>(a, b), _mm512_shuffle_f64x2::<0x88>(x, y));
+        let (ab_odd, xy_odd) = (_mm512_shuffle_f64x2::<0xdd>(a, b), _mm512_shuffle_f64x2::<0xdd>(x, y));
+        rows[c] = _mm512_shuffle_f64x2::<0x88>(ab_even, xy_even);
+        rows[2 + c] = _mm512_shuffle_f64x2::<0x88>(ab_odd, xy_odd);
+        rows[4 + c] = _mm512_shuffle_f64x2::<0xdd>(ab_even, xy_even);
+        rows[6 + c] = _mm512_shuffle_f64x2::<0xdd>(ab_odd, xy_odd);
+    }
+}
 
 impl FloatBits for Avx512 {
     type I = __m512i;
@@ -254,5 +311,16 @@ impl FloatBits for Avx512 {
     #[inline(always)]
     fn scale_or_flush(self, v: __m512, n: __m512) -> __m512 {
         self.scale(v, n)
+    }
+}
+
+impl Halves for Avx512 {
+    #[inline(always)]
+    unsafe fn load_halves(self, p: *const u16) -> __m512 {
+        with_features!(_mm512_cvtph_ps(_mm256_loadu_si256(p.cast())))
+    }
+    #[inline(always)]
+    unsafe fn store_halves(self, p: *mut u16, v: __m512) {
+        with_features!(_mm256_storeu_si256(p.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v)))
     }
 }

@@ -4,7 +4,7 @@
 
 use core::arch::aarch64::*;
 
-use super::{FloatBits, Lanes, Reduce, scale_in_two_steps};
+use super::{FloatBits, Halves, Lanes, Square, scale_in_two_steps};
 use crate::isa::Neon;
 
 /// Calls intrinsics under the token.
@@ -147,8 +147,9 @@ fn any_of_2(mask: uint64x2_t) -> u32 {
     vmaxvq_u32(vreinterpretq_u32_u64(mask))
 }
 
-impl Reduce<f32> for Neon {}
-impl Reduce<f64> for Neon {}
+impl Halves for Neon {}
+impl Square<f32> for Neon {}
+impl Square<f64> for Neon {}
 
 impl FloatBits for Neon {
     type I = int32x4_t;

@@ -3,7 +3,7 @@
 //! A fused multiply-add is a call into a library on a baseline x86-64, so `fma` here is a product and a sum, each
 //! rounded.
 
-use super::{FloatBits, Lanes, Reduce};
+use super::{FloatBits, Halves, Lanes, Square};
 use crate::isa::Portable;
 
 /// 1.5 * 2^23: a sum with it has no bits behind the point, and its low bits are the integer.
@@ -143,8 +143,9 @@ macro_rules! lanes {
 lanes!(f32, WIDTH_BYTES / size_of::<f32>());
 lanes!(f64, WIDTH_BYTES / size_of::<f64>());
 
-impl Reduce<f32> for Portable {}
-impl Reduce<f64> for Portable {}
+impl Halves for Portable {}
+impl Square<f32> for Portable {}
+impl Square<f64> for Portable {}
 
 impl FloatBits for Portable {
     type I = [i32; WIDTH_BYTES / size_of::<f32>()];

@@ -29,9 +29,10 @@ pub(super) unsafe fn of_height<T: Element, S: Blocks<T>, const W: usize, const R
 }
 
 macro_rules! blocks {
-    ($token:ty, $t:ty, $rows:expr, $(#[$features:meta])?) => {
+    ($token:ty, $t:ty, $main:literal, $rows:expr, $(#[$features:meta])?) => {
         impl Blocks<$t> for $token {
             const ROWS: [usize; WIDEST + 1] = $rows;
+            const MAIN: usize = $main;
 
             #[inline(always)]
             unsafe fn block<const R: usize, const W: usize, const RAGGED: bool>(
@@ -57,22 +58,22 @@ macro_rules! blocks {
 
 // 32 registers: the accumulators, a row of B, and (but on AVX-512, which broadcasts from memory) an element of A.
 #[cfg(target_arch = "x86_64")]
-blocks!(Avx512, f32, [0, 12, 12, 8, 6, 5, 0, 0, 2], #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")]);
+blocks!(Avx512, f32, 4, [0, 12, 12, 8, 6, 5, 0, 0, 2], #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")]);
 #[cfg(target_arch = "x86_64")]
-blocks!(Avx512, f64, [0, 12, 12, 8, 6, 5, 0, 0, 2], #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")]);
+blocks!(Avx512, f64, 4, [0, 12, 12, 8, 6, 5, 0, 0, 2], #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")]);
 
 // 16 registers: 12 or fewer accumulators.
 #[cfg(target_arch = "x86_64")]
-blocks!(Avx2, f32, [0, 10, 6, 4, 0, 0, 0, 0, 0], #[target_feature(enable = "avx2,fma,f16c")]);
+blocks!(Avx2, f32, 2, [0, 10, 6, 3, 2, 0, 0, 0, 1], #[target_feature(enable = "avx2,fma,f16c")]);
 #[cfg(target_arch = "x86_64")]
-blocks!(Avx2, f64, [0, 10, 6, 4, 0, 0, 0, 0, 0], #[target_feature(enable = "avx2,fma,f16c")]);
+blocks!(Avx2, f64, 2, [0, 10, 6, 3, 2, 0, 0, 0, 1], #[target_feature(enable = "avx2,fma,f16c")]);
 
 // 32 registers, as on AVX-512.
 #[cfg(target_arch = "aarch64")]
-blocks!(Neon, f32, [0, 12, 12, 8, 6, 5, 0, 0, 2], #[target_feature(enable = "neon")]);
+blocks!(Neon, f32, 4, [0, 12, 12, 8, 6, 5, 0, 0, 2], #[target_feature(enable = "neon")]);
 #[cfg(target_arch = "aarch64")]
-blocks!(Neon, f64, [0, 12, 12, 8, 6, 5, 0, 0, 2], #[target_feature(enable = "neon")]);
+blocks!(Neon, f64, 4, [0, 12, 12, 8, 6, 5, 0, 0, 2], #[target_feature(enable = "neon")]);
 
 // 8 of 16 registers, since the product needs one more for lack of a fused form and a vector is two of them.
-blocks!(Portable, f32, [0, 4, 0, 0, 0, 0, 0, 0, 0],);
-blocks!(Portable, f64, [0, 4, 0, 0, 0, 0, 0, 0, 0],);
+blocks!(Portable, f32, 1, [0, 4, 0, 0, 0, 0, 0, 0, 0],);
+blocks!(Portable, f64, 1, [0, 4, 0, 0, 0, 0, 0, 0, 0],);

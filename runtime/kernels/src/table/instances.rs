@@ -49,13 +49,13 @@ macro_rules! instantiate {
         $(#[$features])?
         unsafe extern "C" fn widen_f16(dst: *mut f32, src: *const u16, stride: isize, n: usize) {
             // SAFETY: the contract of the entry.
-            unsafe { convert::widen_f16(dst, src, stride, n) }
+            unsafe { convert::widen_f16($token::assume(), dst, src, stride, n) }
         }
 
         $(#[$features])?
         unsafe extern "C" fn narrow_f16(dst: *mut u16, src: *const f32, n: usize) {
             // SAFETY: the contract of the entry.
-            unsafe { convert::narrow_f16(dst, src, n) }
+            unsafe { convert::narrow_f16($token::assume(), dst, src, n) }
         }
 
         $(#[$features])?
@@ -63,7 +63,7 @@ macro_rules! instantiate {
             rows: usize, cols: usize, dst: *mut f32, dst_rs: isize, src: *const f32, src_rs: isize,
         ) {
             // SAFETY: the contract of the entry.
-            unsafe { transpose::transpose(rows, cols, dst, dst_rs, src, src_rs) }
+            unsafe { transpose::transpose($token::assume(), rows, cols, dst, dst_rs, src, src_rs) }
         }
 
         /// The microkernels of this instruction set.
