@@ -64,6 +64,8 @@ problems! {
     UnknownAxis { name: String } "unknown-axis" "there is no axis `{name}`";
     /// A call of a function that nothing defines.
     UnknownFunction { name: String } "unknown-function" "there is no function `{name}`";
+    /// A reduction that does not exist.
+    UnknownReduction { name: String } "unknown-reduction" "there is no reduction `{name}`";
     /// A storage type that does not exist.
     UnknownType { name: String } "unknown-type" "there is no type `{name}`";
     /// An `example` of something that is no extent.

@@ -139,10 +139,7 @@ fn softcap_with_relative_bias() {
         "input bias[h, y = 2 * N - 1]\nscore = 30 * tanh(sum[d](q * k) / sqrt(D) / 30) + bias[h, i - j + N - 1]",
         "sum[j](softmax[j](score) * v)",
     );
-    assert_eq!(
-        text,
-        "sum[j](softmax[j](30.0 * tanh(sum[d](q * k) / sqrt(D) / 30.0) + bias[h, i - j + N - 1]) * v)"
-    );
+    assert_eq!(text, "sum[j](softmax[j](30.0 * tanh(sum[d](q * k) / sqrt(D) / 30.0) + bias[h, i - j + N - 1]) * v)");
 }
 
 #[test]
@@ -160,10 +157,8 @@ weight = softmax[j where cq == ck](sum[d](q * k))",
 
 #[test]
 fn top_keys_by_rank() {
-    let text = line(
-        "score = sum[d](q * k)\nweight = softmax[j where rank[j](score) < 32](score)",
-        "sum[j](weight * v)",
-    );
+    let text =
+        line("score = sum[d](q * k)\nweight = softmax[j where rank[j](score) < 32](score)", "sum[j](weight * v)");
     let score = "sum[d](q * k)";
     let other = "sum[d](q * k[b, h, j', d])";
     let before = format!(
@@ -191,10 +186,7 @@ fn random_blocks() {
 weight = softmax[j where any[r](random[h, i div Bs, r] == j div Bs)](sum[d](q * k))",
         "sum[j](weight * v)",
     );
-    assert_eq!(
-        text,
-        "sum[j](softmax[j where any[r](random[h, i div 64, r] == j div 64)](sum[d](q * k)) * v)"
-    );
+    assert_eq!(text, "sum[j](softmax[j where any[r](random[h, i div 64, r] == j div 64)](sum[d](q * k)) * v)");
 }
 
 #[test]
@@ -251,10 +243,7 @@ fn computed_tensors_are_indexed_by_copies() {
         "argmax[c](sum[d](q[b, h, j, d] * centre)) + exp(sum[d](centre[h, argmax[c](sum[d](q * centre)), d] * centre[h, argmax[c](sum[d](q * centre)), d]) - logsumexp[c'](sum[d](centre[h, c', d] * centre[h, c', d])))"
     );
     // An index that mentions a bound axis renames the reduction.
-    assert_eq!(
-        line("m = sum[j](k * (i + 1))", "m[b, h, d, j]"),
-        "sum[j'](k[b, h, j', d] * (j + 1))"
-    );
+    assert_eq!(line("m = sum[j](k * (i + 1))", "m[b, h, d, j]"), "sum[j'](k[b, h, j', d] * (j + 1))");
     // Softmax weights at another axis of the same extent stay a softmax.
     assert_eq!(
         line("axis t = N\nw = softmax[j](sum[d](q * k))", "w[b, h, i, t]"),

@@ -8,13 +8,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Elaborator, Meaning};
-use crate::axis::AxisId;
+use crate::axis::{AxisId, SymbolId};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::ops::NaryOp;
 use crate::problem::Problem;
 use crate::settings::SettingValue;
 use crate::spec::{Axis, Symbol};
 use crate::syntax::ast::{Ast, ConcatPart, Expr, ExprKind, Name, Statement, StatementKind};
+use crate::syntax::words::closest;
 use crate::term::{Node, TermId, Type};
 
 /// What the text says of one axis.
@@ -122,6 +123,7 @@ impl<'a> Elaborator<'a> {
         }
         let axes = DeclaredAxes::collect(ast);
         self.declare_symbols(ast, &axes);
+        self.declared_axes = axes.axes.iter().map(|a| a.name.to_string()).collect();
         for (at, statement) in ast.statements.iter().enumerate() {
             if let StatementKind::Param { name, value } = &statement.kind {
                 self.parameter(at, name, value);
@@ -193,6 +195,7 @@ impl<'a> Elaborator<'a> {
                 add(axis.name.to_uppercase());
             }
         }
+        self.symbols = symbols.iter().zip(0..).map(|(s, at)| (s.name.clone(), SymbolId(at))).collect();
         self.spec.symbols = symbols;
     }
 
@@ -303,7 +306,7 @@ impl<'a> Elaborator<'a> {
             return self.folded(declared.first, folded);
         }
         let name = declared.name.to_uppercase();
-        match self.spec.symbol(&name) {
+        match self.symbols.get(&name).copied() {
             Some(symbol) => Some(self.spec.terms.add(Node::Extent(symbol))),
             None => {
                 let term = self.name(&name, declared.first)?;
@@ -341,12 +344,11 @@ impl<'a> Elaborator<'a> {
             if self.names.contains_key(name) {
                 continue;
             }
-            if self.spec.symbol(name).is_some() {
+            if self.symbols.contains_key(name) {
                 self.check_extent_setting(name, *value);
             } else if !self.poisoned.contains(name) {
-                let symbols = self.spec.symbols.iter().map(|s| s.name.as_str());
-                let known: Vec<&str> = self.names.keys().map(String::as_str).chain(symbols).collect();
-                let help = match super::names::closest(name, known.iter().copied()) {
+                let known: Vec<&str> = self.names.keys().chain(self.symbols.keys()).map(String::as_str).collect();
+                let help = match closest(name, known.iter().copied()) {
                     Some(close) => format!("did you mean `{close}`?"),
                     None if known.is_empty() => "this spec has nothing to set".to_string(),
                     None => format!("this spec has {}", known[..known.len().min(20)].join(", ")),

@@ -29,7 +29,7 @@ impl<'a> Elaborator<'a> {
         let meaning = match self.definition(name) {
             Some(meaning) => meaning,
             None if self.axes.contains_key(name) => return self.not_a_tensor(tensor, "an axis"),
-            None if self.spec.symbol(name).is_some() => return self.not_a_tensor(tensor, "an extent"),
+            None if self.symbols.contains_key(name) => return self.not_a_tensor(tensor, "an extent"),
             None => return self.unknown(name, tensor.span),
         };
         if let Some(what) = self.constant

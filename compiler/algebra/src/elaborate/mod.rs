@@ -21,7 +21,7 @@ pub(crate) mod substitute;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::axis::{AxisId, InputId};
+use crate::axis::{AxisId, InputId, SymbolId};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::problem::Problem;
 use crate::settings::Settings;
@@ -130,6 +130,9 @@ struct Elaborator<'a> {
     /// Names in statements with syntax errors.
     poisoned: BTreeSet<String>,
     axes: BTreeMap<String, AxisId>,
+    symbols: BTreeMap<String, SymbolId>,
+    /// Names of all axes the text declares, known before the axes themselves.
+    declared_axes: BTreeSet<String>,
     locals: Vec<Local>,
     /// The name being defined.
     defining: Option<String>,
@@ -169,6 +172,8 @@ impl<'a> Elaborator<'a> {
             placed: BTreeMap::new(),
             poisoned: BTreeSet::new(),
             axes: BTreeMap::new(),
+            symbols: BTreeMap::new(),
+            declared_axes: BTreeSet::new(),
             locals: Vec::new(),
             defining: None,
             horizon: usize::MAX,
@@ -225,6 +230,8 @@ impl<'a> Elaborator<'a> {
         } else if self.depth > limits.nesting + limits.nesting / 2 {
             ("levels of nested functions", limits.nesting + limits.nesting / 2)
         } else {
+            // With more errors than are shown there is no use in going on.
+            self.exhausted |= self.diagnostics.len() > limits.diagnostics;
             return (!self.exhausted).then_some(());
         };
         self.exhaust(span, what, limit)

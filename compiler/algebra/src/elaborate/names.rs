@@ -3,12 +3,14 @@
 //! In value position a local comes first, then a definition, an axis (its
 //! position) and an extent; in an index, axes come before definitions.
 
+use std::collections::BTreeMap;
+
 use super::{Elaborator, Meaning};
 use crate::axis::AxisId;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::problem::Problem;
 use crate::syntax::ast::Name;
-use crate::syntax::words;
+use crate::syntax::words::{self, closest};
 use crate::term::{Node, TermId};
 
 impl<'a> Elaborator<'a> {
@@ -27,7 +29,7 @@ impl<'a> Elaborator<'a> {
         if let Some(axis) = axis {
             return self.position(axis, name, span);
         }
-        if let Some(symbol) = self.spec.symbol(name) {
+        if let Some(symbol) = self.symbols.get(name).copied() {
             return Some(self.spec.terms.add(Node::Extent(symbol)));
         }
         self.unknown(name, span)
@@ -67,8 +69,13 @@ impl<'a> Elaborator<'a> {
 
     /// Reports that `name` resolves to nothing, and why.
     pub(super) fn unknown(&mut self, name: &str, span: Span) -> Option<TermId> {
-        if self.poisoned.contains(name) {
+        if self.exhausted || self.poisoned.contains(name) {
             return None;
+        }
+        if let Some(what) = self.constant
+            && self.declared_axes.contains(name)
+        {
+            return self.fail(Diagnostic::at(span, not_constant(what, format!("a position along axis `{name}`"))));
         }
         let name = name.to_string();
         if self.defining.as_ref() == Some(&name) {
@@ -89,8 +96,7 @@ impl<'a> Elaborator<'a> {
     }
 
     fn suggestion(&self, name: &str) -> String {
-        let symbols = self.spec.symbols.iter().map(|s| s.name.as_str());
-        let known = self.names.keys().chain(self.axes.keys()).map(String::as_str).chain(symbols);
+        let known = self.names.keys().chain(self.axes.keys()).chain(self.symbols.keys()).map(String::as_str);
         if let Some(close) = closest(name, known) {
             return format!("did you mean `{close}`?");
         }
@@ -105,8 +111,13 @@ impl<'a> Elaborator<'a> {
         if let Some(axis) = self.axes.get(&name.text) {
             return Some(*axis);
         }
-        if self.poisoned.contains(&name.text) {
+        if self.exhausted || self.poisoned.contains(&name.text) {
             return None;
+        }
+        if let Some(what) = self.constant
+            && self.declared_axes.contains(&name.text)
+        {
+            return self.fail(Diagnostic::at(name.span, not_constant(what, format!("axis `{}`", name.text))));
         }
         let help = match closest(&name.text, self.axes.keys().map(String::as_str)) {
             Some(close) => format!("did you mean `{close}`?"),
@@ -125,10 +136,11 @@ impl<'a> Elaborator<'a> {
     pub(super) fn axis_list(&mut self, names: &[Name]) -> Option<Vec<AxisId>> {
         let mut out = Vec::with_capacity(names.len());
         let mut sound = true;
-        for (at, name) in names.iter().enumerate() {
-            if let Some(first) = names[..at].iter().find(|n| n.text == name.text) {
+        let mut listed: BTreeMap<&str, Span> = BTreeMap::new();
+        for name in names {
+            if let Some(first) = listed.insert(&name.text, name.span) {
                 let problem = Problem::DuplicateAxis { name: name.text.clone() };
-                self.report(Diagnostic::at(name.span, problem).says("again").label(first.span, "first here"));
+                self.report(Diagnostic::at(name.span, problem).says("again").label(first, "first here"));
                 sound = false;
                 continue;
             }
@@ -162,38 +174,4 @@ impl<'a> Elaborator<'a> {
 /// The problem that `what` depends on something that is no constant of the spec.
 pub(super) fn not_constant(what: &'static str, why: String) -> Problem {
     Problem::NotConstant { what, why }
-}
-
-/// The known name nearest to `name`, if it is near: one edit for short names, two for longer ones.
-pub(super) fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let length = name.chars().count();
-    if length > 40 {
-        return None;
-    }
-    let reach = match length {
-        0..=1 => 0,
-        2..=4 => 1,
-        _ => 2,
-    };
-    let near = known.take(5000).filter(|k| *k != name && k.chars().count().abs_diff(length) <= reach);
-    near.map(|k| (distance(name, k), k)).filter(|(d, _)| *d <= reach).min().map(|(_, k)| k)
-}
-
-/// Edits (insertions, deletions, replacements, swaps of neighbours) between two words.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replace = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = replace.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
 }

@@ -1,6 +1,6 @@
 //! The second pass: statements in order, each seeing the definitions before it.
 
-use super::names::{closest, not_constant};
+use super::names::not_constant;
 use super::{Elaborator, FunctionDefinition, Meaning};
 use crate::axis::{AxisId, InputId};
 use crate::diagnostic::{Diagnostic, Span};
@@ -8,6 +8,7 @@ use crate::problem::Problem;
 use crate::spec::{DType, Input, Output, Require};
 use crate::syntax::ast::{Expr, InputStatement, Name, Statement, StatementKind};
 use crate::syntax::print_expr;
+use crate::syntax::words::closest;
 use crate::term::{Node, TermId, Type};
 
 impl<'a> Elaborator<'a> {
@@ -124,9 +125,8 @@ impl<'a> Elaborator<'a> {
     fn example(&mut self, values: &'a [(Name, Expr)]) {
         for (name, value) in values {
             let term = self.closed("an example", value);
-            let Some(symbol) = self.spec.symbol(&name.text) else {
-                let symbols = self.spec.symbols.iter().map(|s| s.name.as_str());
-                let help = match closest(&name.text, symbols) {
+            let Some(symbol) = self.symbols.get(&name.text).copied() else {
+                let help = match closest(&name.text, self.symbols.keys().map(String::as_str)) {
                     Some(close) => format!("did you mean `{close}`?"),
                     None if self.names.contains_key(&name.text) => {
                         "a parameter has its default in its own line".to_string()
@@ -182,23 +182,31 @@ impl<'a> Elaborator<'a> {
         if let Some(order) = &order {
             let missing: Vec<AxisId> = self.spec.terms.free(term).iter().filter(|a| !order.contains(a)).collect();
             if !missing.is_empty() {
-                return self.missing_axes(name, value, order, &missing);
+                return self.missing_axes((name, value), term, order, &missing);
             }
         }
         Some((term, order))
     }
 
-    fn missing_axes<T>(&mut self, name: &Name, value: &Expr, order: &[AxisId], missing: &[AxisId]) -> Option<T> {
+    fn missing_axes<T>(
+        &mut self,
+        (name, value): (&Name, &Expr),
+        term: TermId,
+        order: &[AxisId],
+        missing: &[AxisId],
+    ) -> Option<T> {
         let first = self.axis_names(missing.first().copied());
-        let listed = self.axis_names(order.iter().copied().chain(missing.iter().copied()));
+        let listed = self.axis_names(order.iter().copied());
+        let wanted = self.axis_names(order.iter().chain(missing).copied());
+        let free = self.facts.order(&self.spec.terms, term).to_vec();
+        let free = self.axis_names(free);
         let quoted: Vec<String> = missing.iter().map(|a| format!("`{}`", self.spec.axis(*a).name)).collect();
-        let plural = if missing.len() == 1 { "axis " } else { "axes " };
-        let problem = Problem::MissingAxes { name: name.text.clone(), axes: format!("{plural}{}", quoted.join(", ")) };
-        let diagnostic =
-            Diagnostic::at(name.span, problem).says(format!("lists [{}]", self.axis_names(order.iter().copied())));
-        let free = self.axis_names(order.iter().copied().chain(missing.iter().copied()));
-        let diagnostic = diagnostic.label(value.span, format!("has the axes {free}"));
-        self.fail(diagnostic.help(format!("reduce it, `sum[{first}](...)`, or list it, `{}[{listed}]`", name.text)))
+        let plural = if missing.len() == 1 { "axis" } else { "axes" };
+        let axes = format!("{plural} {}", quoted.join(", "));
+        let diagnostic = Diagnostic::at(name.span, Problem::MissingAxes { name: name.text.clone(), axes })
+            .says(format!("lists [{listed}]"))
+            .label(value.span, format!("has the axes {free}"));
+        self.fail(diagnostic.help(format!("reduce it, `sum[{first}](...)`, or list it, `{}[{wanted}]`", name.text)))
     }
 
     fn output(&mut self, name: &Name, tensor: Option<(TermId, Option<Vec<AxisId>>)>) {

@@ -11,7 +11,7 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::problem::Problem;
 
 /// How tightly an operator binds, low to high.
-pub(super) type Level = u8;
+pub(crate) type Level = u8;
 
 /// Any operator.
 pub(super) const LOWEST: Level = OR;
@@ -27,7 +27,7 @@ pub(super) const POW: Level = 8;
 pub(super) const ATOM: Level = 9;
 
 /// The level of a chain's operator.
-pub(super) fn chain_level(op: ChainOp) -> Level {
+pub(crate) fn chain_level(op: ChainOp) -> Level {
     match op {
         ChainOp::Or => OR,
         ChainOp::And => AND,
@@ -205,8 +205,30 @@ impl Parser<'_, '_, '_> {
         let opened = self.span();
         self.expect("[")?;
         let index = self.list(|p| p.operand(LOWEST))?;
+        if matches!(self.peek(), Some(Token::Word("where"))) || self.peek_pair() == ("]", "(") {
+            return self.unknown_reduction(tensor);
+        }
         self.close(opened, "[", "]", "`,`")?;
         Ok(ExprKind::Index(tensor, index))
+    }
+
+    /// The next two tokens, if they are symbols.
+    fn peek_pair(&self) -> (&'static str, &'static str) {
+        match (self.peek(), self.peek_at(1)) {
+            (Some(Token::Symbol(first)), Some(Token::Symbol(second))) => (first, second),
+            _ => ("", ""),
+        }
+    }
+
+    /// A tensor with an index, followed by what only a reduction has.
+    fn unknown_reduction<T>(&mut self, name: Name) -> Parsed<T> {
+        let known = ReductionName::ALL.map(ReductionName::name);
+        let help = match words::closest(&name.text, known.into_iter()) {
+            Some(close) => format!("did you mean `{close}`?"),
+            None => format!("the reductions are {}", known.join(", ")),
+        };
+        let diagnostic = Diagnostic::at(name.span, Problem::UnknownReduction { name: name.text });
+        self.fail(diagnostic.says("not a reduction").help(help))
     }
 
     /// `op[axes where domain](body)`
@@ -272,7 +294,7 @@ impl Parser<'_, '_, '_> {
                 self.bump();
                 Expr { kind: ExprKind::Name(word.to_string()), span: start }
             }
-            _ => self.atom()?,
+            _ => self.operand(ATOM)?,
         };
         let opened = self.span();
         self.expect("(")?;

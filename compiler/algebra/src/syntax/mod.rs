@@ -11,6 +11,7 @@ mod printer;
 pub(crate) mod words;
 
 pub use ast::Ast;
+pub(crate) use expression::chain_level;
 pub use parser::parse;
 pub(crate) use parser::{cap, parse_recovering};
 pub use printer::print_ast;

@@ -1,4 +1,4 @@
-//! The words of the language: those that cannot be names.
+//! The words of the language, those that cannot be names, and the nearest word to a misspelt one.
 
 use super::ast::{Constant, ReductionName};
 
@@ -53,4 +53,38 @@ pub(crate) fn is_reserved(word: &str) -> bool {
         || OPENERS.contains(&word)
         || reduction(word).is_some()
         || constant(word).is_some()
+}
+
+/// The known name nearest to `name`, if it is near: one edit for short names, two for longer ones.
+pub(crate) fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let length = name.chars().count();
+    if length > 40 {
+        return None;
+    }
+    let reach = match length {
+        0..=1 => 0,
+        2..=4 => 1,
+        _ => 2,
+    };
+    let near = known.take(5000).filter(|k| *k != name && k.chars().count().abs_diff(length) <= reach);
+    near.map(|k| (distance(name, k), k)).filter(|(d, _)| *d <= reach).min().map(|(_, k)| k)
+}
+
+/// Edits (insertions, deletions, replacements, swaps of neighbours) between two words.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replace = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = replace.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
 }
