@@ -215,11 +215,6 @@ pub(crate) struct LaneIndices {
 }
 
 impl Place {
-    /// Whether every lane needs an address of its own whatever the strides are.
-    pub(crate) fn is_gather(&self) -> bool {
-        self.varying.iter().any(|v| matches!(v.index, Index::Lanes(_)))
-    }
-
     /// Collects the groups of the non-affine indices.
     pub(crate) fn indices(&self, width: usize, mut group: impl FnMut(Id) -> Parts) -> LaneIndices {
         let parts = |v: &Varying| match v.index {

@@ -1,6 +1,6 @@
 //! Statements: the loop nest, microkernel calls, maps and row reductions.
 
-use attnc_plan::loops::{Dst, ExprId, Lane, LoopProgram, Piece, SpanLoop, Stmt, TileId, View};
+use attnc_plan::loops::{Dst, ExprId, Lane, Piece, SpanLoop, Stmt, TileId, View};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 use cranelift_codegen::isa::TargetFrontendConfig;
@@ -389,9 +389,5 @@ impl Lower<'_, '_> {
         let flat = self.builder.ins().imul(row, stride);
         let bytes = self.builder.ins().imul_imm_s(flat, storage.size());
         (storage, self.builder.ins().iadd(base, bytes))
-    }
-
-    pub(crate) fn program(&self) -> &LoopProgram {
-        self.program
     }
 }
