@@ -247,8 +247,11 @@ impl Exprs {
         }
     }
 
-    /// `op(x)`
+    /// `op(x)`; a double negation cancels.
     pub fn unary(&mut self, op: UnaryOp, x: ExprId) -> ExprId {
+        if let (UnaryOp::Neg, Expr::Unary(UnaryOp::Neg, inner)) = (op, self.get(x)) {
+            return *inner;
+        }
         self.add(Expr::Unary(op, x), None)
     }
 
@@ -273,6 +276,9 @@ impl Exprs {
     /// If `operands` is empty.
     pub fn nary(&mut self, op: NaryOp, operands: &[ExprId]) -> ExprId {
         assert!(!operands.is_empty(), "an n-ary operation needs operands");
+        if op == NaryOp::Add && self.lane(operands[0]) == Lane::I64 {
+            return self.integer_sum(operands);
+        }
         let mut constant: Option<i64> = None;
         let mut rest = Vec::new();
         for &x in operands {
@@ -292,6 +298,40 @@ impl Exprs {
             rest.push(c);
         }
         if let [one] = rest[..] { one } else { self.add(Expr::Nary(op, rest), None) }
+    }
+
+    /// A sum of integers: flattened, constants joined, opposite terms cancelled.
+    fn integer_sum(&mut self, operands: &[ExprId]) -> ExprId {
+        let (mut constant, mut rest) = (0i64, Vec::<ExprId>::new());
+        let mut open: Vec<ExprId> = operands.iter().rev().copied().collect();
+        while let Some(x) = open.pop() {
+            match self.get(x).clone() {
+                Expr::Int(v) => constant = constant.wrapping_add(v),
+                Expr::Nary(NaryOp::Add, xs) => open.extend(xs.iter().rev()),
+                Expr::Unary(UnaryOp::Neg, inner) => match self.get(inner).clone() {
+                    Expr::Int(v) => constant = constant.wrapping_sub(v),
+                    Expr::Nary(NaryOp::Add, xs) => {
+                        let minus: Vec<ExprId> = xs.iter().map(|y| self.unary(UnaryOp::Neg, *y)).collect();
+                        open.extend(minus.iter().rev());
+                    }
+                    _ => rest.push(x),
+                },
+                _ => rest.push(x),
+            }
+        }
+        let mut kept: Vec<ExprId> = Vec::new();
+        for x in rest {
+            let opposite = self.unary(UnaryOp::Neg, x);
+            match kept.iter().position(|y| *y == opposite) {
+                Some(at) => drop(kept.remove(at)),
+                None => kept.push(x),
+            }
+        }
+        if constant != 0 || kept.is_empty() {
+            let c = self.int(constant);
+            kept.push(c);
+        }
+        if let [one] = kept[..] { one } else { self.add(Expr::Nary(NaryOp::Add, kept), None) }
     }
 
     /// `x + y`

@@ -145,6 +145,9 @@ impl Nest<'_, '_> {
     /// The log-sum-exp of an attend's own scores costs nothing more.
     fn remember_lse(&mut self, axis: AxisId, domain: TermId, score: TermId, online: &Online) {
         let term = self.planner.terms.reduce(ReduceOp::LogSumExp, axis, domain, score);
+        if !self.planner.find(self.root, &mut |t, _| t == term) {
+            return;
+        }
         let frame = online.rows.restricted(self.planner.terms.free(term));
         if frame != online.rows {
             return;

@@ -202,7 +202,10 @@ impl Nest<'_, '_> {
             return Ok(None);
         }
         let plan_buffer = self.planner.input_buffer(input);
-        if unit_cols && !self.claim_unit(plan_buffer, col_dim) {
+        // Only the last dimension is taken to be contiguous as it comes; another
+        // one is better packed by a stage than copied whole.
+        let last = index.len() - 1;
+        if unit_cols && (col_dim.is_some_and(|dim| dim != last) || !self.claim_unit(plan_buffer, col_dim)) {
             return Ok(None);
         }
         let buffer = self.buffer(plan_buffer, Access::Read);

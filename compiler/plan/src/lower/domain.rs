@@ -76,16 +76,16 @@ impl Nest<'_, '_> {
         let (end, to) = self.var(Lane::I64);
         let count = self.x().difference(to, from);
         let cap = self.x().int(TILE);
-        let dim = Dim { base: from, count, cap };
-        let stmts = self.inner(Some((axis, Binding::Tile(dim))), |nest| {
+        let along = Binding::Tile(Dim { base: from, count, cap });
+        let stmts = self.inner(Some((axis, along.clone())), |nest| {
             let truth = nest.truth(domain);
             let partial = nest.not(truth.must);
             let partial = nest.let_scalar(partial);
-            let skip = nest.truth_of(truth.may) != Some(true);
-            if !skip {
+            if nest.truth_of(truth.may) == Some(true) {
                 return body(nest, Some(partial));
             }
-            let then = nest.inner(None, |nest| body(nest, Some(partial)))?;
+            // Bound again inside the condition, so that nothing is computed for an empty tile.
+            let then = nest.inner(Some((axis, along)), |nest| body(nest, Some(partial)))?;
             nest.emit(Stmt::If { cond: truth.may, then, otherwise: Vec::new() });
             Ok(())
         })?;

@@ -92,6 +92,8 @@ pub(crate) struct Nest<'p, 'a> {
     pub sequential: Option<AxisId>,
     /// The output term of the stage.
     pub root: TermId,
+    /// Parts of this chunk of a scan stage, by query, keys and decay.
+    pub chunks: BTreeMap<(TermId, TermId, TermId), super::scan::ChunkShared>,
 }
 
 impl<'p, 'a> Nest<'p, 'a> {
@@ -118,6 +120,7 @@ impl<'p, 'a> Nest<'p, 'a> {
             depth: 0,
             sequential: None,
             root,
+            chunks: BTreeMap::new(),
         }
     }
 

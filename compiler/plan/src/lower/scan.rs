@@ -163,53 +163,72 @@ impl Nest<'_, '_> {
         acc: TileId,
     ) -> Result<(), PlanError> {
         let (axis, state_axis) = (prefix.axis, prefix.state.expect("a chunk contracts the state axis"));
-        let key_frame = Frame::new(Some(axis), Some(state_axis));
-        let keys = self.eval(keys, key_frame, false)?;
-        let keys = self.as_tile("key", keys, key_frame);
         let values = self.rhs_view(values, Frame::new(Some(axis), frame.cols))?;
-        let query_frame = Frame::new(frame.rows, Some(state_axis));
-        let query = self.lhs_view(prefix.query, query_frame)?;
-        let pairs = self.chunk_pairs(&query, keys, frame, axis, state_axis);
+        let shared = self.chunk_shared(prefix, keys, frame, axis, state_axis)?;
         let (rows, cols) = self.counts(frame);
         let (positions, width) = (self.dim(axis).count, self.dim(state_axis).count);
-        let pair_frame = Frame::new(frame.rows, Some(axis));
-        let decay = self.chunk_decay(prefix, axis)?;
-        self.mask_pairs(pairs, pair_frame, decay.as_ref().map(|d| d.segments));
-        let (dst, lhs) = (self.tile_view(acc), self.tile_view(pairs));
         let always = self.x().truth(true);
-        self.emit(Stmt::Product {
+        let (dst, lhs) = (self.tile_view(acc), self.tile_view(shared.pairs));
+        let product = |dst: &View, lhs, rhs, rows, depth, accumulate, masked| Stmt::Product {
             dst: dst.clone(),
             lhs,
-            rhs: values.clone(),
+            rhs,
             rows,
             cols,
-            depth: positions,
-            accumulate: false,
-            masked: Some(always),
-        });
-        let query = match &decay {
-            None => query,
-            Some(d) => self.scaled_query(prefix.query, query_frame, d.since_start)?,
+            depth,
+            accumulate,
+            masked,
         };
+        self.emit(product(&dst, lhs, values.clone(), rows, positions, false, Some(always)));
         let rhs = self.tile_view(state);
-        self.emit(Stmt::Product { dst, lhs: query, rhs, rows, cols, depth: width, accumulate: true, masked: None });
-        if let Some(d) = &decay {
-            self.decay_state(state, keys, d, Frame::new(Some(state_axis), frame.cols), key_frame);
+        self.emit(product(&dst, shared.query, rhs, rows, width, true, None));
+        if let Some(whole) = shared.whole_decay {
+            let state_frame = Frame::new(Some(state_axis), frame.cols);
+            let old = self.element(state, state_frame);
+            let value = self.x().times(old, whole);
+            self.map(state, state_frame, value);
         }
         let zero = self.x().int(0);
-        let lhs = View::Tile { tile: keys, row: zero, col: zero, transposed: true };
+        let lhs = View::Tile { tile: shared.keys, row: zero, col: zero, transposed: true };
         let dst = self.tile_view(state);
-        self.emit(Stmt::Product {
-            dst,
-            lhs,
-            rhs: values,
-            rows: width,
-            cols,
-            depth: positions,
-            accumulate: true,
-            masked: None,
-        });
+        self.emit(product(&dst, lhs, values, width, positions, true, None));
         Ok(())
+    }
+
+    /// What scans with the same query, keys and decay have in common: a
+    /// numerator and its denominator, say.
+    fn chunk_shared(
+        &mut self,
+        prefix: &Prefix,
+        keys: TermId,
+        frame: Frame,
+        axis: AxisId,
+        state_axis: AxisId,
+    ) -> Result<ChunkShared, PlanError> {
+        let key = (prefix.query, keys, prefix.decay);
+        if let Some(known) = self.chunks.get(&key) {
+            return Ok(known.clone());
+        }
+        let key_frame = Frame::new(Some(axis), Some(state_axis));
+        let value = self.eval(keys, key_frame, false)?;
+        let mut keys = self.as_tile("key", value, key_frame);
+        let query_frame = Frame::new(frame.rows, Some(state_axis));
+        let mut query = self.lhs_view(prefix.query, query_frame)?;
+        let pairs = self.chunk_pairs(&query, keys, frame, axis, state_axis);
+        let decay = self.chunk_decay(prefix, axis)?;
+        self.mask_pairs(pairs, Frame::new(frame.rows, Some(axis)), decay.as_ref().map(|d| d.segments));
+        let mut whole_decay = None;
+        if let Some(d) = &decay {
+            query = self.scaled_query(prefix.query, query_frame, d.since_start)?;
+            keys = self.scaled_keys(keys, d, key_frame);
+            let (last, zero) = (self.plus(d.count, -1), self.x().int(0));
+            let lane = self.program.compute;
+            let whole = self.x().add(Expr::Tile { tile: d.since_start, row: last, col: zero }, Some(lane));
+            whole_decay = Some(self.let_scalar(whole));
+        }
+        let shared = ChunkShared { pairs, query, keys, whole_decay };
+        self.chunks.insert(key, shared.clone());
+        Ok(shared)
     }
 
     /// The products of all rows with all keys of the chunk.
@@ -301,20 +320,16 @@ impl Nest<'_, '_> {
         Ok(self.tile_view(tile))
     }
 
-    /// Shrinks the state by the whole chunk's decay, and each key by the decay after it.
-    fn decay_state(&mut self, state: TileId, keys: TileId, d: &ChunkDecay, state_frame: Frame, key_frame: Frame) {
+    /// Each key scaled by the decay after it, up to the chunk's end.
+    fn scaled_keys(&mut self, keys: TileId, d: &ChunkDecay, frame: Frame) -> TileId {
         let compute = self.program.compute;
-        let (last, zero) = (self.plus(d.count, -1), self.x().int(0));
-        let whole = self.x().add(Expr::Tile { tile: d.since_start, row: last, col: zero }, Some(compute));
-        let whole = self.let_scalar(whole);
-        let old = self.element(state, state_frame);
-        let value = self.x().times(old, whole);
-        self.map(state, state_frame, value);
-        let row = self.x().add(Expr::Row, None);
+        let (last, row) = (self.plus(d.count, -1), self.x().add(Expr::Row, None));
         let after = self.x().add(Expr::Tile { tile: d.segments, row: last, col: row }, Some(compute));
-        let key = self.element(keys, key_frame);
+        let key = self.element(keys, frame);
         let value = self.x().times(key, after);
-        self.map(keys, key_frame, value);
+        let scaled = self.frame_tile("keyd", compute, frame);
+        self.map(scaled, frame, value);
+        scaled
     }
 
     /// One position after the other.
@@ -371,6 +386,19 @@ impl Nest<'_, '_> {
             _ => node.operands().into_iter().find_map(|t| Self::scan_row(planner, t)),
         }
     }
+}
+
+/// What the scans of a stage share in one chunk.
+#[derive(Clone, Debug)]
+pub(crate) struct ChunkShared {
+    /// Decayed products of rows and earlier keys, 0 for later ones.
+    pairs: TileId,
+    /// The queries, scaled by the decay since the chunk's start.
+    query: View,
+    /// The keys, scaled by the decay after them.
+    keys: TileId,
+    /// Decay of the whole chunk; `None` for 1.
+    whole_decay: Option<ExprId>,
 }
 
 /// Decay products of one chunk.
