@@ -17,7 +17,7 @@ pub(crate) type Folded = Result<TermId, Problem>;
 /// Constructors that convert and fold.
 impl Terms {
     /// `x` as a real.
-    pub(crate) fn to_real(&mut self, x: TermId) -> TermId {
+    pub(crate) fn as_real(&mut self, x: TermId) -> TermId {
         if self.ty(x) == Type::Real {
             return x;
         }
@@ -30,7 +30,7 @@ impl Terms {
     }
 
     /// `x` as a number: a truth value as 0 or 1.
-    pub(crate) fn to_number(&mut self, x: TermId) -> TermId {
+    pub(crate) fn as_number(&mut self, x: TermId) -> TermId {
         match *self.node(x) {
             Node::Bool(value) => self.int(i64::from(value)),
             _ if self.ty(x) == Type::Bool => self.unary(UnaryOp::ToInt, x),
@@ -40,11 +40,11 @@ impl Terms {
 
     /// Both as numbers of one type.
     pub(crate) fn unified(&mut self, x: TermId, y: TermId) -> (TermId, TermId) {
-        let (x, y) = (self.to_number(x), self.to_number(y));
-        if self.ty(x) == self.ty(y) { (x, y) } else { (self.to_real(x), self.to_real(y)) }
+        let (x, y) = (self.as_number(x), self.as_number(y));
+        if self.ty(x) == self.ty(y) { (x, y) } else { (self.as_real(x), self.as_real(y)) }
     }
 
-    fn as_int(&self, x: TermId) -> Option<i64> {
+    fn int_value(&self, x: TermId) -> Option<i64> {
         match *self.node(x) {
             Node::Int(value) => Some(value),
             _ => None,
@@ -53,7 +53,7 @@ impl Terms {
 
     /// `-x`
     pub(crate) fn negative(&mut self, x: TermId) -> Folded {
-        let x = self.to_number(x);
+        let x = self.as_number(x);
         match *self.node(x) {
             Node::Int(value) => Ok(self.int(value.checked_neg().ok_or(Problem::ArithmeticOverflow)?)),
             Node::Real(value) => Ok(self.real(-value.get())),
@@ -66,22 +66,22 @@ impl Terms {
     /// # Panics
     /// If `operands` is empty.
     pub(crate) fn arithmetic(&mut self, op: NaryOp, operands: Vec<TermId>) -> Folded {
-        let operands: Vec<TermId> = operands.into_iter().map(|x| self.to_number(x)).collect();
+        let operands: Vec<TermId> = operands.into_iter().map(|x| self.as_number(x)).collect();
         let first_real = operands.iter().position(|x| self.ty(*x) == Type::Real);
         let Some(first_real) = first_real else { return self.integers(op, operands) };
         let mut reals = Vec::with_capacity(operands.len());
         if first_real > 0 {
             let whole = self.integers(op, operands[..first_real].to_vec())?;
-            reals.push(self.to_real(whole));
+            reals.push(self.as_real(whole));
         }
         for x in &operands[first_real..] {
-            reals.push(self.to_real(*x));
+            reals.push(self.as_real(*x));
         }
         Ok(self.nary(op, reals))
     }
 
     fn integers(&mut self, op: NaryOp, operands: Vec<TermId>) -> Folded {
-        let values: Option<Vec<i64>> = operands.iter().map(|x| self.as_int(*x)).collect();
+        let values: Option<Vec<i64>> = operands.iter().map(|x| self.int_value(*x)).collect();
         match values.as_deref() {
             Some([first, rest @ ..]) => {
                 let value = rest.iter().try_fold(*first, |acc, v| op.eval_int(acc, *v));
@@ -94,10 +94,10 @@ impl Terms {
     /// `/`, `div` or `mod`.
     pub(crate) fn quotient(&mut self, op: BinaryOp, x: TermId, y: TermId) -> Folded {
         let (x, y) = match op {
-            BinaryOp::Div => (self.to_real(x), self.to_real(y)),
+            BinaryOp::Div => (self.as_real(x), self.as_real(y)),
             _ => self.unified(x, y),
         };
-        match (self.as_int(x), self.as_int(y)) {
+        match (self.int_value(x), self.int_value(y)) {
             (_, Some(0)) => Err(Problem::DivisionByZero),
             (Some(a), Some(b)) => Ok(self.int(op.eval_int(a, b).ok_or(Problem::ArithmeticOverflow)?)),
             _ => Ok(self.binary(op, x, y)),
@@ -106,9 +106,9 @@ impl Terms {
 
     /// `x ^ y`: an integer if both are and `y` cannot be negative by its form.
     pub(crate) fn power(&mut self, x: TermId, y: TermId) -> Folded {
-        let (x, y) = (self.to_number(x), self.to_number(y));
+        let (x, y) = (self.as_number(x), self.as_number(y));
         if self.ty(x) == Type::Int && self.never_negative(y) {
-            return match (self.as_int(x), self.as_int(y)) {
+            return match (self.int_value(x), self.int_value(y)) {
                 (Some(a), Some(b)) => {
                     let value = BinaryOp::Pow.eval_int(a, b);
                     Ok(self.int(value.ok_or(Problem::ArithmeticOverflow)?))
@@ -116,7 +116,7 @@ impl Terms {
                 _ => Ok(self.binary(BinaryOp::Pow, x, y)),
             };
         }
-        let (x, y) = (self.to_real(x), self.to_real(y));
+        let (x, y) = (self.as_real(x), self.as_real(y));
         Ok(self.binary(BinaryOp::Pow, x, y))
     }
 
@@ -136,7 +136,7 @@ impl Terms {
     /// A comparison of numbers.
     pub(crate) fn comparison(&mut self, op: BinaryOp, x: TermId, y: TermId) -> TermId {
         let (x, y) = self.unified(x, y);
-        match (self.as_int(x), self.as_int(y)) {
+        match (self.int_value(x), self.int_value(y)) {
             (Some(a), Some(b)) => self.truth(op.eval_int(a, b).unwrap_or(0) != 0),
             _ => self.binary(op, x, y),
         }

@@ -149,18 +149,18 @@ impl<'a> Elaborator<'a> {
         }
         let first = *given.first()?;
         if name == "logaddexp" {
-            let (x, y) = (terms.to_real(first), terms.to_real(*given.get(1)?));
+            let (x, y) = (terms.as_real(first), terms.as_real(*given.get(1)?));
             return Some(terms.binary(BinaryOp::LogAddExp, x, y));
         }
         let all = [Exp, Log, Sqrt, Abs, Sign, Floor, Ceil, Tanh, Sin, Cos, Sigmoid, Relu, Elu, Gelu, Silu, Softplus];
         let op = all.into_iter().find(|op| op.name() == name)?;
-        let number = terms.to_number(first);
+        let number = terms.as_number(first);
         let whole = terms.ty(number) == Type::Int;
         Some(match op {
             Floor | Ceil if whole => number,
             Abs | Sign | Relu | Floor | Ceil => terms.unary(op, number),
             _ => {
-                let real = terms.to_real(number);
+                let real = terms.as_real(number);
                 terms.unary(op, real)
             }
         })

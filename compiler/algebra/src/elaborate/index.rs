@@ -60,13 +60,13 @@ impl<'a> Elaborator<'a> {
 
     /// `term` as an integer, if its value is one.
     pub(super) fn integer(&mut self, span: Span, what: &'static str, term: TermId) -> Option<TermId> {
-        let term = self.spec.terms.to_number(term);
+        let term = self.spec.terms.as_number(term);
         if self.spec.terms.ty(term) == Type::Int {
             return Some(term);
         }
         if self.facts.of(&self.spec.terms, term).integral {
             return Some(match *self.spec.terms.node(term) {
-                Node::Unary(UnaryOp::ToReal, inner) => self.spec.terms.to_number(inner),
+                Node::Unary(UnaryOp::ToReal, inner) => self.spec.terms.as_number(inner),
                 _ => self.spec.terms.unary(UnaryOp::RealToInt, term),
             });
         }

@@ -50,7 +50,7 @@ impl<'a> Elaborator<'a> {
             return self.fail(Diagnostic::at(span, Problem::OneAxisOnly { reduction: op.name() }));
         }
         let terms = &mut self.spec.terms;
-        let number = terms.to_number(body);
+        let number = terms.as_number(body);
         Some(match op {
             Sum => self.nested(ReduceOp::Sum, axes, domain, number),
             Prod => self.nested(ReduceOp::Prod, axes, domain, number),
@@ -63,7 +63,7 @@ impl<'a> Elaborator<'a> {
             CumSum => self.prefix_sum(only, domain, number),
             Rank => self.rank(only, domain, number),
             Max | Min | LogSumExp | Softmax => {
-                let real = terms.to_real(number);
+                let real = terms.as_real(number);
                 match op {
                     Max => self.nested(ReduceOp::Max, axes, domain, real),
                     Min => self.nested(ReduceOp::Min, axes, domain, real),

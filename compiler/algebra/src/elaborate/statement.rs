@@ -105,7 +105,7 @@ impl<'a> Elaborator<'a> {
     fn range_end(&mut self, expr: &'a Expr, dtype: Option<DType>) -> Option<TermId> {
         let term = self.closed("the range of an input", expr)?;
         let term = match dtype?.ty() {
-            Type::Real => self.spec.terms.to_real(term),
+            Type::Real => self.spec.terms.as_real(term),
             _ => self.integer(expr.span, "an end of the range of integers", term)?,
         };
         Some(self.evaluated(term))
