@@ -26,8 +26,8 @@ pub enum Tree {
     Const(f64),
     /// A closed term.
     Closed(TermId),
-    /// A term, with one axis renamed.
-    Renamed(TermId, AxisId, AxisId),
+    /// The oldest form of a class, with one axis renamed: `(class, from, to)`.
+    Renamed(Id, AxisId, AxisId),
     /// A difference or sum of closed integers made real: `(term, coefficient)` and a constant.
     Integer(Vec<(TermId, i64)>, i64),
 }
@@ -91,8 +91,10 @@ impl Tree {
             }
             Self::Const(value) => graph.add_uncanonical(ENode::Const(Real::new(*value))),
             Self::Closed(term) => convert::add_closed(graph, *term),
-            Self::Renamed(term, from, to) => {
-                let renamed = rename(graph, *term, *from, *to);
+            Self::Renamed(class, from, to) => {
+                let oldest = graph.id_to_expr(*class);
+                let term = convert::to_term(&mut graph.analysis.spec.terms, &oldest);
+                let renamed = rename(graph, term, *from, *to);
                 convert::add_term(graph, renamed)
             }
             Self::Integer(parts, constant) => {

@@ -19,6 +19,10 @@ use crate::language::{ENode, Kind};
 /// Positions of one chunk of a scan.
 const CHUNK: f64 = 64.0;
 
+/// What storing a tensor over pairs of positions counts for: memory stays linear in
+/// the length wherever a fused form exists.
+const STORED_PAIRS: f64 = 64.0;
+
 /// One way to compute a class.
 #[derive(Clone, Debug)]
 pub struct Candidate {
@@ -52,8 +56,6 @@ pub struct Reduced {
 /// One class with its candidates.
 #[derive(Clone, Debug)]
 pub struct Slot {
-    /// The class.
-    pub class: Id,
     /// Its free axes.
     pub free: AxisSet,
     /// The ways to compute it.
@@ -118,7 +120,7 @@ impl<'a> Pricing<'a> {
                 nodes.sort_unstable();
                 nodes.dedup();
                 let candidates = nodes.into_iter().flat_map(|n| self.candidates(*class, n, &index)).collect();
-                Slot { class: *class, free: self.facts(*class).free.clone(), candidates }
+                Slot { free: self.facts(*class).free.clone(), candidates }
             })
             .collect();
         Slots { slots, index }
@@ -176,7 +178,10 @@ impl<'a> Pricing<'a> {
         let own = self.own(class, &node, factors) * share;
         let pending = match &node {
             ENode::Reduce(..) | ENode::Attend(..) | ENode::Scan(..) => {
-                self.cost.round_trip(self.volume(self.free(class))).0 + self.cost.stage().0
+                let free = self.free(class);
+                let pairs = free.intersection(&self.lengths).len() > 1;
+                let stored = self.cost.round_trip(self.volume(free)).0 + self.cost.stage().0;
+                stored * if pairs { STORED_PAIRS } else { 1.0 }
             }
             _ => 0.0,
         };
@@ -223,7 +228,11 @@ impl<'a> Pricing<'a> {
             }
             ENode::Softmax(axis, domain, [score]) => {
                 let axes = self.box_of(&[*score], *axis, *domain);
-                self.volume(&axes) * (self.cost.exp() + 4.0 * pointwise) + self.cost.round_trip(points).0
+                // Weights alone take a second pass and are stored.
+                let passes = self.volume(&axes) * (self.cost.exp() + 8.0 * pointwise);
+                let pairs = axes.intersection(&self.lengths).len() > 1;
+                let stored = 2.0 * self.cost.round_trip(points).0 + self.cost.stage().0;
+                (passes + stored) * if pairs { STORED_PAIRS } else { 1.0 }
             }
             ENode::Attend(axis, domain, [score, value]) => {
                 let weights = self.volume(&self.box_of(&[*score], *axis, *domain));

@@ -76,7 +76,13 @@ fn add_one(graph: &mut Graph, term: TermId) -> Id {
         Node::Unary(op, x) => ENode::Unary(op, [real(graph, x)]),
         Node::Binary(BinaryOp::Div, x, y) => {
             let (x, y) = (real(graph, x), real(graph, y));
-            let recip = graph.add_uncanonical(ENode::Unary(UnaryOp::Recip, [y]));
+            let recip = match graph[y].data.constant.map(Real::get) {
+                // Division by a power of two is exact as a product.
+                Some(c) if c.is_normal() && c.to_bits() << 12 == 0 => {
+                    graph.add_uncanonical(ENode::Const(Real::new(1.0 / c)))
+                }
+                _ => graph.add_uncanonical(ENode::Unary(UnaryOp::Recip, [y])),
+            };
             let mut factors = factors_of(graph, x);
             factors.push(recip);
             return product(graph, factors);
@@ -189,7 +195,8 @@ pub fn to_term(terms: &mut Terms, expr: &RecExpr<ENode>) -> TermId {
                 product_term(terms, &factors, &recips)
             }
             ENode::Nary(op, xs) => {
-                let xs = xs.iter().map(at).collect();
+                let mut xs: Vec<TermId> = xs.iter().map(at).collect();
+                xs.sort_by_key(|t| (matches!(terms.node(*t), Node::Real(_)), *t));
                 terms.nary(*op, xs)
             }
             ENode::Select(c, [a, b]) => terms.add(Node::Select(*c, at(a), at(b))),
@@ -211,7 +218,7 @@ pub fn to_term(terms: &mut Terms, expr: &RecExpr<ENode>) -> TermId {
 
 /// A product with its reciprocals as one division and -1 as a negation.
 ///
-/// Factors are ordered: constants, then fewer free axes first, then by age.
+/// Factors are ordered: constants, then by age, which is the order of the text.
 fn product_term(terms: &mut Terms, factors: &[TermId], recips: &BTreeMap<TermId, TermId>) -> TermId {
     let mut above = Vec::new();
     let mut below = Vec::new();
@@ -224,7 +231,7 @@ fn product_term(terms: &mut Terms, factors: &[TermId], recips: &BTreeMap<TermId,
         }
     }
     for part in [&mut above, &mut below] {
-        part.sort_by_key(|t| (terms.free(*t).len(), *t));
+        part.sort_by_key(|t| (!matches!(terms.node(*t), Node::Real(_)), *t));
     }
     if above.is_empty() {
         above.push(terms.real(1.0));

@@ -131,9 +131,7 @@ impl Row<'_> {
         match terms.node(x) {
             Node::Unary(UnaryOp::Abs, inner) => {
                 if let Value::Fixed(bound) = self.value(y) {
-                    let inner = self.value(*inner);
-                    let below = self.below(&inner, bound + slack);
-                    return below.meet(&self.below(&negate(&inner), bound + slack));
+                    return self.within(&self.value(*inner), bound + slack);
                 }
             }
             Node::Nary(NaryOp::Max, xs) => {
@@ -167,13 +165,21 @@ impl Row<'_> {
         }
     }
 
+    /// Where `abs(value) <= bound`.
+    fn within(&self, value: &Value, bound: i64) -> RowSet {
+        match *value {
+            Value::Residue(c, m, offset, _) => self.residues(c, m, |r| (r + offset).abs() <= bound),
+            _ => self.below(value, bound).meet(&self.below(&negate(value), bound)),
+        }
+    }
+
     /// The union of the residue classes of `j + c` modulo `m` that pass.
     fn residues(&self, c: i64, m: i64, pass: impl Fn(i64) -> bool) -> RowSet {
         let passing: Vec<i64> = (0..m.min(4096)).filter(|r| pass(*r)).collect();
         if passing.len() > 32 {
             return RowSet::share(self.len, passing.len() as f64 / m.min(4096) as f64);
         }
-        passing.iter().fold(RowSet::empty(self.len), |set, r| set.join(&RowSet::residues(self.len, m, r - c)))
+        RowSet::residue_classes(self.len, m, passing.into_iter().map(|r| r - c))
     }
 
     fn equal(&self, x: TermId, y: TermId) -> RowSet {
@@ -184,7 +190,7 @@ impl Row<'_> {
                 let gap = sum(&a, &negate(&b));
                 match gap {
                     Value::Unknown => RowSet::share(self.len, 1.0 / self.len as f64),
-                    _ => self.below(&gap, 0).meet(&self.below(&negate(&gap), 0)),
+                    _ => self.within(&gap, 0),
                 }
             }
         }

@@ -29,6 +29,8 @@ pub struct Extracted {
     pub form: Form,
     /// The cheapest other form.
     pub runner_up: Option<RunnerUp>,
+    /// The chosen e-nodes, one expression for each output.
+    pub(crate) exprs: Vec<RecExpr<ENode>>,
 }
 
 /// A form that was not chosen.
@@ -59,10 +61,11 @@ impl Saturated {
         let mut search = Search::new(&slots, self.roots.iter().map(|r| slots.index[r]).collect());
         search.greedy();
         let best = search.improve();
+        let exprs: Vec<_> = self.roots.iter().map(|r| expression(&slots, &best.choice, slots.index[r])).collect();
         let spec = self.rebuild(&slots, &best.choice);
         let form = form::classify(&spec, extents);
         let runner_up = self.runner_up(&slots, &search, &spec, form, extents);
-        Extracted { spec, cost_estimate: Nanos(best.total), form, runner_up }
+        Extracted { spec, cost_estimate: Nanos(best.total), form, runner_up, exprs }
     }
 
     /// The cheapest tried choice of another form, else of another term.
@@ -95,9 +98,7 @@ impl Saturated {
     fn rebuild(&self, slots: &Slots, choice: &[usize]) -> Spec {
         let mut spec = self.graph.analysis.spec.clone();
         for (at, root) in self.roots.iter().enumerate() {
-            let mut expr = RecExpr::default();
-            let mut built = BTreeMap::new();
-            build(slots, choice, slots.index[root], &mut expr, &mut built);
+            let expr = expression(slots, choice, slots.index[root]);
             let term = convert::to_term(&mut spec.terms, &expr);
             let output = &mut spec.outputs[at];
             let closed = spec.terms.free(term).iter().all(|a| output.axes.contains(&a));
@@ -115,6 +116,13 @@ fn same_outputs(a: &Spec, b: &Spec) -> bool {
     let same_arena = a.terms.len() == b.terms.len();
     terms(a) == terms(b) && (same_arena || a.outputs.iter().all(|o| (o.term.0 as usize) < b.terms.len()))
         && a.outputs.iter().zip(&b.outputs).all(|(x, y)| a.terms.node(x.term) == b.terms.node(y.term))
+}
+
+/// The chosen e-nodes under a class.
+fn expression(slots: &Slots, choice: &[usize], at: usize) -> RecExpr<ENode> {
+    let mut expr = RecExpr::default();
+    build(slots, choice, at, &mut expr, &mut BTreeMap::new());
+    expr
 }
 
 /// Appends the chosen e-nodes under a class and returns the position of its own.

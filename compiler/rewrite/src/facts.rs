@@ -33,8 +33,6 @@ pub struct Facts {
     pub unguarded: bool,
     /// Magnitude at most [`Facts::SMALL`], so that its exponential neither overflows nor vanishes.
     pub small: bool,
-    /// Some term of the arena with this value.
-    pub origin: Option<TermId>,
 }
 
 impl Facts {
@@ -51,7 +49,6 @@ impl Facts {
             defined: value.is_finite(),
             unguarded: true,
             small: value.abs() <= Self::SMALL,
-            origin: None,
         }
     }
 }
@@ -89,7 +86,6 @@ impl SpecFacts {
             defined: matches!(terms.node(term), Node::Input { .. }) || terms.ty(term) != Type::Real || data_free,
             unguarded: is_unguarded(&self.spec, term),
             small: range.0 >= -Facts::SMALL && range.1 <= Facts::SMALL,
-            origin: Some(term),
         }
     }
 
@@ -201,10 +197,6 @@ impl Analysis<ENode> for SpecFacts {
             defined: a.defined || b.defined,
             unguarded: a.unguarded || b.unguarded,
             small: a.small || b.small,
-            origin: match (a.origin, b.origin) {
-                (Some(x), Some(y)) => Some(x.min(y)),
-                (x, y) => x.or(y),
-            },
         };
         let did = DidMerge(joined != *a, joined != b);
         *a = joined;
@@ -250,7 +242,6 @@ fn facts_of_node(graph: &Graph, node: &ENode) -> Facts {
         unguarded: children.iter().all(|c| c.unguarded)
             && closed_parts(node).all(|t| is_unguarded(&graph.analysis.spec, t)),
         small: is_small(node, &children),
-        origin: None,
     }
 }
 

@@ -62,7 +62,8 @@ pub fn classify(spec: &Spec, extents: &Extents) -> Form {
     match forms.iter().copied().collect::<Vec<Form>>().as_slice() {
         [] => Form::Linear,
         [one] => *one,
-        // A linear part beside a sparse one, or low-rank summaries made by linear sums, are one form.
+        [Form::Quadratic, Form::Sparse] => Form::Quadratic,
+        // Low-rank summaries are made by linear sums.
         [Form::Linear, Form::LowRank] => Form::LowRank,
         _ => Form::Mixed,
     }

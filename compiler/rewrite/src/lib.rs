@@ -12,6 +12,7 @@ mod candidate;
 mod convert;
 pub mod density;
 pub mod domain;
+mod explain;
 mod extract;
 pub mod facts;
 mod form;
@@ -23,6 +24,7 @@ pub mod rules;
 mod saturate;
 
 pub use domain::{Atom, Domain};
+pub use explain::{Explanation, Step};
 pub use extract::{Extracted, RunnerUp};
 pub use form::Form;
 pub use rule::{Class, Rule, Stability};

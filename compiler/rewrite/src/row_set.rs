@@ -36,8 +36,8 @@ impl Part {
 /// The residue class in both classes.
 fn meet_residues(a: (i64, i64), b: (i64, i64)) -> Option<(i64, i64)> {
     let ((m, r), (n, s)) = if a.0 >= b.0 { (a, b) } else { (b, a) };
-    if n == 1 {
-        return Some((m, r));
+    if m % n == 0 {
+        return (r.rem_euclid(n) == s).then_some((m, r));
     }
     let lcm = m / gcd(m, n) * n;
     // At most n steps of the larger modulus meet the smaller one's class.
@@ -81,6 +81,12 @@ impl RowSet {
     pub fn residues(len: i64, modulus: i64, residue: i64) -> Self {
         let part = Part { lo: 0, hi: len - 1, modulus, residue: residue.rem_euclid(modulus), weight: 1.0 };
         Self { len, parts: vec![part] }
+    }
+
+    /// The positions whose residue is among `residues`, which are distinct.
+    pub fn residue_classes(len: i64, modulus: i64, residues: impl IntoIterator<Item = i64>) -> Self {
+        let part = |r: i64| Part { lo: 0, hi: len - 1, modulus, residue: r.rem_euclid(modulus), weight: 1.0 };
+        Self { len, parts: residues.into_iter().map(part).collect() }
     }
 
     /// An unknown set that holds this share of the row.

@@ -5,7 +5,7 @@
 //! egg. The records themselves are in [`crate::rules`].
 
 use attnc_algebra::{AxisId, AxisSet, NaryOp, ReduceOp, Spec, TermId, UnaryOp};
-use egg::{Applier, Id, Language, PatternAst, Rewrite, SearchMatches, Searcher, Subst, Symbol, Var};
+use egg::{Applier, Id, Language, PatternAst, RecExpr, Rewrite, SearchMatches, Searcher, Subst, Symbol, Var};
 
 use crate::build::Tree;
 use crate::domain::Domain;
@@ -31,6 +31,7 @@ pub enum Class {
 }
 
 /// One rewrite rule.
+#[derive(Debug)]
 pub struct Rule {
     /// Unique, kebab-case, says what moves.
     pub name: &'static str,
@@ -178,6 +179,11 @@ impl<'a> Site<'a> {
     /// The operands of the nodes of a class that are `op`.
     pub fn unaries(&self, class: Id, op: UnaryOp) -> impl Iterator<Item = (&'a ENode, Id)> {
         self.nodes(class, Kind::Unary(op)).map(|n| (n, n.children()[0]))
+    }
+
+    /// The first form a class was made in.
+    pub fn oldest(&self, class: Id) -> RecExpr<ENode> {
+        self.graph.id_to_expr(class)
     }
 
     /// The closed term of a class, if it is a leaf.

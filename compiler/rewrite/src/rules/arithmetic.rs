@@ -15,7 +15,8 @@ const MUL: Kind = Kind::Nary(NaryOp::Mul);
 const ADD: Kind = Kind::Nary(NaryOp::Add);
 
 const TOO_LONG: &str = "the flat form would have more than ten operands";
-const NOT_JOINED: &str = "the summands do not join different axes";
+const NOT_JOINED: &str = "the parts do not join different axes";
+const MAY_BE_ZERO: &str = "the divisor is not proved to be nonzero";
 
 pub(super) static RULES: &[Rule] = &[
     rule! {
@@ -64,7 +65,7 @@ pub(super) static RULES: &[Rule] = &[
         draw: [],
     },
     rule! {
-        /// The reciprocal of a product that joins axes is the product of the reciprocals.
+        /// The reciprocal of a product that joins axes, or has scalar factors, is the product of the reciprocals.
         name: "reciprocal-splits",
         before: "1 / (A * B)",
         after: "(1 / A) * (1 / B)",
@@ -76,6 +77,34 @@ pub(super) static RULES: &[Rule] = &[
         class: Exact,
         source: "arithmetic",
         draw: ["1 / ($p(i) * $p(j))"],
+    },
+    rule! {
+        /// A factor and its reciprocal cancel.
+        name: "reciprocals-cancel",
+        before: "A / A * B",
+        after: "B",
+        search: [MUL],
+        apply: reciprocals_cancel,
+        when: [MAY_BE_ZERO],
+        sound: "inverses in a field; A is positive",
+        stability: Reorders,
+        class: Exact,
+        source: "arithmetic",
+        draw: ["$p(i) / $p(h) * $r(j) / (1 / $p(h))", "$r(i) / (1 / $p(i))"],
+    },
+    rule! {
+        /// The reciprocal of a reciprocal is the value.
+        name: "double-reciprocal",
+        before: "1 / (1 / A)",
+        after: "A",
+        search: [Kind::Unary(UnaryOp::Recip)],
+        apply: double_reciprocal,
+        when: [MAY_BE_ZERO],
+        sound: "inverses in a field; A is positive",
+        stability: Reorders,
+        class: Exact,
+        source: "arithmetic",
+        draw: ["1 / (1 / $p(i))"],
     },
     rule! {
         /// The square of a sum that joins axes becomes squares and products.
@@ -160,11 +189,40 @@ fn reciprocal_splits(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
     let ENode::Unary(_, [x]) = node else { return };
     for (product, factors) in site.products(*x) {
         let joined = site.free(*x).len();
-        if factors.iter().all(|f| site.free(*f).len() < joined) {
+        let scalar = |f: &Id| site.free(*f).is_empty() && site.facts(*f).data_free;
+        if factors.iter().all(|f| site.free(*f).len() < joined) || factors.iter().any(scalar) {
             let parts = factors.iter().map(|f| Tree::unary(UnaryOp::Recip, Tree::Class(*f))).collect();
             out.union(Tree::matched_with(node, 0, Tree::matched(product)), Tree::Product(parts));
         } else {
             out.decline(NOT_JOINED);
+        }
+    }
+}
+
+fn reciprocals_cancel(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
+    let factors = node.children();
+    for (below_at, below) in factors.iter().enumerate() {
+        for (recip, x) in site.unaries(*below, UnaryOp::Recip) {
+            let same = |f: &Id| site.find(*f) == site.find(x);
+            let Some(above_at) = factors.iter().position(same) else { continue };
+            if !site.facts(x).positive {
+                out.decline(MAY_BE_ZERO);
+                continue;
+            }
+            let rest = factors.iter().enumerate().filter(|(n, _)| *n != below_at && *n != above_at);
+            let to = Tree::product_of(rest.map(|(_, f)| *f));
+            out.union(Tree::matched_with(node, below_at, Tree::matched(recip)), to);
+        }
+    }
+}
+
+fn double_reciprocal(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
+    let ENode::Unary(_, [x]) = node else { return };
+    for (inner, y) in site.unaries(*x, UnaryOp::Recip) {
+        if site.facts(y).positive {
+            out.union(Tree::matched_with(node, 0, Tree::matched(inner)), Tree::Class(y));
+        } else {
+            out.decline(MAY_BE_ZERO);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! decay is never written as a quotient of powers. Its naive, chunked and
 //! recurrent forms are equal, and the planner's choice.
 
-use attnc_algebra::{AxisId, BinaryOp, Node, ReduceOp, TermId, UnaryOp};
+use attnc_algebra::{AxisId, BinaryOp, Node, ReduceOp, UnaryOp};
 use egg::{Id, Language};
 
 use crate::build::Tree;
@@ -125,12 +125,12 @@ fn segment_decay_is_scan(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
                     out.decline(NOT_SEGMENT);
                     continue;
                 }
-                let Some(term) = readable_at(site, gate, axis) else {
+                if !is_readable_at(site, gate, axis) {
                     out.decline(NO_TERM);
                     continue;
-                };
+                }
                 let from = Tree::Node(node.clone(), vec![with_factor(&from, at, Tree::matched(product))]);
-                out.union(from, Tree::scan(axis, row, Tree::Renamed(term, t, axis), Tree::product_of(rest)));
+                out.union(from, Tree::scan(axis, row, Tree::Renamed(gate, t, axis), Tree::product_of(rest)));
             }
         }
     }
@@ -162,13 +162,18 @@ fn is_distance(site: &Site<'_>, class: Id, row: AxisId, axis: AxisId) -> bool {
     LinearForm::of(terms, term).is_some_and(|form| form.is_difference(terms, row, axis, 0))
 }
 
-/// A term of the class in which no binder would capture `axis`.
-fn readable_at(site: &Site<'_>, class: Id, axis: AxisId) -> Option<TermId> {
-    let term = site.facts(class).origin?;
-    let captures = any_sub_term(&site.spec().terms, term, |node| match node {
+/// Whether no binder in the oldest form of the class would capture `axis`.
+fn is_readable_at(site: &Site<'_>, class: Id, axis: AxisId) -> bool {
+    let terms = &site.spec().terms;
+    let binds = |node: &Node| match node {
         Node::Reduce { axis: a, .. } | Node::Attend { axis: a, .. } | Node::Scan { axis: a, .. } => *a == axis,
         Node::Softmax { .. } => true,
         _ => false,
-    });
-    (!captures).then_some(term)
+    };
+    !site.oldest(class).as_ref().iter().any(|node| match node {
+        ENode::Reduce(_, a, ..) | ENode::Attend(a, ..) | ENode::Scan(a, ..) => *a == axis,
+        ENode::Softmax(..) => true,
+        ENode::Closed(term) => any_sub_term(terms, *term, binds),
+        _ => false,
+    })
 }
