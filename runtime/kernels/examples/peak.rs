@@ -33,9 +33,35 @@ fn numbers(n: usize) -> Vec<f32> {
 
 fn products(kernels: &KernelTable) {
     let shapes = [
-        (64, 64, 64), (6, 64, 64), (16, 64, 64), (64, 64, 128), (64, 32, 64), (64, 80, 64), (64, 96, 64), (64, 128, 64),
-        (64, 256, 64), (64, 16, 64), (64, 40, 64), (64, 64, 256), (64, 64, 512), (64, 512, 512), (128, 128, 128), (1, 64, 64), (1, 128, 64),
-        (1, 256, 64), (2, 128, 64), (3, 64, 64), (4, 64, 64), (7, 64, 64), (64, 1, 64), (64, 1, 128), (4096, 1, 128), (256, 256, 256), (1, 64, 4096), (1, 1024, 1024), (8, 1024, 1024),
+        (64, 64, 64),
+        (6, 64, 64),
+        (16, 64, 64),
+        (64, 64, 128),
+        (64, 32, 64),
+        (64, 80, 64),
+        (64, 96, 64),
+        (64, 128, 64),
+        (64, 256, 64),
+        (64, 16, 64),
+        (64, 40, 64),
+        (64, 64, 256),
+        (64, 64, 512),
+        (64, 512, 512),
+        (128, 128, 128),
+        (1, 64, 64),
+        (1, 128, 64),
+        (1, 256, 64),
+        (2, 128, 64),
+        (3, 64, 64),
+        (4, 64, 64),
+        (7, 64, 64),
+        (64, 1, 64),
+        (64, 1, 128),
+        (4096, 1, 128),
+        (256, 256, 256),
+        (1, 64, 4096),
+        (1, 1024, 1024),
+        (8, 1024, 1024),
     ];
     for (m, n, k) in shapes {
         let (a, b, mut c) = (numbers(m * k), numbers(k * n), vec![0.0f32; m * n]);
@@ -50,12 +76,47 @@ fn products(kernels: &KernelTable) {
     }
 }
 
+fn doubles(kernels: &KernelTable) {
+    for (m, n, k) in [(64, 64, 64), (1, 64, 64)] {
+        let (a, b, mut c) = (vec![0.5f64; m * k], vec![0.25f64; k * n], vec![0.0f64; m * n]);
+        let time = nanos(|| {
+            // SAFETY: the buffers are as long as the sizes and strides say.
+            unsafe {
+                let (a, b, c) = (black_box(a.as_ptr()), b.as_ptr(), c.as_mut_ptr());
+                (kernels.product_f64)(m, n, k, a, k as isize, 1, b, n as isize, c, n as isize, 0);
+            }
+        });
+        println!("  product f64 {m:>4} {n:>4} {k:>4}   {:>7.1} GFLOP/s", 2.0 * (m * n * k) as f64 / time);
+    }
+}
+
+fn conversions(kernels: &KernelTable) {
+    let n = 4096;
+    let (mut wide, mut narrow) = (numbers(n), vec![0u16; n]);
+    for (name, function) in [("narrow_bf16", kernels.narrow_bf16), ("narrow_f16", kernels.narrow_f16)] {
+        // SAFETY: both buffers hold `n` elements.
+        let time = nanos(|| unsafe { function(narrow.as_mut_ptr(), black_box(wide.as_ptr()), n) });
+        println!("  {name:<12} {:>7.2} elements/ns", n as f64 / time);
+    }
+    for (name, function) in [("widen_bf16", kernels.widen_bf16), ("widen_f16", kernels.widen_f16)] {
+        // SAFETY: both buffers hold `n` elements.
+        let time = nanos(|| unsafe { function(wide.as_mut_ptr(), black_box(narrow.as_ptr()), 1, n) });
+        println!("  {name:<12} {:>7.2} elements/ns", n as f64 / time);
+    }
+}
+
 fn rows(kernels: &KernelTable) {
     let n = 4096;
     let (src, mut dst) = (numbers(n), vec![0.0f32; n]);
     let functions = [
-        ("exp", kernels.exp_f32), ("expm1", kernels.expm1_f32), ("log", kernels.log_f32), ("log1p", kernels.log1p_f32),
-        ("tanh", kernels.tanh_f32), ("sin", kernels.sin_f32), ("cos", kernels.cos_f32), ("erf", kernels.erf_f32),
+        ("exp", kernels.exp_f32),
+        ("expm1", kernels.expm1_f32),
+        ("log", kernels.log_f32),
+        ("log1p", kernels.log1p_f32),
+        ("tanh", kernels.tanh_f32),
+        ("sin", kernels.sin_f32),
+        ("cos", kernels.cos_f32),
+        ("erf", kernels.erf_f32),
     ];
     for (name, function) in functions {
         // SAFETY: both buffers hold `n` elements.
@@ -95,6 +156,8 @@ fn main() {
         let kernels = table(isa).expect("an available instruction set has a table");
         println!("{isa}: {:.1} GFLOP/s from registers", attnc_kernels::peak::fma_peak(isa) / 1e9);
         products(kernels);
+        doubles(kernels);
         rows(kernels);
+        conversions(kernels);
     }
 }

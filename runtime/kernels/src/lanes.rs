@@ -9,9 +9,9 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod interleaved;
 #[cfg(target_arch = "aarch64")]
 mod neon;
-mod interleaved;
 mod portable;
 
 pub(crate) use interleaved::Interleaved;
@@ -159,10 +159,10 @@ pub(crate) trait FloatBits: Lanes<f32> {
     /// The nearest integer, ties to even, for magnitudes below 2^22; else anything.
     fn round(self, v: Self::V) -> Self::V;
     /// The integer value of each lane, which must be integral and of magnitude below 2^22; else anything.
-    fn to_int(self, v: Self::V) -> Self::I;
-    fn from_int(self, i: Self::I) -> Self::V;
+    fn float_to_int(self, v: Self::V) -> Self::I;
+    fn int_to_float(self, i: Self::I) -> Self::V;
     fn bits(self, v: Self::V) -> Self::I;
-    fn from_bits(self, i: Self::I) -> Self::V;
+    fn bits_to_float(self, i: Self::I) -> Self::V;
     fn int_splat(self, i: i32) -> Self::I;
     fn int_add(self, a: Self::I, b: Self::I) -> Self::I;
     fn int_sub(self, a: Self::I, b: Self::I) -> Self::I;
@@ -170,9 +170,9 @@ pub(crate) trait FloatBits: Lanes<f32> {
     fn int_or(self, a: Self::I, b: Self::I) -> Self::I;
     fn int_eq(self, a: Self::I, b: Self::I) -> Self::Mask;
     /// Left by 23 bits: an integer to the place of the exponent.
-    fn to_exponent(self, i: Self::I) -> Self::I;
+    fn int_to_exponent(self, i: Self::I) -> Self::I;
     /// Right by 23 bits, keeping the sign: the exponent to an integer.
-    fn from_exponent(self, i: Self::I) -> Self::I;
+    fn exponent_to_int(self, i: Self::I) -> Self::I;
     /// Right by one bit, keeping the sign.
     fn half(self, i: Self::I) -> Self::I;
     /// `v * 2^n`, rounded once, for a normal `v` and an integral `n` in -252..=254.
@@ -180,20 +180,20 @@ pub(crate) trait FloatBits: Lanes<f32> {
     /// `v * 2^n` for `v` in 0.7 .. 1.5 and an integral `n` in -252..=0, which may be 0 where the result is below 2^-125.
     #[inline(always)]
     fn scale_or_flush(self, v: Self::V, n: Self::V) -> Self::V {
-        let scaled = self.from_bits(self.int_add(self.bits(v), self.to_exponent(self.to_int(n))));
+        let scaled = self.bits_to_float(self.int_add(self.bits(v), self.int_to_exponent(self.float_to_int(n))));
         self.select(self.lt(n, self.splat(-125.0)), self.splat(0.0), scaled)
     }
     /// The magnitude.
     #[inline(always)]
     fn abs(self, v: Self::V) -> Self::V {
         let bits = self.int_and(self.bits(v), self.int_splat(i32::MAX));
-        self.from_bits(bits)
+        self.bits_to_float(bits)
     }
     /// The magnitude of the first with the sign of the second; the first must not be negative.
     #[inline(always)]
     fn with_sign(self, magnitude: Self::V, sign: Self::V) -> Self::V {
         let bits = self.int_and(self.bits(sign), self.int_splat(i32::MIN));
-        self.from_bits(self.int_or(self.bits(magnitude), bits))
+        self.bits_to_float(self.int_or(self.bits(magnitude), bits))
     }
 }
 
@@ -232,11 +232,11 @@ pub(crate) trait Halves: Lanes<f32> {
 /// [`FloatBits::scale`] without an instruction for it: two factors `2^n`, of which only the second can round.
 #[inline(always)]
 pub(crate) fn scale_in_two_steps<S: FloatBits>(s: S, v: S::V, n: S::V) -> S::V {
-    let n = s.to_int(n);
+    let n = s.float_to_int(n);
     let first = s.half(n);
     let second = s.int_sub(n, first);
     let bias = s.int_splat(127);
-    let first = s.from_bits(s.to_exponent(s.int_add(first, bias)));
-    let second = s.from_bits(s.to_exponent(s.int_add(second, bias)));
+    let first = s.bits_to_float(s.int_to_exponent(s.int_add(first, bias)));
+    let second = s.bits_to_float(s.int_to_exponent(s.int_add(second, bias)));
     s.mul(s.mul(v, first), second)
 }

@@ -5,7 +5,7 @@
 //! generated: callers see one plain table of C functions per instruction set ([`KernelTable`]) and pick it by
 //! [`Isa`].
 //!
-//! How it is written: an algorithm is written once over [`lanes::Lanes`], a vector of floating-point lanes, as an
+//! How it is written: an algorithm is written once over `lanes::Lanes`, a vector of floating-point lanes, as an
 //! `#[inline(always)]` body. `table.rs` instantiates every body for each instruction set inside a function that
 //! carries the `#[target_feature]`s. A CPU-feature token ([`isa::Avx512`] and the others) is the proof that the
 //! instructions may run, which makes the arithmetic on lanes safe; only loads, stores and raw pointers are not.
@@ -27,6 +27,6 @@ mod transpose;
 
 pub use isa::Isa;
 pub use table::{
-    AllFinite, KernelTable, LowerBound, Map, Map2, MergeSpans, Narrow, Product, Scalar, Scalar2, ScaleRows, SoftmaxUpdate,
-    Transpose, Widen, table,
+    AllFinite, KernelTable, LowerBound, Map, Map2, MergeSpans, Narrow, Product, Scalar, Scalar2, ScaleRows,
+    SoftmaxUpdate, Transpose, Widen, table,
 };

@@ -187,11 +187,7 @@ unsafe fn group_max<T: Element, S: Square<T>>(s: S, scores: Scores<T>) -> S::V {
 
 /// Replaces the scores of each row `r` by `e^(score - shifts[r])` and returns the rows' sums.
 #[inline(always)]
-unsafe fn exponentiate_group<T: Element, S: Exponential<T>>(
-    s: S,
-    scores: Scores<T>,
-    shifts: &[T],
-) -> S::V {
+unsafe fn exponentiate_group<T: Element, S: Exponential<T>>(s: S, scores: Scores<T>, shifts: &[T]) -> S::V {
     let zero = s.splat(T::ZERO);
     let mut sums = [zero; MOST_LANES];
     let whole = scores.cols / S::N * S::N;

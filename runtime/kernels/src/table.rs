@@ -1,8 +1,8 @@
 //! The function table: every microkernel of one instruction set as C functions.
 //!
 //! Generated code reaches the microkernels only through this table, so that it holds no absolute addresses.
-//! Conventions of all functions: strides are in elements and may be negative; pointers need no alignment beyond
-//! their element's, and for `f32`, `f64`, `u16` and the integers not even that; nothing outside the described
+//! Conventions of all functions: strides are in elements and may be negative; pointers need no alignment but
+//! those of `merge_spans`, which need their element's; nothing outside the described
 //! elements is read or written; sizes of 0 are legal; input and output are apart unless said otherwise; no
 //! function allocates, keeps state or unwinds.
 

@@ -7,8 +7,11 @@ mod common;
 use attnc_kernels::{Isa, KernelTable, Map};
 use common::{Guarded, tables, ulp};
 
+/// What a function is compared with.
+type Exact = fn(f64) -> f64;
+
 /// The worst error over the bit patterns `0, stride, 2 stride, ...` that `keep` accepts, and where it is.
-fn worst(function: Map, exact: fn(f64) -> f64, stride: usize, keep: impl Fn(f32) -> bool) -> (f64, f32) {
+fn worst(function: Map, exact: Exact, stride: usize, keep: impl Fn(f32) -> bool) -> (f64, f32) {
     const CHUNK: usize = 4096;
     let mut worst = (0.0, 0.0);
     let patterns: Vec<u64> = (0..1u64 << 32).step_by(stride * CHUNK).collect();
@@ -31,7 +34,7 @@ fn worst(function: Map, exact: fn(f64) -> f64, stride: usize, keep: impl Fn(f32)
 }
 
 /// Checks a bound on every instruction set. An odd stride visits every exponent and all low bits.
-fn bounded(pick: fn(&KernelTable) -> Map, exact: fn(f64) -> f64, bound: f64, keep: fn(f32) -> bool) {
+fn bounded(pick: fn(&KernelTable) -> Map, exact: Exact, bound: f64, keep: fn(f32) -> bool) {
     for (isa, kernels) in tables() {
         let (error, at) = worst(pick(kernels), exact, 2039, keep);
         println!("{isa}: {error:.3} ulp at {at:e}");
@@ -106,7 +109,7 @@ fn angles_next_to_quarter_turns_are_within_the_bound() {
     }
     let mut out = vec![0.0; angles.len()];
     for (isa, kernels) in tables() {
-        for (function, exact) in [(kernels.sin_f32, libm::sin as fn(f64) -> f64), (kernels.cos_f32, libm::cos)] {
+        for (function, exact) in [(kernels.sin_f32, libm::sin as Exact), (kernels.cos_f32, libm::cos)] {
             // SAFETY: the buffers are equally long.
             unsafe { function(out.as_mut_ptr(), angles.as_ptr(), angles.len()) };
             let worst = angles.iter().zip(&out).map(|(&x, &y)| ulp(y, exact(f64::from(x)))).fold(0.0, f64::max);
@@ -117,7 +120,7 @@ fn angles_next_to_quarter_turns_are_within_the_bound() {
 }
 
 /// `(name, function, exact)` of every function of one variable.
-fn functions(kernels: &KernelTable) -> [(&'static str, Map, fn(f64) -> f64); 8] {
+fn functions(kernels: &KernelTable) -> [(&'static str, Map, Exact); 8] {
     [
         ("exp", kernels.exp_f32, libm::exp),
         ("expm1", kernels.expm1_f32, libm::expm1),
@@ -133,8 +136,27 @@ fn functions(kernels: &KernelTable) -> [(&'static str, Map, fn(f64) -> f64); 8] 
 #[test]
 fn special_values_are_those_of_the_functions() {
     let special = [
-        0.0, -0.0, 1.0, -1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MIN_POSITIVE, 1e-45, -1e-45, f32::MAX, f32::MIN,
-        88.722_84, 88.73, -87.4, -103.97, -103.98, -104.0, -1.000_000_1, 9.2, -9.2,
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+        f32::MIN_POSITIVE,
+        1e-45,
+        -1e-45,
+        f32::MAX,
+        f32::MIN,
+        88.722_84,
+        88.73,
+        -87.4,
+        -103.97,
+        -103.98,
+        -104.0,
+        -1.000_000_1,
+        9.2,
+        -9.2,
     ];
     let mut out = [0.0f32; 21];
     for (isa, kernels) in tables() {
@@ -203,7 +225,7 @@ fn scalar_functions_are_those_of_libm() {
         let mut draws = common::Draws(6);
         for _ in 0..1000 {
             let x = draws.real() * 20.0;
-            let pairs: [(attnc_kernels::Scalar, fn(f64) -> f64); 8] = [
+            let pairs: [(attnc_kernels::Scalar, Exact); 8] = [
                 (kernels.exp_f64, libm::exp),
                 (kernels.expm1_f64, libm::expm1),
                 (kernels.log_f64, libm::log),

@@ -56,9 +56,8 @@ macro_rules! product_tests {
             for i in 0..m {
                 for j in 0..n {
                     let start = if accumulate { f64::from(before[i][j]) } else { 0.0 };
-                    let want: f64 = (0..k).fold(start, |sum, k| {
-                        f64::from(case.a(i, k)).mul_add(f64::from(case.b.at(k, j)), sum)
-                    });
+                    let want: f64 =
+                        (0..k).fold(start, |sum, k| f64::from(case.a(i, k)).mul_add(f64::from(case.b.at(k, j)), sum));
                     let error = (f64::from(case.c.at(i, j)) - want).abs();
                     let bound = $tolerance * (k as f64 + 1.0);
                     assert!(error <= bound, "C[{i}, {j}] of {m}x{n}x{k}: off by {error}");
@@ -96,7 +95,9 @@ macro_rules! product_tests {
         fn bits_do_not_depend_on_the_block() {
             for (isa, kernels) in tables() {
                 let mut draws = Draws(9);
-                for [m, n, k] in [[13, 83, 65], [6, 64, 64], [64, 80, 300], [1, 200, 31], [5, 1, 40], [77, 1, 50], [40, 3, 17]] {
+                for [m, n, k] in
+                    [[13, 83, 65], [6, 64, 64], [64, 80, 300], [1, 200, 31], [5, 1, 40], [77, 1, 50], [40, 3, 17]]
+                {
                     let mut whole = Case::draw(&mut draws, m, n, k);
                     whole.run(kernels.$product, false);
                     for _ in 0..50 {
@@ -150,7 +151,11 @@ macro_rules! product_tests {
                     }
                     for i in 0..m {
                         let zero = if i % 2 == 0 { 0.0 } else { -0.0 };
-                        if case.columns_of_a_first { case.a.set(poisoned, i, zero) } else { case.a.set(i, poisoned, zero) }
+                        if case.columns_of_a_first {
+                            case.a.set(poisoned, i, zero)
+                        } else {
+                            case.a.set(i, poisoned, zero)
+                        }
                     }
                     case.run(kernels.$sparse, false);
                     assert!((0..m).all(|i| case.c.row(i).iter().all(|x| x.is_finite())));

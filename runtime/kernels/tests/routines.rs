@@ -152,9 +152,8 @@ fn merged_spans_cover_the_same_tiles_once_and_in_order() {
                 spans.extend([low, low + draws.below(60) as i64 - 10]);
             }
             let tiles = |spans: &[i64]| -> Vec<bool> {
-                let covered = |at: i64| {
-                    spans.chunks(2).any(|s| s[0] < s[1] && s[0] < (at + 1) * tile && s[1] > at * tile)
-                };
+                let covered =
+                    |at: i64| spans.chunks(2).any(|s| s[0] < s[1] && s[0] < (at + 1) * tile && s[1] > at * tile);
                 (-130..400).map(covered).collect()
             };
             let want = tiles(&spans);

@@ -61,7 +61,10 @@ fn one_update_is_a_softmax() {
                     let masked = score == f32::NEG_INFINITY;
                     let want = if masked { 0.0 } else { f64::from(score - m).exp() };
                     let got = f64::from(scores.at(r, c));
-                    assert!(if masked { got == 0.0 } else { (got - want).abs() <= 2e-7 * want + 3e-38 }, "{isa} {got} {want}");
+                    assert!(
+                        if masked { got == 0.0 } else { (got - want).abs() <= 2e-7 * want + 3e-38 },
+                        "{isa} {got} {want}"
+                    );
                     sum += want;
                 }
                 assert!((f64::from(state.l.at(0, r)) - sum).abs() <= 1e-6 * sum, "{isa} l");

@@ -11,7 +11,7 @@ const LARGEST: f32 = 89.0;
 /// Below this the result rounds to 0.
 const SMALLEST: f32 = -104.0;
 /// `ln 2` in two parts, the first short enough that its multiples by any `n` are exact without a fused product.
-pub(super) const LN_2_HIGH: f32 = 0.693_359_375;
+pub(super) const LN_2_HIGH: f32 = 355.0 / 512.0;
 pub(super) const LN_2_LOW: f32 = -2.121_944_4e-4;
 
 /// Coefficients of `(e^r - 1 - r) / r^2`.

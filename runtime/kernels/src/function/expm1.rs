@@ -4,6 +4,8 @@
 //! `tanh |x| = t / (t + 2)` with `t = expm1(2 |x|)`. `erf |x| = -expm1(-|x| Q(|x|))`, where `x Q(x)` is
 //! `-log(erfc x)`, which is smooth: one polynomial of degree 8 serves the whole range up to where `erf` rounds to 1.
 
+use core::f32::consts::FRAC_2_SQRT_PI;
+
 use super::Function;
 use super::exp::{LN_2_HIGH, LN_2_LOW, TAIL};
 use crate::lanes::FloatBits;
@@ -20,7 +22,14 @@ const ERF_SATURATED: f32 = 3.95;
 /// Coefficients of `-log(erfc x) / x` on 0 ..= 3.95, minimax in the relative error of `erf` (4.0e-9 before
 /// rounding), computed by our own Remez exchange.
 const Q: [f32; 9] = [
-    1.128_379_2, 0.636_619_4, 0.102_777_83, -0.019_153_064, -1.603_954e-4, 1.667_026_7e-3, -6.328_363_1e-4, 1.176_411e-4,
+    FRAC_2_SQRT_PI,
+    0.636_619_4,
+    0.102_777_83,
+    -0.019_153_064,
+    -1.603_954e-4,
+    1.667_026_7e-3,
+    -6.328_363e-4,
+    1.176_411e-4,
     -9.256_245e-6,
 ];
 
@@ -49,7 +58,7 @@ fn expm1_not_above<S: FloatBits>(s: S, x: S::V) -> S::V {
     }
     let expm1_r = s.fma(s.mul(r, r), tail, r);
     // Half of the result, since 2^128 is not a number.
-    let half_power = s.from_bits(s.to_exponent(s.int_add(s.to_int(n), s.int_splat(126))));
+    let half_power = s.bits_to_float(s.int_to_exponent(s.int_add(s.float_to_int(n), s.int_splat(126))));
     let half = s.fma(expm1_r, half_power, s.sub(half_power, s.splat(0.5)));
     s.add(half, half)
 }

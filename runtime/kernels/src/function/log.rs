@@ -10,7 +10,14 @@ use crate::lanes::FloatBits;
 
 /// Coefficients of Q.
 const Q: [f32; 9] = [
-    0.333_333_13, -0.250_000_1, 0.200_021_22, -0.166_680_04, 0.142_194_67, -0.124_053_65, 0.118_886_05, -0.116_773_12,
+    0.333_333_13,
+    -0.250_000_1,
+    0.200_021_22,
+    -0.166_680_04,
+    0.142_194_67,
+    -0.124_053_65,
+    0.118_886_05,
+    -0.116_773_12,
     0.067_476_906,
 ];
 
@@ -56,8 +63,8 @@ impl Function for Log1p {
 fn log_plus<S: FloatBits>(s: S, x: S::V, shift: S::V, small: S::V) -> S::V {
     let least = s.int_splat(SQRT_HALF_BITS);
     let above = s.int_sub(s.bits(x), least);
-    let e = s.add(s.from_int(s.from_exponent(above)), shift);
-    let mantissa = s.from_bits(s.int_add(s.int_and(above, s.int_splat(MANTISSA)), least));
+    let e = s.add(s.int_to_float(s.exponent_to_int(above)), shift);
+    let mantissa = s.bits_to_float(s.int_add(s.int_and(above, s.int_splat(MANTISSA)), least));
     let f = s.sub(mantissa, s.splat(1.0));
     let mut q = s.splat(Q[8]);
     for degree in [7, 6, 5, 4, 3, 2, 1, 0] {

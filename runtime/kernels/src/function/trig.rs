@@ -58,7 +58,7 @@ fn sin_of_quarter_turns_later<S: FloatBits>(s: S, x: S::V, quarters: i32) -> S::
     }
     let sin = s.fma(s.mul(square, r), sin, r);
     let cos = s.fma(s.mul(square, square), cos, s.fma(square, s.splat(-0.5), s.splat(1.0)));
-    let quarter = s.int_add(s.to_int(n), s.int_splat(quarters));
+    let quarter = s.int_add(s.float_to_int(n), s.int_splat(quarters));
     let even = s.int_eq(s.int_and(quarter, s.int_splat(1)), s.int_splat(0));
     let first_half = s.int_eq(s.int_and(quarter, s.int_splat(2)), s.int_splat(0));
     let turned = s.select(even, sin, cos);

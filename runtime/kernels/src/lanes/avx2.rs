@@ -115,18 +115,54 @@ macro_rules! lanes {
 }
 
 lanes!(
-    f32, __m256, 8, head_of_8,
-    _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_maskload_ps, _mm256_maskstore_ps,
-    _mm256_castsi256_ps, _mm256_blendv_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, _mm256_div_ps,
-    _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_max_ps, _mm256_min_ps, _mm256_cmp_ps, _mm256_movemask_ps,
-    sum_of_8, largest_of_8
+    f32,
+    __m256,
+    8,
+    head_of_8,
+    _mm256_set1_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_maskload_ps,
+    _mm256_maskstore_ps,
+    _mm256_castsi256_ps,
+    _mm256_blendv_ps,
+    _mm256_add_ps,
+    _mm256_sub_ps,
+    _mm256_mul_ps,
+    _mm256_div_ps,
+    _mm256_fmadd_ps,
+    _mm256_fnmadd_ps,
+    _mm256_max_ps,
+    _mm256_min_ps,
+    _mm256_cmp_ps,
+    _mm256_movemask_ps,
+    sum_of_8,
+    largest_of_8
 );
 lanes!(
-    f64, __m256d, 4, head_of_4,
-    _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_maskload_pd, _mm256_maskstore_pd,
-    _mm256_castsi256_pd, _mm256_blendv_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_div_pd,
-    _mm256_fmadd_pd, _mm256_fnmadd_pd, _mm256_max_pd, _mm256_min_pd, _mm256_cmp_pd, _mm256_movemask_pd,
-    sum_of_4, largest_of_4
+    f64,
+    __m256d,
+    4,
+    head_of_4,
+    _mm256_set1_pd,
+    _mm256_loadu_pd,
+    _mm256_storeu_pd,
+    _mm256_maskload_pd,
+    _mm256_maskstore_pd,
+    _mm256_castsi256_pd,
+    _mm256_blendv_pd,
+    _mm256_add_pd,
+    _mm256_sub_pd,
+    _mm256_mul_pd,
+    _mm256_div_pd,
+    _mm256_fmadd_pd,
+    _mm256_fnmadd_pd,
+    _mm256_max_pd,
+    _mm256_min_pd,
+    _mm256_cmp_pd,
+    _mm256_movemask_pd,
+    sum_of_4,
+    largest_of_4
 );
 
 /// All ones in the first `n` of 8 lanes.
@@ -201,10 +237,7 @@ macro_rules! reduce_each_of_8 {
                 let ab = $op(_mm256_unpacklo_ps(rows[0], rows[1]), _mm256_unpackhi_ps(rows[0], rows[1]));
                 let cd = $op(_mm256_unpacklo_ps(rows[2], rows[3]), _mm256_unpackhi_ps(rows[2], rows[3]));
                 let (ab, cd) = (_mm256_castps_pd(ab), _mm256_castps_pd(cd));
-                *quad = $op(
-                    _mm256_castpd_ps(_mm256_unpacklo_pd(ab, cd)),
-                    _mm256_castpd_ps(_mm256_unpackhi_pd(ab, cd)),
-                );
+                *quad = $op(_mm256_castpd_ps(_mm256_unpacklo_pd(ab, cd)), _mm256_castpd_ps(_mm256_unpackhi_pd(ab, cd)));
             }
             let [a, b] = quads;
             $op(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b))
@@ -244,11 +277,11 @@ impl FloatBits for Avx2 {
         with_features!(_mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v))
     }
     #[inline(always)]
-    fn to_int(self, v: __m256) -> __m256i {
+    fn float_to_int(self, v: __m256) -> __m256i {
         with_features!(_mm256_cvtps_epi32(v))
     }
     #[inline(always)]
-    fn from_int(self, i: __m256i) -> __m256 {
+    fn int_to_float(self, i: __m256i) -> __m256 {
         with_features!(_mm256_cvtepi32_ps(i))
     }
     #[inline(always)]
@@ -256,7 +289,7 @@ impl FloatBits for Avx2 {
         with_features!(_mm256_castps_si256(v))
     }
     #[inline(always)]
-    fn from_bits(self, i: __m256i) -> __m256 {
+    fn bits_to_float(self, i: __m256i) -> __m256 {
         with_features!(_mm256_castsi256_ps(i))
     }
     #[inline(always)]
@@ -284,11 +317,11 @@ impl FloatBits for Avx2 {
         with_features!(_mm256_castsi256_ps(_mm256_cmpeq_epi32(a, b)))
     }
     #[inline(always)]
-    fn to_exponent(self, i: __m256i) -> __m256i {
+    fn int_to_exponent(self, i: __m256i) -> __m256i {
         with_features!(_mm256_slli_epi32::<23>(i))
     }
     #[inline(always)]
-    fn from_exponent(self, i: __m256i) -> __m256i {
+    fn exponent_to_int(self, i: __m256i) -> __m256i {
         with_features!(_mm256_srai_epi32::<23>(i))
     }
     #[inline(always)]

@@ -133,18 +133,56 @@ macro_rules! lanes {
 }
 
 lanes!(
-    f32, __m512, __mmask16, 16,
-    _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mask_storeu_ps,
-    _mm512_mask_blend_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_div_ps, _mm512_fmadd_ps,
-    _mm512_fnmadd_ps, _mm512_max_ps, _mm512_min_ps, _mm512_cmp_ps_mask, _mm512_reduce_add_ps,
-    _mm512_reduce_max_ps, sums_of_16, maxima_of_16, transpose_16
+    f32,
+    __m512,
+    __mmask16,
+    16,
+    _mm512_set1_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_maskz_loadu_ps,
+    _mm512_mask_storeu_ps,
+    _mm512_mask_blend_ps,
+    _mm512_add_ps,
+    _mm512_sub_ps,
+    _mm512_mul_ps,
+    _mm512_div_ps,
+    _mm512_fmadd_ps,
+    _mm512_fnmadd_ps,
+    _mm512_max_ps,
+    _mm512_min_ps,
+    _mm512_cmp_ps_mask,
+    _mm512_reduce_add_ps,
+    _mm512_reduce_max_ps,
+    sums_of_16,
+    maxima_of_16,
+    transpose_16
 );
 lanes!(
-    f64, __m512d, __mmask8, 8,
-    _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_maskz_loadu_pd, _mm512_mask_storeu_pd,
-    _mm512_mask_blend_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_div_pd, _mm512_fmadd_pd,
-    _mm512_fnmadd_pd, _mm512_max_pd, _mm512_min_pd, _mm512_cmp_pd_mask, _mm512_reduce_add_pd,
-    _mm512_reduce_max_pd, sums_of_8, maxima_of_8, transpose_8
+    f64,
+    __m512d,
+    __mmask8,
+    8,
+    _mm512_set1_pd,
+    _mm512_loadu_pd,
+    _mm512_storeu_pd,
+    _mm512_maskz_loadu_pd,
+    _mm512_mask_storeu_pd,
+    _mm512_mask_blend_pd,
+    _mm512_add_pd,
+    _mm512_sub_pd,
+    _mm512_mul_pd,
+    _mm512_div_pd,
+    _mm512_fmadd_pd,
+    _mm512_fnmadd_pd,
+    _mm512_max_pd,
+    _mm512_min_pd,
+    _mm512_cmp_pd_mask,
+    _mm512_reduce_add_pd,
+    _mm512_reduce_max_pd,
+    sums_of_8,
+    maxima_of_8,
+    transpose_8
 );
 
 /// Reductions of many vectors at once: each level halves their number by combining two into one whose lanes are
@@ -159,10 +197,7 @@ macro_rules! reduce_16 {
                 let ab = $op(_mm512_unpacklo_ps(rows[0], rows[1]), _mm512_unpackhi_ps(rows[0], rows[1]));
                 let cd = $op(_mm512_unpacklo_ps(rows[2], rows[3]), _mm512_unpackhi_ps(rows[2], rows[3]));
                 let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
-                *quad = $op(
-                    _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)),
-                    _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)),
-                );
+                *quad = $op(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)), _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
             }
             let [a, b, c, d] = quads;
             let ab = $op(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
@@ -193,7 +228,6 @@ macro_rules! reduce_8 {
 }
 reduce_8!(sums_of_8, _mm512_add_pd);
 reduce_8!(maxima_of_8, _mm512_max_pd);
-
 
 /// Transposes 16 x 16: pairs of rows, pairs of pairs, then quarters of vectors.
 #[inline]
@@ -253,11 +287,11 @@ impl FloatBits for Avx512 {
         with_features!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v))
     }
     #[inline(always)]
-    fn to_int(self, v: __m512) -> __m512i {
+    fn float_to_int(self, v: __m512) -> __m512i {
         with_features!(_mm512_cvtps_epi32(v))
     }
     #[inline(always)]
-    fn from_int(self, i: __m512i) -> __m512 {
+    fn int_to_float(self, i: __m512i) -> __m512 {
         with_features!(_mm512_cvtepi32_ps(i))
     }
     #[inline(always)]
@@ -265,7 +299,7 @@ impl FloatBits for Avx512 {
         with_features!(_mm512_castps_si512(v))
     }
     #[inline(always)]
-    fn from_bits(self, i: __m512i) -> __m512 {
+    fn bits_to_float(self, i: __m512i) -> __m512 {
         with_features!(_mm512_castsi512_ps(i))
     }
     #[inline(always)]
@@ -293,11 +327,11 @@ impl FloatBits for Avx512 {
         with_features!(_mm512_cmpeq_epi32_mask(a, b))
     }
     #[inline(always)]
-    fn to_exponent(self, i: __m512i) -> __m512i {
+    fn int_to_exponent(self, i: __m512i) -> __m512i {
         with_features!(_mm512_slli_epi32::<23>(i))
     }
     #[inline(always)]
-    fn from_exponent(self, i: __m512i) -> __m512i {
+    fn exponent_to_int(self, i: __m512i) -> __m512i {
         with_features!(_mm512_srai_epi32::<23>(i))
     }
     #[inline(always)]

@@ -151,20 +151,20 @@ impl<S: FloatBits> FloatBits for Interleaved<S> {
         each!(self.round(v))
     }
     #[inline(always)]
-    fn to_int(self, v: Self::V) -> Self::I {
-        each!(self.to_int(v))
+    fn float_to_int(self, v: Self::V) -> Self::I {
+        each!(self.float_to_int(v))
     }
     #[inline(always)]
-    fn from_int(self, i: Self::I) -> Self::V {
-        each!(self.from_int(i))
+    fn int_to_float(self, i: Self::I) -> Self::V {
+        each!(self.int_to_float(i))
     }
     #[inline(always)]
     fn bits(self, v: Self::V) -> Self::I {
         each!(self.bits(v))
     }
     #[inline(always)]
-    fn from_bits(self, i: Self::I) -> Self::V {
-        each!(self.from_bits(i))
+    fn bits_to_float(self, i: Self::I) -> Self::V {
+        each!(self.bits_to_float(i))
     }
     #[inline(always)]
     fn int_splat(self, i: i32) -> Self::I {
@@ -191,12 +191,12 @@ impl<S: FloatBits> FloatBits for Interleaved<S> {
         each!(self.int_eq(a, b))
     }
     #[inline(always)]
-    fn to_exponent(self, i: Self::I) -> Self::I {
-        each!(self.to_exponent(i))
+    fn int_to_exponent(self, i: Self::I) -> Self::I {
+        each!(self.int_to_exponent(i))
     }
     #[inline(always)]
-    fn from_exponent(self, i: Self::I) -> Self::I {
-        each!(self.from_exponent(i))
+    fn exponent_to_int(self, i: Self::I) -> Self::I {
+        each!(self.exponent_to_int(i))
     }
     #[inline(always)]
     fn half(self, i: Self::I) -> Self::I {

@@ -130,14 +130,46 @@ macro_rules! lanes {
 }
 
 lanes!(
-    f32, float32x4_t, uint32x4_t, 4,
-    vdupq_n_f32, vld1q_f32, vst1q_f32, vaddq_f32, vsubq_f32, vmulq_f32, vdivq_f32, vfmaq_f32, vfmsq_f32,
-    vcltq_f32, vceqq_f32, vbslq_f32, vmaxvq_u32, vaddvq_f32, vmaxnmvq_f32
+    f32,
+    float32x4_t,
+    uint32x4_t,
+    4,
+    vdupq_n_f32,
+    vld1q_f32,
+    vst1q_f32,
+    vaddq_f32,
+    vsubq_f32,
+    vmulq_f32,
+    vdivq_f32,
+    vfmaq_f32,
+    vfmsq_f32,
+    vcltq_f32,
+    vceqq_f32,
+    vbslq_f32,
+    vmaxvq_u32,
+    vaddvq_f32,
+    vmaxnmvq_f32
 );
 lanes!(
-    f64, float64x2_t, uint64x2_t, 2,
-    vdupq_n_f64, vld1q_f64, vst1q_f64, vaddq_f64, vsubq_f64, vmulq_f64, vdivq_f64, vfmaq_f64, vfmsq_f64,
-    vcltq_f64, vceqq_f64, vbslq_f64, any_of_2, vaddvq_f64, vmaxnmvq_f64
+    f64,
+    float64x2_t,
+    uint64x2_t,
+    2,
+    vdupq_n_f64,
+    vld1q_f64,
+    vst1q_f64,
+    vaddq_f64,
+    vsubq_f64,
+    vmulq_f64,
+    vdivq_f64,
+    vfmaq_f64,
+    vfmsq_f64,
+    vcltq_f64,
+    vceqq_f64,
+    vbslq_f64,
+    any_of_2,
+    vaddvq_f64,
+    vmaxnmvq_f64
 );
 
 /// Not 0 if a lane of the mask holds.
@@ -159,11 +191,11 @@ impl FloatBits for Neon {
         with_features!(vrndnq_f32(v))
     }
     #[inline(always)]
-    fn to_int(self, v: float32x4_t) -> int32x4_t {
+    fn float_to_int(self, v: float32x4_t) -> int32x4_t {
         with_features!(vcvtq_s32_f32(v))
     }
     #[inline(always)]
-    fn from_int(self, i: int32x4_t) -> float32x4_t {
+    fn int_to_float(self, i: int32x4_t) -> float32x4_t {
         with_features!(vcvtq_f32_s32(i))
     }
     #[inline(always)]
@@ -171,7 +203,7 @@ impl FloatBits for Neon {
         with_features!(vreinterpretq_s32_f32(v))
     }
     #[inline(always)]
-    fn from_bits(self, i: int32x4_t) -> float32x4_t {
+    fn bits_to_float(self, i: int32x4_t) -> float32x4_t {
         with_features!(vreinterpretq_f32_s32(i))
     }
     #[inline(always)]
@@ -199,11 +231,11 @@ impl FloatBits for Neon {
         with_features!(vceqq_s32(a, b))
     }
     #[inline(always)]
-    fn to_exponent(self, i: int32x4_t) -> int32x4_t {
+    fn int_to_exponent(self, i: int32x4_t) -> int32x4_t {
         with_features!(vshlq_n_s32::<23>(i))
     }
     #[inline(always)]
-    fn from_exponent(self, i: int32x4_t) -> int32x4_t {
+    fn exponent_to_int(self, i: int32x4_t) -> int32x4_t {
         with_features!(vshrq_n_s32::<23>(i))
     }
     #[inline(always)]

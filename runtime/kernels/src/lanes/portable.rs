@@ -155,11 +155,11 @@ impl FloatBits for Portable {
         v.map(|x| (x + MAGIC) - MAGIC)
     }
     #[inline(always)]
-    fn to_int(self, v: Self::V) -> Self::I {
+    fn float_to_int(self, v: Self::V) -> Self::I {
         v.map(|x| ((x + MAGIC).to_bits() as i32).wrapping_sub(MAGIC.to_bits() as i32))
     }
     #[inline(always)]
-    fn from_int(self, i: Self::I) -> Self::V {
+    fn int_to_float(self, i: Self::I) -> Self::V {
         i.map(|x| x as f32)
     }
     #[inline(always)]
@@ -167,7 +167,7 @@ impl FloatBits for Portable {
         v.map(|x| x.to_bits() as i32)
     }
     #[inline(always)]
-    fn from_bits(self, i: Self::I) -> Self::V {
+    fn bits_to_float(self, i: Self::I) -> Self::V {
         i.map(|x| f32::from_bits(x as u32))
     }
     #[inline(always)]
@@ -195,11 +195,11 @@ impl FloatBits for Portable {
         core::array::from_fn(|lane| a[lane] == b[lane])
     }
     #[inline(always)]
-    fn to_exponent(self, i: Self::I) -> Self::I {
+    fn int_to_exponent(self, i: Self::I) -> Self::I {
         i.map(|x| x << 23)
     }
     #[inline(always)]
-    fn from_exponent(self, i: Self::I) -> Self::I {
+    fn exponent_to_int(self, i: Self::I) -> Self::I {
         i.map(|x| x >> 23)
     }
     #[inline(always)]

@@ -86,9 +86,8 @@ impl<T: Copy + PartialEq + std::fmt::Debug> Guarded<T> {
     /// Fails if anything outside the matrix was written.
     pub fn check(&self, what: &str) {
         for (at, &cell) in self.cells.iter().enumerate() {
-            let inside = at >= MARGIN
-                && at < MARGIN + self.rows * self.stride
-                && (at - MARGIN) % self.stride.max(1) < self.cols;
+            let inside =
+                at >= MARGIN && at < MARGIN + self.rows * self.stride && (at - MARGIN) % self.stride.max(1) < self.cols;
             assert!(inside || cell == self.canary, "{what}: wrote outside, at {}", at as isize - MARGIN as isize);
         }
     }
