@@ -8,7 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use attnc_algebra::{AxisId, AxisSet, DType, Extents, InputId, Node, Spec, TermId, Terms, Type};
+use attnc_algebra::{
+    AxisId, AxisSet, BinaryOp, DType, Extents, InputId, Node, ReduceOp, Spec, TermId, Terms, Type, UnaryOp,
+};
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::error::PlanError;
@@ -120,7 +122,36 @@ impl<'a> Planner<'a> {
             Type::Bool => DType::Bool,
         };
         let target = self.add_buffer(name, dtype, shape, Role::Output(k));
+        let term = self.divisions_as_factors(term, &mut BTreeMap::new());
         self.stage(term, axes.to_vec(), Layout::Plain(axes.to_vec()), false, target)
+    }
+
+    /// The term with quotients of data written as products with a reciprocal,
+    /// so that a divisor is a factor like any other. Whatever decides is left
+    /// as it stands: its bits matter.
+    fn divisions_as_factors(&mut self, term: TermId, done: &mut BTreeMap<TermId, TermId>) -> TermId {
+        if let Some(known) = done.get(&term) {
+            return *known;
+        }
+        let node = self.terms.node(term).clone();
+        let new = match &node {
+            Node::Binary(op, ..) if op.is_comparison() => term,
+            Node::Unary(UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::RealToInt, _) => term,
+            Node::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, .. } => term,
+            _ if self.is_data_free(term) => term,
+            Node::Binary(BinaryOp::Div, x, y) => {
+                let (x, y) = (self.divisions_as_factors(*x, done), self.divisions_as_factors(*y, done));
+                let mut factors = self.factors(x);
+                factors.push(self.terms.unary(UnaryOp::Recip, y));
+                self.product(factors)
+            }
+            _ => {
+                let node = node.map_operands(|t| self.divisions_as_factors(t, done));
+                self.terms.add(node)
+            }
+        };
+        done.insert(term, new);
+        new
     }
 
     fn stage(

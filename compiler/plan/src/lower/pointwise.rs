@@ -217,21 +217,9 @@ impl Nest<'_, '_> {
         if self.planner.terms.ty(term) == Type::Real && matches!(op, BinaryOp::FloorDiv | BinaryOp::Mod) {
             return self.eval_real_division(term, op, x, y, frame, exact);
         }
-        let scalar = self.planner.terms.free(y).is_empty() && self.planner.is_data_free(y);
-        if op == BinaryOp::Div && scalar && !self.planner.is_data_free(x) && !exact {
-            return self.eval_scaled(x, y, lane, frame);
-        }
         let x = self.eval_as(x, lane, frame, exact)?;
         let y = self.eval_as(y, lane, frame, exact)?;
         Ok(self.x().binary(op, x, y))
-    }
-
-    /// Division by a constant of the launch: its reciprocal is taken once, in f64.
-    fn eval_scaled(&mut self, x: TermId, y: TermId, lane: Lane, frame: Frame) -> Result<ExprId, PlanError> {
-        let reciprocal = self.planner.terms.unary(UnaryOp::Recip, y);
-        let scale = self.eval_as(reciprocal, lane, frame, false)?;
-        let x = self.eval_as(x, lane, frame, false)?;
-        Ok(self.x().times(x, scale))
     }
 
     /// `div` and `mod` of reals decide by a floor, so they run in f64.
