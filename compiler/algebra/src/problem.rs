@@ -94,6 +94,8 @@ problems! {
     ExpectedInteger { what: &'static str, found: &'static str } "expected-integer" "{what} must be an integer, but this is {found}";
     /// Too many or too few indices.
     WrongRank { name: String, rank: usize, given: usize } "wrong-rank" "`{name}` has rank {rank}, but {given} indices are given";
+    /// A constant index that no axis of this extent has.
+    IndexOutOfRange { name: String, axis: String, index: i64 } "index-out-of-range" "`{name}` is indexed at {index}, outside its axis `{axis}`";
     /// Indexing something that is no tensor.
     NotATensor { name: String, what: &'static str } "not-a-tensor" "`{name}` is {what} and cannot be indexed";
     /// A function used without arguments.

@@ -335,6 +335,14 @@ fn numbers_convert() {
 }
 
 #[test]
+fn a_stated_extent_has_the_name_of_its_axis_too() {
+    assert_eq!(
+        output("axis d = 64\ninput x[i, d]\noutput y = sum[d](x) / D + N\nparam N = 3\n"),
+        "sum[d](x) / 64.0 + 3.0"
+    );
+}
+
+#[test]
 fn settings_replace_parameters() {
     let text = "param w = 4\nparam r = 1 / w\naxis i = N\ninput x[i]\noutput y[i] = if i < w then x * r else 0\n";
     let with = |settings: Settings| {

@@ -57,6 +57,9 @@ const CASES: &[(&str, &[&str])] = &[
     ("output out = i < j and q", &["expected-truth-value"]),
     ("output out = k[b, h, j / 2, d]", &["expected-integer"]),
     ("axis c = N / 2\noutput out = q", &["expected-integer"]),
+    ("output out = k[b, h, -1, d] + k[b, h, j, 2 - 3]", &["index-out-of-range", "index-out-of-range"]),
+    ("input x[y = 4]\noutput out = x[3] + x[4]", &["index-out-of-range"]),
+    ("input x[y = 4]\noutput out = if N > 5 then x[4] else sum[j where N > 5](x[4] * k)", &[]),
     ("output out = k[b, h, j]", &["wrong-rank"]),
     ("x = q + 1\noutput out = x[b, i]", &["wrong-rank"]),
     ("param p = 3\noutput out = p[i]", &["not-a-tensor"]),
@@ -192,6 +195,15 @@ fn an_error_in_a_function_is_reported_once_with_the_call() {
     assert_eq!(errors.iter().map(|e| e.code).collect::<Vec<_>>(), ["expected-truth-value"]);
     assert_eq!(errors[0].labels.len(), 2);
     assert_eq!(&text[errors[0].labels[1].0.range()], "f(x)");
+}
+
+#[test]
+fn characters_of_other_notations_are_translated() {
+    let text = "input x[i]\ninput y[i]\noutput z = if x ≤ y && x > 0 then x % 2; else 1\n";
+    let shown = render("other.attn", text, &errors(text));
+    for help in ["write `<=`", "conjunction is written `and`", "written `mod`", "ends with its line"] {
+        assert!(shown.contains(help), "{shown}");
+    }
 }
 
 #[test]

@@ -99,7 +99,10 @@ impl<'a> Elaborator<'a> {
 
     fn branches(&mut self, parts: &'a [Expr; 3]) -> Option<TermId> {
         let [condition, then, otherwise] = parts;
-        let (condition, then, otherwise) = (self.truth(condition), self.expr(then), self.expr(otherwise));
+        let condition = self.truth(condition);
+        self.guards += 1;
+        let (then, otherwise) = (self.expr(then), self.expr(otherwise));
+        self.guards -= 1;
         Some(self.spec.terms.choice(condition?, then?, otherwise?))
     }
 

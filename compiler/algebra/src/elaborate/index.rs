@@ -44,7 +44,13 @@ impl<'a> Elaborator<'a> {
             Meaning::Tensor(term, order) => self.computed(span, tensor, term, order, given),
             Meaning::Input(input) => {
                 let axes = self.spec.input(input).axes.clone();
-                let index = self.of_rank(span, tensor, &axes, given)?;
+                let terms = self.of_rank(span, tensor, &axes, given)?;
+                let outside = axes.iter().zip(&terms).zip(index).map(|((axis, term), e)| (*axis, *term, e.span));
+                let sound: Vec<bool> = outside.map(|(a, t, at)| self.check_constant_index(name, a, t, at)).collect();
+                if sound.contains(&false) {
+                    return None;
+                }
+                let index = terms;
                 Some(self.spec.terms.add(Node::Input { input, index }))
             }
         }
@@ -73,6 +79,25 @@ impl<'a> Elaborator<'a> {
         let found = type_name(Type::Real);
         let diagnostic = Diagnostic::at(span, Problem::ExpectedInteger { what, found }).says(found);
         self.fail(diagnostic.help("divide with `div`, or round with `floor(...)`"))
+    }
+
+    /// Whether an index may lie in its axis; an error where it is a constant that never does. All other indices are
+    /// checked when extents and tables are bound.
+    fn check_constant_index(&mut self, name: &str, axis: AxisId, index: TermId, span: Span) -> bool {
+        let Node::Int(value) = *self.spec.terms.node(index) else { return true };
+        let axis = self.spec.axis(axis).clone();
+        let inside = match *self.spec.terms.node(axis.extent) {
+            Node::Int(extent) => (0..extent).contains(&value),
+            _ => value >= 0,
+        };
+        if inside || self.guards > 0 {
+            return true;
+        }
+        let extent = crate::print_term(&self.spec, axis.extent);
+        let problem = Problem::IndexOutOfRange { name: name.to_string(), axis: axis.name, index: value };
+        let diagnostic = Diagnostic::at(span, problem).says(format!("positions are 0 .. {extent} - 1"));
+        self.report(diagnostic.help("guard the access: `if 0 <= index and index < extent then x[index] else 0`"));
+        false
     }
 
     fn not_a_tensor(&mut self, tensor: &Name, what: &'static str) -> Option<TermId> {

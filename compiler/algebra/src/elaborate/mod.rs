@@ -56,6 +56,7 @@ pub fn elaborate(ast: &Ast, settings: &Settings) -> Result<Spec, Vec<Diagnostic>
 pub fn compile_text(source: &str, settings: &Settings) -> Result<Spec, Vec<Diagnostic>> {
     let (ast, mut diagnostics) = crate::syntax::parse_recovering(source, &settings.limits);
     if ast.statements.is_empty() {
+        crate::syntax::cap(&mut diagnostics, &settings.limits);
         return Err(diagnostics);
     }
     let (spec, of_meaning) = elaborate_recovering(&ast, settings);
@@ -142,6 +143,8 @@ struct Elaborator<'a> {
     calls: Vec<Span>,
     /// Whether an index is read, where axes come before values of the same name.
     in_index: bool,
+    /// Branches and domains around what is read: it may never be evaluated.
+    guards: usize,
     /// What is read, where it must be a constant of the spec.
     constant: Option<&'static str>,
     steps: usize,
@@ -179,6 +182,7 @@ impl<'a> Elaborator<'a> {
             horizon: usize::MAX,
             calls: Vec::new(),
             in_index: false,
+            guards: 0,
             constant: None,
             steps: 0,
             depth: 0,

@@ -32,7 +32,19 @@ impl<'a> Elaborator<'a> {
         if let Some(symbol) = self.symbols.get(name).copied() {
             return Some(self.spec.terms.add(Node::Extent(symbol)));
         }
+        if let Some(extent) = self.stated_extent(name) {
+            return Some(extent);
+        }
         self.unknown(name, span)
+    }
+
+    /// The extent an axis was given, by the axis's name in capitals: `D` after `axis d = 64`.
+    fn stated_extent(&self, name: &str) -> Option<TermId> {
+        if !name.starts_with(char::is_uppercase) || self.placed.contains_key(name) {
+            return None;
+        }
+        let axis = self.axes.iter().find(|(axis, _)| axis.to_uppercase() == name);
+        axis.map(|(_, id)| self.spec.axis(*id).extent)
     }
 
     /// The visible definition of `name`.
@@ -99,6 +111,9 @@ impl<'a> Elaborator<'a> {
         let known = self.names.keys().chain(self.axes.keys()).chain(self.symbols.keys()).map(String::as_str);
         if let Some(close) = closest(name, known) {
             return format!("did you mean `{close}`?");
+        }
+        if self.constant == Some("an extent") {
+            return "an extent that is bound at run time begins with a capital: `axis i = N`".to_string();
         }
         if name.chars().all(char::is_uppercase) {
             return format!("an extent exists where an axis has it: `axis {} = {name}`", name.to_lowercase());

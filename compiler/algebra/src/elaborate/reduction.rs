@@ -22,11 +22,13 @@ impl<'a> Elaborator<'a> {
             None => Some(self.spec.terms.truth(true)),
         };
         let wants_truth = matches!(reduction.op, ReductionName::Any | ReductionName::All | ReductionName::Count);
+        self.guards += usize::from(reduction.domain.is_some());
         let body = match &reduction.body {
             Some(body) if wants_truth => self.truth(body).map(Some),
             Some(body) => self.expr(body).map(Some),
             None => Some(None),
         };
+        self.guards -= usize::from(reduction.domain.is_some());
         self.in_index = in_index;
         let (axes, domain) = (axes?, domain?);
         let body = match body? {

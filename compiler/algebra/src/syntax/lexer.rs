@@ -33,14 +33,33 @@ pub(crate) struct Placed<'s> {
 }
 
 /// Symbols, longer ones first.
-const SYMBOLS: [&str; 23] = [
-    "==", "!=", "<=", ">=", "..", "(", ")", "[", "]", "{", "}", ",", "=", "<", ">", "+", "-", "*", "/", "^", ":", ";",
-    ".",
-];
+const SYMBOLS: [&str; 21] =
+    ["==", "!=", "<=", ">=", "..", "(", ")", "[", "]", "{", "}", ",", "=", "<", ">", "+", "-", "*", "/", "^", ":"];
 
-/// All tokens of `source`; what is no token is reported and becomes [`Token::Bad`].
-pub(crate) fn tokens<'s>(source: &'s str, diagnostics: &mut Vec<Diagnostic>) -> Vec<Placed<'s>> {
-    let mut lexer = Lexer { source, at: 0, starts_line: true, out: Vec::new(), diagnostics };
+/// What the language has for characters that other notations use.
+fn instead_of(character: char) -> Option<&'static str> {
+    Some(match character {
+        '&' => "conjunction is written `and`",
+        '|' => "disjunction is written `or`; the absolute value is `abs(x)`",
+        '!' | '~' | '¬' => "negation is written `not`, inequality `!=`",
+        '%' => "the remainder is written `mod`",
+        '≤' => "write `<=`",
+        '≥' => "write `>=`",
+        '≠' => "write `!=`",
+        '×' | '·' | '⋅' | '@' => "a product is written `*`, and a contraction `sum[d](q * k)`",
+        '−' | '–' => "write `-`",
+        '÷' => "write `/`, or `div` for integers",
+        '√' => "write `sqrt(x)`",
+        'Σ' | '∑' => "write `sum[j](...)`",
+        ';' => "a statement ends with its line",
+        '.' => "a number has a digit before its point, and a range is written `0 .. 1`",
+        _ => return None,
+    })
+}
+
+/// All tokens of `source`; what is no token becomes [`Token::Bad`] and is reported, up to one more than `most` times.
+pub(crate) fn tokens<'s>(source: &'s str, most: usize, diagnostics: &mut Vec<Diagnostic>) -> Vec<Placed<'s>> {
+    let mut lexer = Lexer { source, at: 0, starts_line: true, out: Vec::new(), most, diagnostics };
     lexer.run();
     lexer.out
 }
@@ -50,6 +69,7 @@ struct Lexer<'s, 'd> {
     at: usize,
     starts_line: bool,
     out: Vec<Placed<'s>>,
+    most: usize,
     diagnostics: &'d mut Vec<Diagnostic>,
 }
 
@@ -94,7 +114,13 @@ impl<'s> Lexer<'s, '_> {
 
     /// Emits the next `length` bytes as a bad token and reports `problem` there.
     fn bad(&mut self, length: usize, problem: Problem) {
-        self.diagnostics.push(Diagnostic::at(Span::new(self.at, self.at + length), problem));
+        let mut diagnostic = Diagnostic::at(Span::new(self.at, self.at + length), problem);
+        if let Problem::UnexpectedCharacter { character } = diagnostic.problem {
+            diagnostic.help = instead_of(character).map(str::to_string);
+        }
+        if self.diagnostics.len() <= self.most {
+            self.diagnostics.push(diagnostic);
+        }
         self.emit(Token::Bad, length);
     }
 

@@ -16,7 +16,8 @@ use crate::problem::Problem;
 /// # Errors
 /// Every syntax error, one per statement at most.
 pub fn parse(source: &str, limits: &Limits) -> Result<Ast, Vec<Diagnostic>> {
-    let (ast, diagnostics) = parse_recovering(source, limits);
+    let (ast, mut diagnostics) = parse_recovering(source, limits);
+    cap(&mut diagnostics, limits);
     if diagnostics.is_empty() { Ok(ast) } else { Err(diagnostics) }
 }
 
@@ -28,7 +29,7 @@ pub(crate) fn parse_recovering(source: &str, limits: &Limits) -> (Ast, Vec<Diagn
         return (Ast::default(), vec![Diagnostic::new(problem).help(help)]);
     }
     let mut diagnostics = Vec::new();
-    let tokens = lexer::tokens(source, &mut diagnostics);
+    let tokens = lexer::tokens(source, limits.diagnostics, &mut diagnostics);
     let mut ast = Ast::default();
     for statement in lexer::statements(&tokens) {
         let mut parser = Parser { tokens: statement, at: 0, nesting: 0, limits, diagnostics: &mut diagnostics };
@@ -40,7 +41,6 @@ pub(crate) fn parse_recovering(source: &str, limits: &Limits) -> (Ast, Vec<Diagn
         let help = "a spec has at least one line `output name[axes] = expression`";
         diagnostics.push(Diagnostic::at(Span::default(), Problem::EmptySpec).help(help));
     }
-    cap(&mut diagnostics, limits);
     (ast, diagnostics)
 }
 
@@ -152,7 +152,9 @@ impl<'s> Parser<'_, 's, '_> {
 
     /// Reports a diagnostic and fails.
     pub(super) fn fail<T>(&mut self, diagnostic: Diagnostic) -> Parsed<T> {
-        self.diagnostics.push(diagnostic);
+        if self.diagnostics.len() <= self.limits.diagnostics {
+            self.diagnostics.push(diagnostic);
+        }
         Err(Failed)
     }
 
