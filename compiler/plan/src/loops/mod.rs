@@ -2,7 +2,7 @@
 //!
 //! [`program`] holds statements, buffers and tiles, [`expr`] the scalar and
 //! lane expressions inside them. [`print`](mod@print) writes a program as text,
-//! [`interpret`] runs it with the lane [`arithmetic`] that generated code must
+//! [`verify`] proves its accesses in range, [`interpret`] runs it with the lane [`arithmetic`] that generated code must
 //! match, [`launch`] and [`layout`] evaluate what depends on the extents alone.
 
 pub mod arithmetic;
@@ -13,6 +13,7 @@ pub mod layout;
 pub mod print;
 pub mod program;
 pub mod storage;
+pub mod verify;
 mod walk;
 
 pub use expr::{Expr, ExprId, Exprs, Lane, ScalarFn};

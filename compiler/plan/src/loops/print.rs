@@ -28,6 +28,22 @@ pub fn expr_text(program: &LoopProgram, symbols: &[String], id: ExprId) -> Strin
     Printer { program, symbols, out: String::new(), shared: BTreeMap::new() }.expr(id, 0)
 }
 
+/// The first line of a statement's text, without sharing.
+pub fn statement_text(program: &LoopProgram, stmt: &Stmt) -> String {
+    let mut printer = Printer { program, symbols: &[], out: String::new(), shared: BTreeMap::new() };
+    match stmt {
+        Stmt::For { var, from, to, .. } => {
+            format!("for v{} in {}..{}", var.0, printer.expr(*from, 0), printer.expr(*to, 0))
+        }
+        Stmt::Spans(spans) => format!("spans({})", printer.tile_name(spans.list)),
+        Stmt::If { cond, .. } => format!("if {}", printer.expr(*cond, 0)),
+        leaf => {
+            printer.share(leaf);
+            printer.leaf(leaf)
+        }
+    }
+}
+
 impl fmt::Display for LoopProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&text(self, &[]))

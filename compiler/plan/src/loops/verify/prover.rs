@@ -1,0 +1,313 @@
+//! Proofs of `form >= 0` from the bounds of loop variables, rows and columns.
+//!
+//! The youngest atom is replaced by a bound that makes the form smaller: a
+//! positive coefficient takes a lower bound, a negative one an upper bound.
+//! Where several bounds hold any may serve; where the atom is one of several
+//! values (the lower side of a minimum) all must. What is left at the end is a
+//! form over extents, which are at least 1. The search is bounded, so a failure
+//! means "not proved" and never "wrong".
+
+use std::collections::BTreeMap;
+
+use attnc_algebra::{BinaryOp, NaryOp, UnaryOp};
+
+use super::linear::{Atom, Linear};
+use crate::loops::expr::{Expr, ExprId, Exprs, Lane};
+use crate::loops::program::VarId;
+
+/// Steps one proof may take.
+const MAX_STEPS: usize = 400;
+
+/// What is known of a variable.
+#[derive(Clone, Debug)]
+pub(super) enum Known {
+    /// It is that value.
+    Equal(ExprId),
+    /// Each lower bound holds, and each upper bound.
+    Range { low: Vec<Linear>, high: Vec<Linear> },
+    /// Nothing but that it has a value.
+    Opaque,
+}
+
+/// How an atom may be replaced.
+enum Replacement {
+    /// Any one of the forms will do. The factor is multiplied through first:
+    /// the forms bound `factor * atom`.
+    Any { factor: i64, forms: Vec<Linear> },
+    /// All of the forms must be tried.
+    All(Vec<Linear>),
+    /// Nothing is known.
+    None,
+}
+
+/// The facts of the current scope.
+pub(super) struct Prover<'p> {
+    exprs: &'p Exprs,
+    vars: Vec<Option<Known>>,
+    /// Age of each variable's definition.
+    ages: Vec<u32>,
+    next_age: u32,
+    /// Upper bounds of row and column inside a map.
+    row: Option<Linear>,
+    col: Option<Linear>,
+    forms: BTreeMap<ExprId, Linear>,
+    ranks: BTreeMap<ExprId, (u32, u32)>,
+    steps: usize,
+}
+
+impl<'p> Prover<'p> {
+    pub(super) fn new(exprs: &'p Exprs, vars: usize) -> Self {
+        Self {
+            exprs,
+            vars: vec![None; vars],
+            ages: vec![0; vars],
+            next_age: 1,
+            row: None,
+            col: None,
+            forms: BTreeMap::new(),
+            ranks: BTreeMap::new(),
+            steps: 0,
+        }
+    }
+
+    /// Whether the variable has a value here.
+    pub(super) fn is_set(&self, var: VarId) -> bool {
+        self.vars.get(var.0 as usize).is_some_and(Option::is_some)
+    }
+
+    /// Sets a variable; false if it is out of the table.
+    pub(super) fn set(&mut self, var: VarId, known: Known) -> bool {
+        let at = var.0 as usize;
+        let Some(slot) = self.vars.get_mut(at) else { return false };
+        if slot.replace(known).is_some() || self.ages[at] != 0 {
+            // Forms that looked into the old definition are void.
+            self.forms.clear();
+            self.ranks.clear();
+        }
+        self.ages[at] = self.next_age;
+        self.next_age += 1;
+        true
+    }
+
+    /// The set variables, to be given back to [`Self::leave`].
+    pub(super) fn enter(&self) -> Vec<bool> {
+        self.vars.iter().map(Option::is_some).collect()
+    }
+
+    /// Forgets the variables set since `mark`.
+    pub(super) fn leave(&mut self, mark: &[bool]) {
+        for (var, was) in self.vars.iter_mut().zip(mark) {
+            if !was {
+                *var = None;
+            }
+        }
+    }
+
+    /// Sets the numbers of rows and columns of the enclosing map.
+    pub(super) fn cells(&mut self, rows: Option<ExprId>, cols: Option<ExprId>) {
+        let last = |prover: &mut Self, count: Option<ExprId>| {
+            count.and_then(|count| prover.form(count).plus(&Linear::constant(1), -1))
+        };
+        self.row = last(self, rows);
+        self.col = last(self, cols);
+    }
+
+    /// A loop variable in `from..to`.
+    pub(super) fn range(&mut self, from: ExprId, to: ExprId) -> Known {
+        let high = self.form(to).plus(&Linear::constant(1), -1);
+        Known::Range { low: vec![self.form(from)], high: high.into_iter().collect() }
+    }
+
+    /// Normal form of an integer expression.
+    pub(super) fn form(&mut self, id: ExprId) -> Linear {
+        if let Some(form) = self.forms.get(&id) {
+            return form.clone();
+        }
+        let form = self.expand(id).unwrap_or_else(|| Linear::atom(Atom::Expr(id)));
+        self.forms.insert(id, form.clone());
+        form
+    }
+
+    fn expand(&mut self, id: ExprId) -> Option<Linear> {
+        let exprs = self.exprs;
+        match exprs.get(id) {
+            Expr::Int(v) => Some(Linear::constant(*v)),
+            Expr::Row => Some(Linear::atom(Atom::Row)),
+            Expr::Col => Some(Linear::atom(Atom::Col)),
+            Expr::Var(v) => match self.vars.get(v.0 as usize) {
+                Some(Some(Known::Equal(value))) => {
+                    let value = *value;
+                    Some(self.form(value))
+                }
+                _ => None,
+            },
+            Expr::Unary(UnaryOp::Neg, x) => self.form(*x).scaled(-1),
+            Expr::Unary(UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::ToInt, x) if exprs.lane(*x) == Lane::I64 => {
+                Some(self.form(*x))
+            }
+            Expr::Nary(NaryOp::Add, xs) => {
+                let mut sum = Linear::default();
+                for x in xs {
+                    sum = sum.plus(&self.form(*x), 1)?;
+                }
+                Some(sum)
+            }
+            Expr::Nary(NaryOp::Mul, xs) => {
+                let mut product = Linear::constant(1);
+                for x in xs {
+                    let x = self.form(*x);
+                    product = match (product.as_constant(), x.as_constant()) {
+                        (_, Some(k)) => product.scaled(k)?,
+                        (Some(k), _) => x.scaled(k)?,
+                        _ => return None,
+                    };
+                }
+                Some(product)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether `form >= 0` can be proved.
+    pub(super) fn proves(&mut self, form: &Linear) -> bool {
+        self.steps = 0;
+        self.nonnegative(form)
+    }
+
+    fn nonnegative(&mut self, form: &Linear) -> bool {
+        self.steps += 1;
+        if self.steps > MAX_STEPS {
+            return false;
+        }
+        let Some(atom) = self.youngest(form) else { return form.constant >= 0 };
+        let (rest, coefficient) = form.without(atom);
+        match self.replacement(atom, coefficient > 0) {
+            Replacement::None => false,
+            Replacement::Any { factor, forms } => forms.iter().any(|bound| {
+                let next = rest.scaled(factor).and_then(|rest| rest.plus(bound, coefficient));
+                next.is_some_and(|next| self.nonnegative(&next))
+            }),
+            Replacement::All(forms) => forms.iter().all(|value| {
+                let next = rest.plus(value, coefficient);
+                next.is_some_and(|next| self.nonnegative(&next))
+            }),
+        }
+    }
+
+    /// The atom whose bounds mention only others of the form's, or older ones.
+    fn youngest(&mut self, form: &Linear) -> Option<Atom> {
+        let mut best: Option<((u32, u32), Atom)> = None;
+        for (atom, _) in &form.terms {
+            let rank = self.rank(*atom);
+            if best.is_none_or(|(top, _)| rank > top) {
+                best = Some((rank, *atom));
+            }
+        }
+        best.map(|(_, atom)| atom)
+    }
+
+    /// Age of the youngest variable in an atom, then its height.
+    fn rank(&mut self, atom: Atom) -> (u32, u32) {
+        let id = match atom {
+            Atom::Row | Atom::Col => return (u32::MAX, 0),
+            Atom::Expr(id) => id,
+        };
+        if let Some(rank) = self.ranks.get(&id) {
+            return *rank;
+        }
+        let exprs = self.exprs;
+        let rank = match exprs.get(id) {
+            Expr::Var(v) => {
+                let at = v.0 as usize;
+                match self.vars.get(at) {
+                    Some(Some(Known::Equal(value))) => {
+                        let value = *value;
+                        let (age, height) = self.rank(Atom::Expr(value));
+                        (age, height + 1)
+                    }
+                    _ => (self.ages.get(at).copied().unwrap_or(0), 0),
+                }
+            }
+            Expr::Row | Expr::Col => (u32::MAX, 0),
+            other => {
+                let mut rank = (0, 0);
+                for x in other.operands() {
+                    let (age, height) = self.rank(Atom::Expr(x));
+                    rank = rank.max((age, height + 1));
+                }
+                rank
+            }
+        };
+        self.ranks.insert(id, rank);
+        rank
+    }
+
+    /// Bounds of an atom: lower ones if `low`, else upper ones.
+    fn replacement(&mut self, atom: Atom, low: bool) -> Replacement {
+        let any = |forms: Vec<Linear>| Replacement::Any { factor: 1, forms };
+        let id = match atom {
+            Atom::Row | Atom::Col if low => return any(vec![Linear::default()]),
+            Atom::Row => return any(self.row.iter().cloned().collect()),
+            Atom::Col => return any(self.col.iter().cloned().collect()),
+            Atom::Expr(id) => id,
+        };
+        let exprs = self.exprs;
+        match exprs.get(id) {
+            Expr::Extent(_) if low => any(vec![Linear::constant(1)]),
+            Expr::Var(v) => match self.vars.get(v.0 as usize) {
+                Some(Some(Known::Range { low: lower, high })) => any(if low { lower.clone() } else { high.clone() }),
+                _ => Replacement::None,
+            },
+            Expr::Nary(op @ (NaryOp::Min | NaryOp::Max), xs) => {
+                let forms = xs.iter().map(|x| self.form(*x)).collect();
+                if (*op == NaryOp::Max) == low { any(forms) } else { Replacement::All(forms) }
+            }
+            Expr::Nary(NaryOp::Mul, xs) if low => {
+                // A product of what is not negative is not negative.
+                let forms: Vec<Linear> = xs.iter().map(|x| self.form(*x)).collect();
+                let all = forms.iter().all(|form| self.nonnegative(form));
+                if all { any(vec![Linear::default()]) } else { Replacement::None }
+            }
+            Expr::Select(_, a, b) => Replacement::All(vec![self.form(*a), self.form(*b)]),
+            Expr::Unary(UnaryOp::Abs, x) => {
+                let form = self.form(*x);
+                let forms = form.scaled(-1).into_iter().chain([form]);
+                if low { any(forms.chain([Linear::default()]).collect()) } else { Replacement::All(forms.collect()) }
+            }
+            Expr::Cast(Lane::I64, x) if exprs.lane(*x) == Lane::Bool => any(vec![Linear::constant(i64::from(!low))]),
+            Expr::LowerBound { count, .. } => {
+                let zero = Linear::default();
+                if low { any(vec![zero]) } else { Replacement::All(vec![self.form(*count), zero]) }
+            }
+            Expr::Binary(op @ (BinaryOp::FloorDiv | BinaryOp::Mod), x, y) => self.division(*op, *x, *y, low),
+            _ => Replacement::None,
+        }
+    }
+
+    /// `m * (x div m) <= x <= m * (x div m) + m - 1` and `0 <= x mod m <= m - 1` for m >= 1.
+    fn division(&mut self, op: BinaryOp, x: ExprId, y: ExprId, low: bool) -> Replacement {
+        let (x, y) = (self.form(x), self.form(y));
+        let positive = y.plus(&Linear::constant(1), -1);
+        if !positive.is_some_and(|form| self.nonnegative(&form)) {
+            return Replacement::None;
+        }
+        let one = |forms| Replacement::Any { factor: 1, forms };
+        let natural = self.nonnegative(&x);
+        match (op, low, y.as_constant()) {
+            (BinaryOp::Mod, true, _) => one(vec![Linear::default()]),
+            (BinaryOp::Mod, false, _) => {
+                let mut forms: Vec<Linear> = y.plus(&Linear::constant(1), -1).into_iter().collect();
+                forms.extend(natural.then_some(x));
+                one(forms)
+            }
+            (_, true, Some(m)) => {
+                let forms = x.plus(&Linear::constant(m - 1), -1).into_iter().collect();
+                Replacement::Any { factor: m, forms }
+            }
+            (_, false, Some(m)) => Replacement::Any { factor: m, forms: vec![x] },
+            (_, true, None) if natural => one(vec![Linear::default()]),
+            (_, false, None) if natural => one(vec![x]),
+            _ => Replacement::None,
+        }
+    }
+}
