@@ -42,7 +42,7 @@ impl Inputs {
     /// # Errors
     /// If the sizes overflow or a declared range is empty.
     pub fn drawn(spec: &Spec, extents: &Extents, seed: u64) -> Result<Self, Failure> {
-        let tensors = draw_temporarily(spec, extents, seed).map_err(|e| Failure::input(e.to_string()))?;
+        let tensors = attnc_algebra::draw::draw_inputs(spec, extents, seed).map_err(|e| Failure::input(e.to_string()))?;
         Ok(Self { names: spec.inputs.iter().map(|i| i.name.clone()).collect(), tensors, file: None })
     }
 
@@ -97,17 +97,4 @@ fn renames(spec: &Spec, rename: &[String]) -> Result<BTreeMap<String, String>, F
         out.insert(input.to_string(), tensor.to_string());
     }
     Ok(out)
-}
-
-fn draw_temporarily(spec: &Spec, extents: &Extents, seed: u64) -> Result<Vec<Tensor>, String> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        ((state >> 33) as f64 / (1u64 << 31) as f64 - 0.5) * 3.4
-    };
-    spec.inputs.iter().map(|i| {
-        let shape: Vec<usize> = i.axes.iter().map(|a| spec.eval_extent(spec.axis(*a).extent, extents).unwrap_or(1) as usize).collect();
-        let v: Vec<f64> = (0..shape.iter().product::<usize>()).map(|_| next()).collect();
-        Tensor::from_f64(i.dtype, shape, &v).map_err(|e| e.to_string())
-    }).collect()
 }

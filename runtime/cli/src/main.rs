@@ -53,7 +53,7 @@ fn run(command: &Command) -> Result<String, Failure> {
         Command::Plan(args) => commands::plan::run(args),
         Command::Explain(_) => Err(Failure::Internal(String::new())),
         Command::Run(args) => commands::run::run(args),
-        Command::Bench(_) => Err(Failure::Internal(String::new())),
+        Command::Bench(args) => commands::bench::run(args),
         Command::Probe(args) => commands::probe::run(args),
     }
 }

@@ -16,15 +16,16 @@ use cranelift_codegen::isa::OwnedTargetIsa;
 
 use crate::bind::{self, Named};
 use crate::clock::{PassClock, PassTime};
-use crate::error::{Error, HostError};
+use crate::error::{BindError, Error};
 use crate::jit;
 use crate::jit::call::FunctionTable;
+use crate::jit::listing::Listing;
 use crate::jit::memory::CodeRange;
 use crate::launch;
 use crate::options::{Engine, Options};
 use crate::row::CompiledRow;
 use crate::scratch::{AlignedBytes, ScratchPool};
-use crate::tensor::{TensorView, TensorViewMut, view_data_mut, zeros};
+use crate::tensor::{OwnedOutput, TensorView, TensorViewMut};
 use crate::threads::ThreadPool;
 
 /// A spec ready to run at any extents.
@@ -176,9 +177,23 @@ impl Kernel {
         Ok(self.extents_in_order(&inputs)?)
     }
 
-    fn extents_in_order(&self, inputs: &[TensorView<'_>]) -> Result<Extents, crate::error::BindError> {
+    fn extents_in_order(&self, inputs: &[TensorView<'_>]) -> Result<Extents, BindError> {
         let set = self.options.compiler.settings.extents(self.spec());
         bind::bind_extents(self.spec(), &set, inputs)
+    }
+
+    /// What the stages for some extents are lowered to, as text.
+    ///
+    /// # Errors
+    /// As [`Kernel::prepare`], and if the kernel is interpreted.
+    pub fn listings(&self, extents: &Extents) -> Result<Vec<Listing>, Error> {
+        let prepared = self.prepare(extents)?;
+        let target = match &self.target {
+            Some(target) => target.clone(),
+            None => jit::isa::host()?,
+        };
+        let lowered = prepared.plan().stages().map(|stage| jit::listing::listing(&stage.program, &target));
+        Ok(lowered.collect::<Result<_, _>>()?)
     }
 
     /// The row that serves these extents, compiled if it is not yet.
@@ -192,7 +207,7 @@ impl Kernel {
         }
         let row = self.row(&mut rows, extents)?;
         let layout = Layout::new(&row.plan, by_number(self.spec(), extents))
-            .map_err(|e| crate::error::BindError::TooLarge { what: e.what })?;
+            .map_err(|e| BindError::TooLarge { what: e.what })?;
         let prepared = Arc::new(Prepared { row, layout });
         if rows.prepared.len() >= PREPARED_KEPT {
             rows.prepared.pop_first();
@@ -280,18 +295,12 @@ impl Kernel {
         let inputs = bind::inputs_in_order(self.spec(), inputs)?;
         let extents = self.extents_in_order(&inputs)?;
         let prepared = self.prepare(&extents)?;
-        let expected = prepared.outputs();
-        let mut data: Vec<_> = expected.iter().map(|(t, shape)| zeros(*t, shape.iter().product())).collect();
-        let mut views: Vec<TensorViewMut<'_>> = data
-            .iter_mut()
-            .zip(&expected)
-            .filter_map(|(d, (_, shape))| view_data_mut(d, shape, &(0..shape.len()).collect::<Vec<_>>()))
-            .collect();
+        let mut outputs: Vec<OwnedOutput> =
+            prepared.outputs().iter().map(|(dtype, shape)| OwnedOutput::zeros(*dtype, shape)).collect();
+        let mut views: Vec<TensorViewMut<'_>> = outputs.iter_mut().map(OwnedOutput::view_mut).collect();
         self.launch(&prepared, &extents, &inputs, &mut views)?;
         drop(views);
-        let tensor = |(data, (_, shape)): (_, (DType, Vec<usize>))| Tensor::new(shape, data);
-        let tensors: Result<Vec<Tensor>, _> = data.into_iter().zip(expected).map(tensor).collect();
-        Ok(tensors.expect("each output was allocated with its shape's element count"))
+        Ok(outputs.into_iter().map(OwnedOutput::into_tensor).collect())
     }
 
     /// Runs on inputs by name into the caller's outputs by name.
@@ -324,7 +333,7 @@ impl Kernel {
         };
         let bytes = layout
             .scratch_bytes(self.pool.threads())
-            .ok_or_else(|| crate::error::BindError::TooLarge { what: "working memory".to_string() })?;
+            .ok_or_else(|| BindError::TooLarge { what: "working memory".to_string() })?;
         let mut block = Block { pool: &self.scratch, bytes: self.scratch.take(bytes) };
         let base = block.bytes.address();
         let bound = bind::bind(&row.plan, layout, inputs, outputs, base)?;

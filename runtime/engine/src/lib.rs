@@ -28,6 +28,8 @@ pub use cache::KernelCache;
 pub use clock::{PassClock, PassTime};
 pub use constant::constant;
 pub use error::{BindError, Error, HostError};
+pub use jit::listing::Listing;
+pub use jit::memory::CodeRange;
 pub use kernel::{Kernel, Prepared, compile, compile_spec, compile_watched};
 pub use options::{Engine, Options};
 pub use tensor::{TensorView, TensorViewMut};

@@ -193,6 +193,31 @@ pub(crate) fn view_data_mut<'a>(data: &'a mut Data, shape: &[usize], order: &[us
     }))
 }
 
+/// A row-major output kept between runs: allocated once, written by [`crate::Kernel::run_into`] as often as wanted.
+#[derive(Clone, PartialEq, Debug)]
+pub struct OwnedOutput {
+    shape: Vec<usize>,
+    data: Data,
+}
+
+impl OwnedOutput {
+    /// Zeros.
+    pub fn zeros(dtype: DType, shape: &[usize]) -> Self {
+        Self { shape: shape.to_vec(), data: zeros(dtype, shape.iter().product()) }
+    }
+
+    /// All of it, for writing.
+    pub fn view_mut(&mut self) -> TensorViewMut<'_> {
+        let order: Vec<usize> = (0..self.shape.len()).collect();
+        view_data_mut(&mut self.data, &self.shape, &order).expect("allocated with the shape's element count")
+    }
+
+    /// The elements, as a tensor.
+    pub fn into_tensor(self) -> Tensor {
+        Tensor::new(self.shape, self.data).expect("allocated with the shape's element count")
+    }
+}
+
 /// A row-major tensor of little-endian bits; `None` if the length does not fit the shape.
 pub fn from_le_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Option<Tensor> {
     if !bytes.len().is_multiple_of(dtype.size()) {

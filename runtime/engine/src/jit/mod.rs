@@ -5,6 +5,7 @@
 
 pub mod call;
 pub mod isa;
+pub mod listing;
 pub mod measure;
 pub mod memory;
 pub mod perf;
