@@ -155,3 +155,52 @@ impl crate::term::Terms {
         self.choice(domain, weight, zero)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Extents, Reference, Settings, SymbolId, compile_text, draw_inputs};
+
+    /// A spec with outputs over i and j of `N` and a value v over j, and its axes i and j.
+    fn spec() -> (Spec, AxisId, AxisId) {
+        let text = "axis i, j = N\ninput s[i, j]\ninput v[j]\ninput g[j]\noutput a[i] = s[i, 0]\noutput b[i] = s[i, 0]
+output s1[i, j] = s\noutput v1[j] = v\noutput g1[j] = g\noutput next = (i + 1) mod N\n";
+        let spec = compile_text(text, &Settings::default()).expect("a sound spec");
+        let axis = |name: &str| spec.axes.iter().position(|a| a.name == name).map(|at| AxisId(at as u32));
+        let (i, j) = (axis("i").expect("declared"), axis("j").expect("declared"));
+        (spec, i, j)
+    }
+
+    /// `node` at row i + 1 is its value at that row.
+    fn next_row_is_the_row_below(mut spec: Spec, i: AxisId, node: Node) {
+        let term = spec.terms.add(node);
+        let next = spec.outputs[5].term;
+        let moved = substitute(&mut spec, term, &Replacement::from([(i, next)]));
+        (spec.outputs[0].term, spec.outputs[1].term) = (term, moved);
+        let n = 5;
+        let extents = Extents([(SymbolId(0), n)].into());
+        let inputs = draw_inputs(&spec, &extents, 3).expect("small inputs");
+        let mut reference = Reference::new(&spec, &extents, &inputs).expect("inputs as declared");
+        let (here, moved) = (reference.output(0).expect("in range"), reference.output(1).expect("in range"));
+        for row in 0..n as usize {
+            let (expected, found) = (here[[(row + 1) % n as usize]], moved[[row]]);
+            assert!((expected - found).abs() < 1e-12, "row {row}: {found} for {expected}");
+        }
+    }
+
+    #[test]
+    fn a_scan_moves_by_its_meaning() {
+        let (spec, i, j) = spec();
+        let (body, decay) = (spec.outputs[3].term, spec.outputs[4].term);
+        next_row_is_the_row_below(spec, i, Node::Scan { axis: j, row: i, decay, body });
+    }
+
+    #[test]
+    fn attention_moves_with_its_scores() {
+        let (mut spec, i, j) = spec();
+        let (score, value) = (spec.outputs[2].term, spec.outputs[3].term);
+        let (here, there) = (spec.terms.position(i), spec.terms.position(j));
+        let domain = spec.terms.binary(BinaryOp::Le, there, here);
+        next_row_is_the_row_below(spec, i, Node::Attend { axis: j, domain, score, value });
+    }
+}

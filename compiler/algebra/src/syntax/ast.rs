@@ -2,7 +2,7 @@
 //!
 //! Equality ignores spans, so that a tree and its printed and reparsed copy
 //! compare equal. Parentheses are not kept: the printer writes those that
-//! the tree's shape needs. Read [`super::parser`] next.
+//! the tree's shape needs. The parser is the next to read.
 
 use crate::diagnostic::Span;
 
