@@ -69,3 +69,30 @@ fn every_spec_file_evaluates_to_finite_numbers() {
         }
     }
 }
+
+/// The README's code blocks marked `attn`, each a whole spec.
+fn readme_specs() -> Vec<String> {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../ir-specs/README.md");
+    let text = std::fs::read_to_string(file).expect("readable");
+    text.split("```attn\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_string())).collect()
+}
+
+#[test]
+fn the_examples_of_the_language_reference_compile() {
+    let examples = readme_specs();
+    assert!(examples.len() >= 8);
+    for text in examples {
+        compile_text(&text, &Settings::default()).unwrap_or_else(|e| panic!("{}", render("README.md", &text, &e)));
+    }
+}
+
+#[test]
+fn the_index_lists_every_file() {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../ir-specs/README.md");
+    let text = std::fs::read_to_string(file).expect("readable");
+    for file in files() {
+        let folder = file.parent().and_then(|p| p.file_name()).unwrap_or_default().display().to_string();
+        let link = format!("({folder}/{})", file.file_name().unwrap_or_default().display());
+        assert!(text.contains(&link), "the index lacks {link}");
+    }
+}
