@@ -155,6 +155,8 @@ pub(crate) trait Square<T: Element>: Lanes<T> {
 pub(crate) trait FloatBits: Lanes<f32> {
     /// `N` lanes of `i32`.
     type I: Copy;
+    /// Whether [`Lanes::fma`] rounds once.
+    const FUSED: bool;
 
     /// The nearest integer, ties to even, for magnitudes below 2^22; else anything.
     fn round(self, v: Self::V) -> Self::V;

@@ -57,7 +57,7 @@ impl<T> Operands<T> {
 }
 
 /// Vectors in the widest panel any instruction set uses.
-const WIDEST: usize = 8;
+const WIDEST: usize = 16;
 
 /// The register blocks of an instruction set.
 pub(crate) trait Blocks<T: Element>: Square<T> {
@@ -120,6 +120,7 @@ unsafe fn product_part<T: Element, S: Blocks<T>>(s: S, p: &Operands<T>) {
                 4 if const { S::ROWS[4] > 0 } => rows::<T, S, 4>(s, &panel),
                 5 if const { S::ROWS[5] > 0 } => rows::<T, S, 5>(s, &panel),
                 8 if const { S::ROWS[8] > 0 } => rows::<T, S, 8>(s, &panel),
+                16 if const { S::ROWS[16] > 0 } => rows::<T, S, 16>(s, &panel),
                 _ => debug_assert!(false, "no block of width {width}"),
             }
         }
@@ -134,7 +135,7 @@ unsafe fn product_part<T: Element, S: Blocks<T>>(s: S, p: &Operands<T>) {
 /// leave a panel of one vector, whose every multiply-add needs an element of A of its own.
 #[inline(always)]
 fn panel_width<T: Element, S: Blocks<T>>(m: usize, vectors: usize) -> usize {
-    for width in [8, 5, 4, 3] {
+    for width in [16, 8, 5, 4, 3] {
         if m <= S::ROWS[width] && width <= vectors {
             return width;
         }

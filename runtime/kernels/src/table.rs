@@ -82,7 +82,7 @@ pub struct KernelTable {
     pub all_finite_f32: AllFinite<f32>,
     /// Whether all is finite.
     pub all_finite_f64: AllFinite<f64>,
-    /// Online softmax; exponentials as `exp_f32`, but weights below 2^-125 may be 0.
+    /// Online softmax; exponentials with a relative error of at most `1e-7 + 2e-9 |x|`, and weights below 2^-125 may be 0.
     pub softmax_update_f32: SoftmaxUpdate<f32>,
     /// Online softmax; exponentials as `exp_f64`.
     pub softmax_update_f64: SoftmaxUpdate<f64>,

@@ -31,27 +31,35 @@ impl Function for Exp {
 /// `exp` for lanes that are at most [`LARGEST`], or NaN.
 #[inline(always)]
 fn exp_not_above<S: FloatBits>(s: S, x: S::V) -> S::V {
-    let (e_r, n) = reduced(s, x);
-    s.scale(e_r, n)
-}
-
-/// `exp` for lanes that are at most 0, or NaN; may be 0 where the result is below 2^-125. The weights of a softmax.
-#[inline(always)]
-pub(crate) fn exp_not_positive<S: FloatBits>(s: S, x: S::V) -> S::V {
-    let (e_r, n) = reduced(s, x);
-    s.scale_or_flush(e_r, n)
-}
-
-/// `e^r` and `n` with `x = n ln 2 + r`, for lanes that are at most [`LARGEST`], or NaN.
-#[inline(always)]
-fn reduced<S: FloatBits>(s: S, x: S::V) -> (S::V, S::V) {
     let x = s.max(s.splat(SMALLEST), x);
     let n = s.round(s.mul(x, s.splat(core::f32::consts::LOG2_E)));
     let r = s.fnma(n, s.splat(LN_2_HIGH), x);
     let r = s.fnma(n, s.splat(LN_2_LOW), r);
+    s.scale(polynomial(s, r), n)
+}
+
+/// `exp` for lanes that are at most 0, or NaN, with a relative error of at most `1e-7 + 2e-9 |x|`, and 0 allowed where
+/// the result is below 2^-125: the weights of a softmax, of which only those near the largest matter.
+#[inline(always)]
+pub(crate) fn exp_not_positive<S: FloatBits>(s: S, x: S::V) -> S::V {
+    let x = s.max(s.splat(SMALLEST), x);
+    let n = s.round(s.mul(x, s.splat(core::f32::consts::LOG2_E)));
+    let r = if const { S::FUSED } {
+        // The product is not rounded, so that only the error of the constant is left.
+        s.fnma(n, s.splat(core::f32::consts::LN_2), x)
+    } else {
+        s.fnma(n, s.splat(LN_2_LOW), s.fnma(n, s.splat(LN_2_HIGH), x))
+    };
+    s.scale_or_flush(polynomial(s, r), n)
+}
+
+/// `e^r`.
+#[inline(always)]
+fn polynomial<S: FloatBits>(s: S, r: S::V) -> S::V {
+    let one = s.splat(1.0);
     let mut tail = s.splat(TAIL[4]);
     for degree in [3, 2, 1, 0] {
         tail = s.fma(tail, r, s.splat(TAIL[degree]));
     }
-    (s.add(s.fma(s.mul(r, r), tail, r), s.splat(1.0)), n)
+    s.fma(s.fma(tail, r, one), r, one)
 }

@@ -271,6 +271,7 @@ fn transpose_8(rows: &mut [__m256; 16]) {
 
 impl FloatBits for Avx2 {
     type I = __m256i;
+    const FUSED: bool = true;
 
     #[inline(always)]
     fn round(self, v: __m256) -> __m256 {

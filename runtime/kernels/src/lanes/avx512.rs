@@ -281,6 +281,7 @@ fn transpose_8(rows: &mut [__m512d; 16]) {
 
 impl FloatBits for Avx512 {
     type I = __m512i;
+    const FUSED: bool = true;
 
     #[inline(always)]
     fn round(self, v: __m512) -> __m512 {

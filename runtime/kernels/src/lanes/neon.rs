@@ -185,6 +185,7 @@ impl Square<f64> for Neon {}
 
 impl FloatBits for Neon {
     type I = int32x4_t;
+    const FUSED: bool = true;
 
     #[inline(always)]
     fn round(self, v: float32x4_t) -> float32x4_t {

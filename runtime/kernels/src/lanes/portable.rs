@@ -149,6 +149,7 @@ impl Square<f64> for Portable {}
 
 impl FloatBits for Portable {
     type I = [i32; WIDTH_BYTES / size_of::<f32>()];
+    const FUSED: bool = false;
 
     #[inline(always)]
     fn round(self, v: Self::V) -> Self::V {

@@ -28,6 +28,19 @@ pub(super) unsafe fn of_height<T: Element, S: Blocks<T>, const W: usize, const R
     unsafe { choose!(1 2 3 4 5 6 7 8 9 10 11 12) }
 }
 
+/// The table of heights: of blocks one to five vectors wide, eight, and sixteen.
+const fn heights(narrow: [usize; 5], eight: usize, sixteen: usize) -> [usize; WIDEST + 1] {
+    let mut rows = [0; WIDEST + 1];
+    let mut width = 0;
+    while width < narrow.len() {
+        rows[width + 1] = narrow[width];
+        width += 1;
+    }
+    rows[8] = eight;
+    rows[16] = sixteen;
+    rows
+}
+
 macro_rules! blocks {
     ($token:ty, $t:ty, $main:literal, $rows:expr, $(#[$features:meta])?) => {
         impl Blocks<$t> for $token {
@@ -58,22 +71,40 @@ macro_rules! blocks {
 
 // 32 registers: the accumulators, a row of B, and (but on AVX-512, which broadcasts from memory) an element of A.
 #[cfg(target_arch = "x86_64")]
-blocks!(Avx512, f32, 4, [0, 12, 12, 8, 6, 5, 0, 0, 2], #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")]);
+blocks!(
+    Avx512, f32, 4, heights([12, 12, 8, 6, 5], 2, 1),
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")]
+);
 #[cfg(target_arch = "x86_64")]
-blocks!(Avx512, f64, 4, [0, 12, 12, 8, 6, 5, 0, 0, 2], #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")]);
+blocks!(
+    Avx512, f64, 4, heights([12, 12, 8, 6, 5], 2, 1),
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")]
+);
 
 // 16 registers: 12 or fewer accumulators.
 #[cfg(target_arch = "x86_64")]
-blocks!(Avx2, f32, 2, [0, 10, 6, 3, 2, 0, 0, 0, 1], #[target_feature(enable = "avx2,fma,f16c")]);
+blocks!(
+    Avx2, f32, 2, heights([10, 6, 3, 2, 0], 1, 0),
+    #[target_feature(enable = "avx2,fma,f16c")]
+);
 #[cfg(target_arch = "x86_64")]
-blocks!(Avx2, f64, 2, [0, 10, 6, 3, 2, 0, 0, 0, 1], #[target_feature(enable = "avx2,fma,f16c")]);
+blocks!(
+    Avx2, f64, 2, heights([10, 6, 3, 2, 0], 1, 0),
+    #[target_feature(enable = "avx2,fma,f16c")]
+);
 
 // 32 registers, as on AVX-512.
 #[cfg(target_arch = "aarch64")]
-blocks!(Neon, f32, 4, [0, 12, 12, 8, 6, 5, 0, 0, 2], #[target_feature(enable = "neon")]);
+blocks!(
+    Neon, f32, 4, heights([12, 12, 8, 6, 5], 2, 1),
+    #[target_feature(enable = "neon")]
+);
 #[cfg(target_arch = "aarch64")]
-blocks!(Neon, f64, 4, [0, 12, 12, 8, 6, 5, 0, 0, 2], #[target_feature(enable = "neon")]);
+blocks!(
+    Neon, f64, 4, heights([12, 12, 8, 6, 5], 2, 1),
+    #[target_feature(enable = "neon")]
+);
 
 // 8 of 16 registers, since the product needs one more for lack of a fused form and a vector is two of them.
-blocks!(Portable, f32, 1, [0, 4, 0, 0, 0, 0, 0, 0, 0],);
-blocks!(Portable, f64, 1, [0, 4, 0, 0, 0, 0, 0, 0, 0],);
+blocks!(Portable, f32, 1, heights([4, 0, 0, 0, 0], 0, 0),);
+blocks!(Portable, f64, 1, heights([4, 0, 0, 0, 0], 0, 0),);
