@@ -8,6 +8,7 @@ pub mod accuracy;
 pub mod bless;
 pub mod corpus;
 pub mod padded;
+pub mod random;
 pub mod repository;
 pub mod sections;
 pub mod source;

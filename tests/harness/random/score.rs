@@ -1,0 +1,170 @@
+//! Random score programs: a base of queries and keys, and what is done to it.
+
+use proptest::prelude::*;
+
+use super::domain::{Domain, domains};
+use super::writer::Writer;
+
+/// Where scores come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Base {
+    /// A scaled dot product.
+    Dot,
+    /// A dot product with keys from a latent.
+    Latent,
+    /// A negative squared distance.
+    Distance,
+    /// The cosine of the angle.
+    Cosine,
+    /// A small network over sums.
+    Additive,
+    /// Distance of positions alone.
+    Position,
+}
+
+/// A step of a score program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// `+ slope[h] * (j - i)`.
+    Slope,
+    /// Bounded by a tanh.
+    Softcap,
+    /// A bias by distance.
+    DistanceBias,
+    /// A bias by query and key.
+    PairBias,
+    /// A bias by key.
+    KeyBias,
+    /// A factor by head.
+    Temperature,
+    /// A factor that turns with distance.
+    Turn,
+    /// Another function of the score.
+    Function(&'static str),
+    /// Its square, made small.
+    Square,
+    /// Halved on a domain.
+    Branch(Domain),
+}
+
+/// A base and steps.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Score {
+    /// The base.
+    pub base: Base,
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+}
+
+/// Random score programs.
+pub fn scores() -> impl Strategy<Value = Score> {
+    let base = prop_oneof![
+        6 => Just(Base::Dot),
+        1 => Just(Base::Latent),
+        1 => Just(Base::Distance),
+        1 => Just(Base::Cosine),
+        1 => Just(Base::Additive),
+        1 => Just(Base::Position),
+    ];
+    (base, prop::collection::vec(steps(), 0..4)).prop_map(|(base, steps)| Score { base, steps })
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let functions = vec!["tanh", "relu", "sigmoid", "sin", "softplus", "silu", "gelu", "abs", "elu"];
+    prop_oneof![
+        Just(Step::Slope),
+        Just(Step::Softcap),
+        Just(Step::DistanceBias),
+        Just(Step::PairBias),
+        Just(Step::KeyBias),
+        Just(Step::Temperature),
+        Just(Step::Turn),
+        prop::sample::select(functions).prop_map(Step::Function),
+        Just(Step::Square),
+        domains().prop_map(Step::Branch),
+    ]
+}
+
+impl Score {
+    /// Defines the score and gives its name; `bounded` where its exponential must stay in range.
+    pub(super) fn write(&self, writer: &mut Writer, bounded: bool) -> String {
+        let base = self.base.write(writer);
+        writer.define(&format!("score = {base}"));
+        let mut name = "score".to_string();
+        for step in &self.steps {
+            let next = step.write(writer, &name);
+            name = writer.fresh("score");
+            writer.define(&format!("{name} = {next}"));
+        }
+        if bounded {
+            writer.define(&format!("bounded = 8 * tanh({name} / 8)"));
+            name = "bounded".to_string();
+        }
+        name
+    }
+}
+
+impl Base {
+    fn write(self, writer: &mut Writer) -> String {
+        if self == Self::Position {
+            writer.input("slope[h] in 0.05 .. 0.5");
+            return "-abs(i - j) * slope".to_string();
+        }
+        let q = writer.query("q", "d");
+        if self == Self::Latent {
+            writer.axis("r4 = 5");
+            let latent = format!("latent[{}j, r4]", writer.batch());
+            writer.input(&latent);
+            writer.input("Wk[h, r4, d] in -0.5 .. 0.5");
+            return format!("sum[d]({q} * sum[r4](latent * Wk)) / sqrt(D)");
+        }
+        let k = writer.key("k", "d");
+        match self {
+            Self::Distance => format!("-sum[d](({q} - {k}) ^ 2) / D"),
+            Self::Cosine => {
+                format!("sum[d]({q} * {k}) / sqrt((sum[d]({q} * {q}) + 0.1) * (sum[d]({k} * {k}) + 0.1))")
+            }
+            Self::Additive => {
+                writer.input("mix[h, d]");
+                format!("sum[d](mix * tanh({q} + {k})) / sqrt(D)")
+            }
+            _ => format!("sum[d]({q} * {k}) / sqrt(D)"),
+        }
+    }
+}
+
+impl Step {
+    fn write(&self, writer: &mut Writer, score: &str) -> String {
+        let queries = writer.queries();
+        match self {
+            Self::Slope => {
+                writer.input("slope[h] in 0.05 .. 0.5");
+                format!("{score} + slope * (j - i)")
+            }
+            Self::Softcap => format!("4 * tanh({score} / 4)"),
+            Self::DistanceBias => {
+                writer.axis(&format!("z = N + {queries} - 1"));
+                writer.input("distance[h, z]");
+                format!("{score} + distance[h, i - j + N - 1]")
+            }
+            Self::PairBias => {
+                writer.input("pair[h, i, j]");
+                format!("{score} + pair")
+            }
+            Self::KeyBias => {
+                let batch = writer.batch();
+                writer.input(&format!("keybias[{batch}j]"));
+                format!("{score} + keybias")
+            }
+            Self::Temperature => {
+                writer.input("temperature[h] in 0.5 .. 2");
+                format!("{score} * temperature")
+            }
+            Self::Turn => format!("{score} * cos(0.1 * (i - j))"),
+            Self::Function(function) => format!("{function}({score})"),
+            Self::Square => format!("{score} ^ 2 / 8"),
+            Self::Branch(Domain::All) => format!("{score} / 2"),
+            Self::Branch(domain) => format!("if {} then {score} else {score} / 2", domain.write(writer)),
+        }
+    }
+}
