@@ -4,7 +4,7 @@
 //! shorthands; the expansions here are their definitions.
 
 use super::Elaborator;
-use super::substitute::{Replacement, fresh_axis, substitute};
+use super::substitute::{Replacement, copied_axis, substitute};
 use crate::axis::AxisId;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::ops::{BinaryOp, NaryOp, ReduceOp};
@@ -133,7 +133,8 @@ impl<'a> Elaborator<'a> {
 
     /// `domain` and `body` at the positions of a copy of `axis`, and the copy.
     fn at_copy(&mut self, axis: AxisId, domain: TermId, body: TermId) -> (AxisId, TermId, TermId) {
-        let copy = fresh_axis(&mut self.spec, axis);
+        let taken = self.spec.terms.free(domain).union(self.spec.terms.free(body));
+        let copy = copied_axis(&mut self.spec, axis, &taken);
         let replacement = Replacement::from([(axis, self.spec.terms.position(copy))]);
         let domain = substitute(&mut self.spec, domain, &replacement);
         let body = substitute(&mut self.spec, body, &replacement);

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::axis::AxisId;
+use crate::axis::{AxisId, AxisSet};
 use crate::ops::{BinaryOp, NaryOp, ReduceOp, UnaryOp};
 use crate::spec::{Axis, Spec};
 use crate::term::{Node, TermId};
@@ -15,11 +15,23 @@ use crate::term::{Node, TermId};
 /// Index terms by the axis whose positions they replace.
 pub(crate) type Replacement = BTreeMap<AxisId, TermId>;
 
-/// A new axis with the extent of `origin` and its name with a prime and a number.
-pub(crate) fn fresh_axis(spec: &mut Spec, origin: AxisId) -> AxisId {
+/// An axis with the extent of `origin` that is not among `taken`: a copy made before if one is free, else a new one,
+/// named as the origin with a prime and a number.
+///
+/// Copies are used again so that equal uses of a tensor stay equal terms; scoping is lexical.
+pub(crate) fn copied_axis(spec: &mut Spec, origin: AxisId, taken: &AxisSet) -> AxisId {
     let source = spec.axis(origin).clone();
     let stem = source.name.split('\'').next().unwrap_or_default().to_string();
-    let copies = spec.axes.iter().filter(|a| a.name.strip_prefix(&stem).is_some_and(|r| r.starts_with('\''))).count();
+    let mut copies = 0;
+    for (at, axis) in spec.axes.iter().enumerate() {
+        if axis.name.strip_prefix(&stem).is_some_and(|rest| rest.starts_with('\'')) {
+            copies += 1;
+            let id = AxisId(at as u32);
+            if id != origin && axis.extent == source.extent && !taken.contains(id) {
+                return id;
+            }
+        }
+    }
     let name = if copies == 0 { format!("{stem}'") } else { format!("{stem}'{}", copies + 1) };
     spec.axes.push(Axis { name, extent: source.extent });
     AxisId((spec.axes.len() - 1) as u32)
@@ -63,12 +75,12 @@ impl Substitution<'_> {
     fn node(&mut self, node: Node, replacement: &Replacement) -> TermId {
         match node {
             Node::Reduce { op, axis, domain, body } => {
-                let (axis, inner) = self.bind(axis, replacement);
+                let (axis, inner) = self.bind(axis, &[domain, body], replacement);
                 let (domain, body) = (self.term(domain, &inner), self.term(body, &inner));
                 self.spec.terms.reduce(op, axis, domain, body)
             }
             Node::Attend { axis, domain, score, value } => {
-                let (axis, inner) = self.bind(axis, replacement);
+                let (axis, inner) = self.bind(axis, &[domain, score, value], replacement);
                 let (domain, score) = (self.term(domain, &inner), self.term(score, &inner));
                 let value = self.term(value, &inner);
                 self.spec.terms.add(Node::Attend { axis, domain, score, value })
@@ -85,15 +97,20 @@ impl Substitution<'_> {
         }
     }
 
-    /// The axis a reduction over `axis` runs over after the replacement, and the replacement inside it.
-    fn bind(&mut self, axis: AxisId, replacement: &Replacement) -> (AxisId, Replacement) {
-        let captured = replacement.values().any(|by| self.spec.terms.free(*by).contains(axis));
+    fn free_of_indices(&self, replacement: &Replacement) -> AxisSet {
+        replacement.values().fold(AxisSet::new(), |free, by| free.union(self.spec.terms.free(*by)))
+    }
+
+    /// The axis that a reduction of `operands` over `axis` runs over after the replacement, and the replacement inside.
+    fn bind(&mut self, axis: AxisId, operands: &[TermId], replacement: &Replacement) -> (AxisId, Replacement) {
+        let mut taken = self.free_of_indices(replacement);
         let mut inner = replacement.clone();
         inner.remove(&axis);
-        if !captured {
+        if !taken.contains(axis) {
             return (axis, inner);
         }
-        let fresh = fresh_axis(self.spec, axis);
+        operands.iter().for_each(|t| taken = taken.union(self.spec.terms.free(*t)));
+        let fresh = copied_axis(self.spec, axis, &taken);
         inner.insert(axis, self.spec.terms.position(fresh));
         (fresh, inner)
     }
@@ -105,7 +122,9 @@ impl Substitution<'_> {
             return self.spec.terms.add(Node::Softmax { axis: to, domain, body });
         }
         // exp(score - log of the sum over a copy of the axis), read at the given position.
-        let fresh = fresh_axis(self.spec, axis);
+        let terms = &self.spec.terms;
+        let taken = self.free_of_indices(replacement).union(terms.free(domain)).union(terms.free(body));
+        let fresh = copied_axis(self.spec, axis, &taken);
         let mut over_copy = replacement.clone();
         over_copy.insert(axis, self.spec.terms.position(fresh));
         let (all, scores) = (self.term(domain, &over_copy), self.term(body, &over_copy));
@@ -131,7 +150,9 @@ impl Substitution<'_> {
 
     /// A scan by its meaning: `sum[j where j <= i](body * prod[t where j < t and t <= i](decay at t))`.
     fn expand_scan(&mut self, axis: AxisId, row: AxisId, decay: TermId, body: TermId) -> TermId {
-        let between = fresh_axis(self.spec, axis);
+        let mut taken = self.spec.terms.free(decay).union(self.spec.terms.free(body));
+        taken.insert(row);
+        let between = copied_axis(self.spec, axis, &taken);
         let terms = &mut self.spec.terms;
         let (j, i, t) = (terms.position(axis), terms.position(row), terms.position(between));
         let (after, until) = (terms.binary(BinaryOp::Lt, j, t), terms.binary(BinaryOp::Le, t, i));
