@@ -179,7 +179,7 @@ pub(crate) trait FloatBits: Lanes<f32> {
     fn half(self, i: Self::I) -> Self::I;
     /// `v * 2^n`, rounded once, for a normal `v` and an integral `n` in -252..=254.
     fn scale(self, v: Self::V, n: Self::V) -> Self::V;
-    /// `v * 2^n` for `v` in 0.7 .. 1.5 and an integral `n` in -252..=0, which may be 0 where the result is below 2^-125.
+    /// `v * 2^n` for `v` in 0.7 .. 1.5 and an integral `n` in -252..=0; may be 0 where the result is below 2^-125.
     #[inline(always)]
     fn scale_or_flush(self, v: Self::V, n: Self::V) -> Self::V {
         let scaled = self.bits_to_float(self.int_add(self.bits(v), self.int_to_exponent(self.float_to_int(n))));

@@ -82,7 +82,8 @@ pub struct KernelTable {
     pub all_finite_f32: AllFinite<f32>,
     /// Whether all is finite.
     pub all_finite_f64: AllFinite<f64>,
-    /// Online softmax; exponentials with a relative error of at most `1e-7 + 2e-9 |x|`, and weights below 2^-125 may be 0.
+    /// Online softmax; exponentials with a relative error of at most `1e-7 + 2e-9 |x|`, and weights below 2^-125 may
+    /// be 0.
     pub softmax_update_f32: SoftmaxUpdate<f32>,
     /// Online softmax; exponentials as `exp_f64`.
     pub softmax_update_f64: SoftmaxUpdate<f64>,
@@ -90,23 +91,23 @@ pub struct KernelTable {
     pub scale_rows_f32: ScaleRows<f32>,
     /// Rows times a number each.
     pub scale_rows_f64: ScaleRows<f64>,
-    /// e^x.
+    /// e^x, within 1.1 ULP (1.2 on portable).
     pub exp_f32: Map,
-    /// e^x - 1.
+    /// e^x - 1, within 2 ULP.
     pub expm1_f32: Map,
-    /// Natural logarithm.
+    /// Natural logarithm, within 1 ULP.
     pub log_f32: Map,
-    /// Natural logarithm of 1 + x.
+    /// Natural logarithm of 1 + x, within 1 ULP.
     pub log1p_f32: Map,
-    /// Hyperbolic tangent.
+    /// Hyperbolic tangent, within 3 ULP.
     pub tanh_f32: Map,
-    /// Sine of radians.
+    /// Sine of radians, within 3 ULP.
     pub sin_f32: Map,
-    /// Cosine of radians.
+    /// Cosine of radians, within 3 ULP.
     pub cos_f32: Map,
-    /// Error function.
+    /// Error function, within 3.5 ULP.
     pub erf_f32: Map,
-    /// a^b.
+    /// a^b, within 0.51 ULP.
     pub pow_f32: Map2,
     /// e^x.
     pub exp_f64: Scalar,
