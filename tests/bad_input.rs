@@ -1,0 +1,257 @@
+//! Wrong and hostile input: texts that would exhaust a careless compiler, tensors that do not fit, data that is not
+//! finite. Each gives a typed error or the defined result, in bounded time.
+
+use attnc::{BindError, DType, Engine, Error, Kernel, Options, Tensor, TensorView, compile};
+use attnc_algebra::{Diagnostic, Limits, SettingValue, Settings};
+use attnc_tests::corpus;
+
+const SPEC: &str = "spec x
+axis i, j = N
+input q[b, h, i, d]
+input k[b, h, j, d]
+input v[b, h, j, e]
+score = sum[d](q * k) / sqrt(D)
+output out[b, h, i, e] = sum[j](softmax[j where j < i](score) * v)
+output lse[b, h, i] = logsumexp[j where j < i](score)
+";
+
+/// The codes of a text's diagnostics.
+fn codes(text: &str, settings: &Settings) -> Vec<&'static str> {
+    match attnc_algebra::compile_text(text, settings) {
+        Ok(_) => Vec::new(),
+        Err(diagnostics) => diagnostics.iter().map(|d: &Diagnostic| d.code).collect(),
+    }
+}
+
+/// A spec whose output is this expression, over q and k.
+fn with_output(expression: &str) -> String {
+    format!("spec x\naxis i, j = N\ninput q[i, d]\ninput k[j, d]\noutput out[i] = {expression}\n")
+}
+
+const DEEP: usize = 100_000;
+
+#[test]
+fn deep_nesting_is_refused() {
+    let nested = [
+        ("(", "1", ")"),
+        ("-", "1", ""),
+        ("not ", "true", ""),
+        ("sum[j](", "1", ")"),
+        ("exp(", "1", ")"),
+        ("if true then 1 else ", "2", ""),
+        ("2 ^ ", "2", ""),
+        ("max(1, ", "2", ")"),
+        ("q[i, d * ", "1", "]"),
+        ("iterate 2 (z = 1) { ", "z", " }"),
+    ];
+    for (open, core, close) in nested {
+        let text = with_output(&format!("{}{core}{}", open.repeat(DEEP), close.repeat(DEEP)));
+        let found = codes(&text, &Settings::default());
+        assert!(!found.is_empty(), "`{open}` nested is refused");
+    }
+    for unclosed in ["(", "[", "{", "sum[j where ("] {
+        assert!(!codes(&with_output(&unclosed.repeat(DEEP)), &Settings::default()).is_empty(), "`{unclosed}`");
+    }
+}
+
+#[test]
+fn long_chains_are_refused_or_compiled() {
+    let operands = with_output(&format!("sum[j](sum[d](q * k)) + {}", vec!["1"; DEEP].join(" + ")));
+    assert_eq!(codes(&operands, &Settings::default()), Vec::<&str>::new());
+    let mut definitions = String::from("spec x\naxis i, j = N\ninput q[i, d]\na0 = sum[d](q)\n");
+    (1..5_000).for_each(|at| definitions.push_str(&format!("a{at} = exp(a{})\n", at - 1)));
+    definitions.push_str("output out[i] = a4999\n");
+    assert_eq!(codes(&definitions, &Settings::default()), ["spec-too-large"]);
+}
+
+#[test]
+fn doubling_functions_do_not_explode() {
+    let mut text = String::from("spec x\naxis i = N\ninput q[i]\nf0(x) = x + 1\n");
+    (1..64).for_each(|at| text.push_str(&format!("f{at}(x) = f{}(f{}(x)) * f{}(x + {at})\n", at - 1, at - 1, at - 1)));
+    text.push_str("output out[i] = f63(q)\n");
+    assert_eq!(codes(&text, &Settings::default()), ["spec-too-large"]);
+}
+
+#[test]
+fn a_text_of_fifty_megabytes_is_refused_or_read() {
+    let comments = "# nothing to see here, and yet it goes on\n".repeat(50_000_000 / 42);
+    let text = format!("{comments}{SPEC}");
+    assert_eq!(codes(&text, &Settings::default()), ["source-too-large"]);
+    let limits = Limits { source_bytes: 100_000_000, ..Limits::default() };
+    assert_eq!(codes(&text, &Settings { limits, ..Settings::default() }), Vec::<&str>::new());
+    let statements = format!("{SPEC}{}", "a = q * k + 1\n".repeat(50_000_000 / 14));
+    assert!(codes(&statements, &Settings { limits, ..Settings::default() }).len() <= limits.diagnostics + 1);
+}
+
+#[test]
+fn texts_that_are_no_specs_are_refused() {
+    let texts = ["", "\n\n", "\0", "spec", "🦀", "\u{feff}", "input", "output out[", "spec x spec y", "]]]", "= = ="];
+    for text in texts {
+        assert!(!codes(text, &Settings::default()).is_empty(), "{text:?}");
+    }
+}
+
+#[test]
+fn cut_and_doubled_specs_never_panic() {
+    for spec in corpus::all() {
+        let words: Vec<&str> = spec.text.split_inclusive(char::is_whitespace).collect();
+        for at in (0..words.len()).step_by(5) {
+            let without: String = words.iter().enumerate().filter(|(k, _)| *k != at).map(|(_, w)| *w).collect();
+            let doubled: String = words[..at].concat() + words[at] + " " + &words[at..].concat();
+            let cut = words[..at].concat();
+            for text in [without, doubled, cut] {
+                if let Err(diagnostics) = attnc_algebra::compile_text(&text, &Settings::default()) {
+                    let shown = attnc_algebra::render("spec", &text, &diagnostics);
+                    assert!(shown.contains("error["), "{text}");
+                }
+            }
+        }
+    }
+}
+
+fn options(engine: Engine) -> Options {
+    Options { engine, threads: 1, ..Options::default() }
+}
+
+fn kernel(text: &str, engine: Engine) -> Kernel {
+    compile(text, &options(engine)).unwrap_or_else(|e| panic!("{e}\n{text}"))
+}
+
+const ENGINES: [Engine; 2] = [Engine::Jit, Engine::Interpreter];
+
+/// A tensor of small values that differ.
+fn tensor(shape: &[usize]) -> Tensor {
+    let volume = shape.iter().product::<usize>();
+    Tensor::f32(shape, (0..volume).map(|at| ((at * 37 % 101) as f32 - 50.0) / 50.0).collect()).expect("the volume")
+}
+
+fn run(kernel: &Kernel, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, Error> {
+    let views: Vec<(&str, TensorView<'_>)> = inputs.iter().map(|(name, t)| (*name, TensorView::from(*t))).collect();
+    kernel.run(&views)
+}
+
+fn refusal(kernel: &Kernel, inputs: &[(&str, &Tensor)]) -> BindError {
+    match run(kernel, inputs) {
+        Err(Error::Bind(error)) => error,
+        Err(other) => panic!("refused for another reason: {other}"),
+        Ok(_) => panic!("not refused"),
+    }
+}
+
+#[test]
+fn tensors_that_do_not_fit_are_refused() {
+    for engine in ENGINES {
+        let kernel = kernel(SPEC, engine);
+        let good = tensor(&[1, 2, 5, 4]);
+        let doubled = Tensor::zeros(DType::F64, vec![1, 2, 5, 4]).expect("small");
+        let (flat, longer, none) = (tensor(&[2, 5, 4]), tensor(&[1, 2, 6, 4]), tensor(&[1, 2, 0, 4]));
+        let refused = |q: &Tensor| refusal(&kernel, &[("q", q), ("k", &good), ("v", &good)]);
+        assert!(matches!(refused(&doubled), BindError::WrongType { .. }));
+        assert!(matches!(refused(&flat), BindError::WrongRank { .. }));
+        assert!(matches!(refused(&longer), BindError::WrongExtent { .. }));
+        assert!(matches!(refused(&none), BindError::WrongExtent { .. } | BindError::Extents(_)));
+        let missing = refusal(&kernel, &[("q", &good), ("k", &good)]);
+        assert!(matches!(missing, BindError::MissingInput { ref input, .. } if input == "v"));
+        let all = [("q", &good), ("k", &good), ("v", &good), ("w", &good)];
+        assert!(matches!(refusal(&kernel, &all), BindError::UnknownInput { .. }));
+        let twice = [("q", &good), ("q", &good), ("k", &good), ("v", &good)];
+        assert!(matches!(refusal(&kernel, &twice), BindError::DuplicateInput { .. }));
+        let empty = [("q", &none), ("k", &none), ("v", &none)];
+        assert!(run(&kernel, &empty).is_err(), "N = 0");
+    }
+}
+
+#[test]
+fn tables_that_lead_outside_are_refused() {
+    let text = "spec x\naxis i, j = N\ninput t: i32[i]\ninput v[j, e]\noutput out[i, e] = v[t[i], e]\n";
+    for engine in ENGINES {
+        let kernel = kernel(text, engine);
+        let v = tensor(&[3, 2]);
+        for bad in [[0, 1, 3], [-1, 0, 0], [0, i32::MAX, 0], [i32::MIN, 0, 0]] {
+            let table = Tensor::from_f64(DType::I32, vec![3], &bad.map(f64::from)).expect("three");
+            assert!(matches!(refusal(&kernel, &[("t", &table), ("v", &v)]), BindError::Index(_)), "{bad:?}");
+        }
+        let table = Tensor::from_f64(DType::I32, vec![3], &[2.0, 0.0, 1.0]).expect("three");
+        let out = run(&kernel, &[("t", &table), ("v", &v)]).expect("in range");
+        assert_eq!(out[0].get_f64(0), v.get_f64(4));
+    }
+}
+
+#[test]
+fn declarations_are_checked_against_values() {
+    let text = "spec x\nrequire N mod 2 == 0\naxis i = N\ninput doc: i32[i] runs 2\ninput g[i] in 0 .. 1\n\
+                output out[i] = g * doc\n";
+    let kernel = kernel(text, Engine::Jit);
+    let doc = |v: &[f64]| Tensor::from_f64(DType::I32, vec![v.len()], v).expect("as many");
+    let gate = |v: &[f32]| Tensor::f32(&[v.len()], v.to_vec()).expect("as many");
+    let refused = |d: &[f64], g: &[f32]| refusal(&kernel, &[("doc", &doc(d)), ("g", &gate(g))]);
+    assert!(matches!(refused(&[0.0, 1.0, 1.0], &[0.0; 3]), BindError::RequireFailed { .. }));
+    assert!(matches!(refused(&[1.0, 0.0], &[0.0; 2]), BindError::NotSorted { .. }));
+    assert!(matches!(refused(&[0.0, 0.0], &[0.5, 1.5]), BindError::OutOfRange { .. }));
+    assert!(matches!(refused(&[0.0, 0.0], &[0.5, f32::NAN]), BindError::OutOfRange { .. }));
+}
+
+#[test]
+fn sizes_beyond_the_address_space_are_refused() {
+    for (name, value) in [("D", i64::MAX), ("N", 1 << 62), ("N", -1)] {
+        let mut options = options(Engine::Jit);
+        options.compiler.settings.set.insert(name.to_string(), SettingValue::Int(value));
+        let good = tensor(&[1, 2, 5, 4]);
+        let outcome = compile(SPEC, &options).and_then(|k| run(&k, &[("q", &good), ("k", &good), ("v", &good)]));
+        assert!(outcome.is_err(), "{name} = {value}");
+    }
+}
+
+#[test]
+fn a_row_without_keys_gives_zero() {
+    for engine in ENGINES {
+        let inputs = [tensor(&[1, 1, 3, 4]), tensor(&[1, 1, 3, 4]), tensor(&[1, 1, 3, 2])];
+        let named = [("q", &inputs[0]), ("k", &inputs[1]), ("v", &inputs[2])];
+        let outputs = run(&kernel(SPEC, engine), &named).expect("it runs");
+        // Query 0 sees no key before it; query 1 sees key 0 alone.
+        assert_eq!(outputs[0].to_f64()[..2], [0.0, 0.0]);
+        assert_eq!(outputs[0].to_f64()[2..4], inputs[2].to_f64()[..2]);
+        assert_eq!(outputs[1].get_f64(0), f64::NEG_INFINITY);
+    }
+}
+
+#[test]
+fn what_is_not_finite_stays_where_it_is_seen() {
+    let (n, d) = (70, 8);
+    for (bad, engine) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].into_iter().zip(ENGINES.into_iter().cycle()) {
+        let kernel = kernel(SPEC, engine);
+        let clean: Vec<Tensor> = (0..3).map(|_| tensor(&[1, 1, n, d])).collect();
+        let before = run(&kernel, &[("q", &clean[0]), ("k", &clean[1]), ("v", &clean[2])]).expect("it runs");
+        // Key and value 40 are seen by queries 41 and later, and by no other.
+        let spoilt = |at: usize| {
+            let mut elements: Vec<f32> = clean[at].to_f64().iter().map(|x| *x as f32).collect();
+            elements[40 * d..41 * d].fill(bad);
+            Tensor::f32(&[1, 1, n, d], elements).expect("as many")
+        };
+        let (k, v) = (spoilt(1), spoilt(2));
+        let after = run(&kernel, &[("q", &clean[0]), ("k", &k), ("v", &v)]).expect("it runs");
+        for row in 0..=40 {
+            let at = row * d..(row + 1) * d;
+            assert_eq!(after[0].to_f64()[at.clone()], before[0].to_f64()[at], "row {row} with {bad} in {engine:?}");
+        }
+    }
+}
+
+#[test]
+fn a_query_that_is_not_finite_spoils_its_own_row_only() {
+    let (n, d) = (70, 8);
+    for engine in ENGINES {
+        let kernel = kernel(SPEC, engine);
+        let clean = tensor(&[1, 1, n, d]);
+        let before = run(&kernel, &[("q", &clean), ("k", &clean), ("v", &clean)]).expect("it runs");
+        let mut elements: Vec<f32> = clean.to_f64().iter().map(|x| *x as f32).collect();
+        elements[40 * d] = f32::NAN;
+        let q = Tensor::f32(&[1, 1, n, d], elements).expect("as many");
+        let after = run(&kernel, &[("q", &q), ("k", &clean), ("v", &clean)]).expect("it runs");
+        for row in (0..n).filter(|row| *row != 40) {
+            let at = row * d..(row + 1) * d;
+            assert_eq!(after[0].to_f64()[at.clone()], before[0].to_f64()[at], "row {row} in {engine:?}");
+        }
+        assert!(after[0].to_f64()[40 * d..41 * d].iter().all(|x| !x.is_finite()), "row 40 in {engine:?}");
+    }
+}
