@@ -6,14 +6,15 @@
 //! and read back unless an enclosing reduction absorbs them. Choosing among
 //! candidates is in [`crate::extract`].
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use attnc_algebra::{AxisId, AxisSet, DType, Extents, NaryOp, Node, ReduceOp, Spec, TermId};
+use attnc_algebra::{AxisId, AxisSet, DType, Extents, NaryOp, Node, ReduceOp, Spec, SymbolId, TermId};
 use attnc_cost::{MachineProfile, NodeCost, Volumes};
 use egg::{Id, Language};
 
 use crate::density;
-use crate::facts::{Facts, Graph};
+use crate::facts::{Facts, Graph, any_sub_term};
 use crate::language::{ENode, Kind};
 
 /// Positions of one chunk of a scan.
@@ -80,13 +81,16 @@ pub struct Pricing<'a> {
     densities: BTreeMap<(TermId, AxisId), f64>,
 }
 
-/// Axes whose extent is the sequence length or the query length.
-pub fn length_axes(spec: &Spec) -> AxisSet {
+/// Axes whose extent is made of the sequence length N or the query length M; in a spec without
+/// them, of the largest extent.
+pub fn length_axes(spec: &Spec, extents: &Extents) -> AxisSet {
+    let mut symbols: Vec<SymbolId> = ["N", "M"].into_iter().filter_map(|name| spec.symbol(name)).collect();
+    if symbols.is_empty() {
+        let all = (0..spec.symbols.len() as u32).map(SymbolId);
+        symbols.extend(all.max_by_key(|s| (extents.get(*s), Reverse(*s))));
+    }
     let is_length = |term: TermId| {
-        crate::facts::any_sub_term(&spec.terms, term, |node| match node {
-            Node::Extent(s) => matches!(spec.symbols[s.0 as usize].name.as_str(), "N" | "M"),
-            _ => false,
-        })
+        any_sub_term(&spec.terms, term, |node| matches!(node, Node::Extent(s) if symbols.contains(s)))
     };
     (0..spec.axes.len() as u32).map(AxisId).filter(|a| is_length(spec.axis(*a).extent)).collect()
 }
@@ -101,7 +105,7 @@ impl<'a> Pricing<'a> {
             extents,
             volumes: Volumes::new(spec, extents),
             cost: NodeCost::new(profile, double),
-            lengths: length_axes(spec),
+            lengths: length_axes(spec, extents),
             densities: BTreeMap::new(),
         }
     }

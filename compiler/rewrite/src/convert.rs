@@ -173,8 +173,17 @@ fn summands_of(graph: &Graph, id: Id) -> Vec<Id> {
     }
 }
 
-/// The term of the last node of an expression.
+/// The term of the last node of an expression, written as users write it: with divisions and negations.
 pub fn to_term(terms: &mut Terms, expr: &RecExpr<ENode>) -> TermId {
+    write(terms, expr, true)
+}
+
+/// The term of the last node of an expression, node for node.
+pub fn to_literal_term(terms: &mut Terms, expr: &RecExpr<ENode>) -> TermId {
+    write(terms, expr, false)
+}
+
+fn write(terms: &mut Terms, expr: &RecExpr<ENode>, readable: bool) -> TermId {
     let mut built: Vec<TermId> = Vec::with_capacity(expr.len());
     let mut recips: BTreeMap<TermId, TermId> = BTreeMap::new();
     for node in expr.as_ref() {
@@ -182,7 +191,7 @@ pub fn to_term(terms: &mut Terms, expr: &RecExpr<ENode>) -> TermId {
         let term = match node {
             ENode::Const(value) => terms.add(Node::Real(*value)),
             ENode::Closed(term) => *term,
-            ENode::Unary(UnaryOp::Recip, [x]) => {
+            ENode::Unary(UnaryOp::Recip, [x]) if readable => {
                 let (x, one) = (at(x), terms.real(1.0));
                 let recip = terms.binary(BinaryOp::Div, one, x);
                 recips.insert(recip, x);
@@ -190,7 +199,7 @@ pub fn to_term(terms: &mut Terms, expr: &RecExpr<ENode>) -> TermId {
             }
             ENode::Unary(op, [x]) => terms.unary(*op, at(x)),
             ENode::Binary(op, [x, y]) => terms.binary(*op, at(x), at(y)),
-            ENode::Nary(NaryOp::Mul, xs) => {
+            ENode::Nary(NaryOp::Mul, xs) if readable => {
                 let factors: Vec<TermId> = xs.iter().map(at).collect();
                 product_term(terms, &factors, &recips)
             }

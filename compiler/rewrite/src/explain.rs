@@ -81,6 +81,7 @@ impl Saturated {
                 steps.extend(derivation(&mut graph, output, *root, *target));
             }
         }
+        drop_invisible(&graph.analysis.spec, &mut steps);
         let declined = self.graph.analysis.declined.iter().copied().collect();
         let spec = graph.analysis.spec;
         Explanation { spec, steps, declined, runner_up: chosen.runner_up.clone(), unexplained }
@@ -99,6 +100,17 @@ fn add_expr(graph: &mut Graph, expr: &RecExpr<ENode>) -> Id {
         ids.push(graph.add_uncanonical(node));
     }
     ids.last().copied().expect("an expression has at least one node")
+}
+
+/// Drops steps that print as the one before: only brackets moved.
+fn drop_invisible(spec: &Spec, steps: &mut Vec<Step>) {
+    let mut last = (usize::MAX, String::new());
+    steps.retain(|step| {
+        let shown = (step.output, print_term(spec, step.term));
+        let keep = step.rule.is_none() || shown != last;
+        last = shown;
+        keep
+    });
 }
 
 /// The steps after the first.

@@ -10,12 +10,13 @@
 use attnc_algebra::{Extents, Spec, TermId};
 use attnc_cost::{MachineProfile, Nanos};
 use egg::{Id, Language, RecExpr};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::candidate::{Candidate, Pricing, Reduced, Slots};
 use crate::convert;
+use crate::facts::Graph;
 use crate::form::{self, Form};
-use crate::language::ENode;
+use crate::language::{ENode, Kind};
 use crate::saturate::Saturated;
 
 /// The chosen form of a spec at given extents.
@@ -29,6 +30,8 @@ pub struct Extracted {
     pub form: Form,
     /// The cheapest other form.
     pub runner_up: Option<RunnerUp>,
+    /// The cheapest of each other form, cheapest first; what is as the spec writes it is among them.
+    pub alternatives: Vec<RunnerUp>,
     /// The chosen e-nodes, one expression for each output.
     pub(crate) exprs: Vec<RecExpr<ENode>>,
 }
@@ -51,6 +54,8 @@ type Shares = Vec<Share>;
 
 /// Passes of the greedy fixpoint.
 const MAX_PASSES: usize = 16;
+/// Tried choices looked at for other forms.
+const MAX_ALTERNATIVES: usize = 48;
 /// Exchanges tried.
 const MAX_TRIALS: usize = 96;
 
@@ -61,61 +66,56 @@ impl Saturated {
         let mut search = Search::new(&slots, self.roots.iter().map(|r| slots.index[r]).collect());
         search.greedy();
         let best = search.improve();
+        search.try_as_written(&self.graph, &self.naive_exprs);
         let exprs: Vec<_> = self.roots.iter().map(|r| expression(&slots, &best.choice, slots.index[r])).collect();
-        let spec = self.rebuild(&slots, &best.choice);
+        let mut spec = self.graph.analysis.spec.clone();
+        self.put(&mut spec, &slots, &best.choice);
         let form = form::classify(&spec, extents);
-        let runner_up = self.runner_up(&slots, &search, &spec, form, extents);
-        Extracted { spec, cost_estimate: Nanos(best.total), form, runner_up, exprs }
+        let alternatives = self.alternatives(&search, &spec, form, extents);
+        let runner_up = alternatives.first().cloned();
+        Extracted { spec, cost_estimate: Nanos(best.total), form, runner_up, alternatives, exprs }
     }
 
-    /// The cheapest tried choice of another form, else of another term.
-    fn runner_up(
-        &self,
-        slots: &Slots,
-        search: &Search<'_>,
-        chosen: &Spec,
-        form: Form,
-        extents: &Extents,
-    ) -> Option<RunnerUp> {
+    /// The cheapest tried choice of each other form, cheapest first; one of the chosen form too.
+    fn alternatives(&self, search: &Search<'_>, chosen: &Spec, form: Form, extents: &Extents) -> Vec<RunnerUp> {
         let mut tried: Vec<&Choice> = search.tried.iter().collect();
         tried.sort_by(|a, b| a.total.total_cmp(&b.total));
-        let mut other_term = None;
-        for choice in tried.into_iter().take(24) {
-            let spec = self.rebuild(slots, &choice.choice);
-            if same_outputs(&spec, chosen) {
+        // As written comes last into `tried`, and is looked at however dear it is.
+        let as_written = search.tried.last();
+        let mut scratch = chosen.clone();
+        let mut seen = BTreeSet::from([terms_of(chosen)]);
+        let mut out: Vec<RunnerUp> = Vec::new();
+        for choice in tried.into_iter().take(MAX_ALTERNATIVES).chain(as_written) {
+            self.put(&mut scratch, search.slots, &choice.choice);
+            if !seen.insert(terms_of(&scratch)) {
                 continue;
             }
-            let found = RunnerUp { form: form::classify(&spec, extents), cost_estimate: Nanos(choice.total), spec };
-            if found.form != form {
-                return Some(found);
+            let form = form::classify(&scratch, extents);
+            if out.iter().all(|r| r.form != form) {
+                out.push(RunnerUp { spec: scratch.clone(), form, cost_estimate: Nanos(choice.total) });
             }
-            other_term.get_or_insert(found);
         }
-        other_term
+        // Another form says more than another term of the same form.
+        out.sort_by_key(|r| r.form == form);
+        out
     }
 
-    /// The spec with the chosen terms as its outputs.
-    fn rebuild(&self, slots: &Slots, choice: &[usize]) -> Spec {
-        let mut spec = self.graph.analysis.spec.clone();
+    /// Makes the chosen terms the outputs of `spec`.
+    fn put(&self, spec: &mut Spec, slots: &Slots, choice: &[usize]) {
         for (at, root) in self.roots.iter().enumerate() {
             let expr = expression(slots, choice, slots.index[root]);
             let term = convert::to_term(&mut spec.terms, &expr);
             let output = &mut spec.outputs[at];
             let closed = spec.terms.free(term).iter().all(|a| output.axes.contains(&a));
             // Equal up to the order of operands is no rewrite: the spec's own term stays.
-            if term != self.naive[at] && closed {
-                output.term = term;
-            }
+            let rewritten = term != self.naive[at] && closed;
+            output.term = if rewritten { term } else { self.original.outputs[at].term };
         }
-        spec
     }
 }
 
-fn same_outputs(a: &Spec, b: &Spec) -> bool {
-    let terms = |s: &Spec| s.outputs.iter().map(|o| o.term).collect::<Vec<TermId>>();
-    let same_arena = a.terms.len() == b.terms.len();
-    terms(a) == terms(b) && (same_arena || a.outputs.iter().all(|o| (o.term.0 as usize) < b.terms.len()))
-        && a.outputs.iter().zip(&b.outputs).all(|(x, y)| a.terms.node(x.term) == b.terms.node(y.term))
+fn terms_of(spec: &Spec) -> Vec<TermId> {
+    spec.outputs.iter().map(|o| o.term).collect()
 }
 
 /// The chosen e-nodes under a class.
@@ -202,6 +202,31 @@ impl<'a> Search<'a> {
             if !changed {
                 break;
             }
+        }
+    }
+
+    /// Prices the form as written, so that it can be the runner-up.
+    fn try_as_written(&mut self, graph: &Graph, exprs: &[RecExpr<ENode>]) {
+        let mut choice = self.choice.clone();
+        for expr in exprs {
+            let mut classes: Vec<Id> = Vec::with_capacity(expr.len());
+            for node in expr.as_ref() {
+                let mut node = node.clone();
+                node.update_children(|c| classes[usize::from(c)]);
+                if let Kind::Nary(_) = node.discriminant() {
+                    node.children_mut().sort_unstable();
+                }
+                let Some(class) = graph.lookup(node.clone()).map(|c| graph.find(c)) else { return };
+                let at = self.slots.index[&class];
+                // The first candidate with this node is the one fused with its body's product.
+                if let Some(n) = self.slots.slots[at].candidates.iter().position(|c| c.node == node) {
+                    choice[at] = n;
+                }
+                classes.push(class);
+            }
+        }
+        if let Some(total) = self.evaluate(&choice) {
+            self.tried.push(Choice { choice, total });
         }
     }
 

@@ -10,6 +10,7 @@ use attnc_algebra::{AxisId, AxisSet, Extents, Node, ReduceOp, Spec, TermId};
 use crate::candidate::length_axes;
 use crate::density::density;
 use crate::domain::Domain;
+use crate::facts::any_sub_term;
 
 /// How the work of a term grows with the length.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -47,7 +48,7 @@ const SPARSE: f64 = 0.4;
 
 /// The form of a spec's outputs.
 pub fn classify(spec: &Spec, extents: &Extents) -> Form {
-    let lengths = length_axes(spec);
+    let lengths = length_axes(spec, extents);
     let mut forms = BTreeSet::new();
     let mut seen = BTreeSet::new();
     let mut todo: Vec<TermId> = spec.outputs.iter().map(|o| o.term).collect();
@@ -83,15 +84,12 @@ fn form_of(spec: &Spec, extents: &Extents, lengths: &AxisSet, node: &Node) -> Op
     operands.iter().for_each(|t| axes = axes.union(terms.free(*t)));
     let rows = axes.without(axis).intersection(lengths);
     if !lengths.contains(axis) {
-        let attends = matches!(node, Node::Attend { .. } | Node::Softmax { .. });
-        let keys = attends && operands.iter().any(|t| crate::facts::any_sub_term(terms, *t, |n| match n {
-            Node::Reduce { axis, .. } => lengths.contains(*axis),
-            _ => false,
-        }));
-        return (keys && !rows.is_empty() && matches!(node, Node::Attend { .. })).then_some(Form::LowRank).filter(|_| {
-            // An attention over a feature axis is no summary of keys.
-            operands.first().is_some_and(|s| crate::facts::any_sub_term(terms, *s, |n| matches!(n, Node::Reduce { axis, .. } if lengths.contains(*axis))))
-        });
+        // Scores over a short axis that were themselves summed over positions: keys were summarised.
+        let summarised = |t: TermId| {
+            any_sub_term(terms, t, |n| matches!(n, Node::Reduce { axis, .. } if lengths.contains(*axis)))
+        };
+        let attends = matches!(node, Node::Attend { .. }) && !rows.is_empty();
+        return (attends && operands.first().is_some_and(|score| summarised(*score))).then_some(Form::LowRank);
     }
     if rows.is_empty() {
         let contracts = matches!(node, Node::Reduce { op: ReduceOp::Sum, .. } | Node::Attend { .. });

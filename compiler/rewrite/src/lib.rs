@@ -16,6 +16,7 @@ mod explain;
 mod extract;
 pub mod facts;
 mod form;
+pub mod instance;
 pub mod language;
 pub mod linear_form;
 pub mod row_set;

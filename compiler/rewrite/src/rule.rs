@@ -56,7 +56,8 @@ pub struct Rule {
     /// Where it is from.
     pub source: &'static str,
     /// Specs that hold instances of the left side, for the soundness test;
-    /// `$r(axes)` draws a real, `$p(axes)` a positive real, `$m(axes)` a predicate.
+    /// `$r(axes)` draws a real, `$p(axes)` a positive real, `$m(axes)` a predicate;
+    /// `$s(axes)` and `$u(axes)` are one real and one positive real throughout.
     pub draw: &'static [&'static str],
 }
 

@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use attnc_algebra::{Spec, TermId};
-use egg::{Id, Runner, SimpleScheduler, StopReason};
+use egg::{Id, RecExpr, Runner, SimpleScheduler, StopReason};
 
 use crate::convert;
 use crate::facts::{Graph, SpecFacts};
+use crate::language::ENode;
 use crate::rule;
 use crate::rules::rules;
 
@@ -47,6 +48,8 @@ pub struct Saturated {
     pub(crate) roots: Vec<Id>,
     /// The outputs' terms as the e-graph's normal form writes them, before any rule.
     pub(crate) naive: Vec<TermId>,
+    /// The same as expressions.
+    pub(crate) naive_exprs: Vec<RecExpr<ENode>>,
     pub(crate) original: Spec,
     pub(crate) limits: Limits,
     stopped: Stopped,
@@ -58,11 +61,11 @@ impl Saturated {
     pub fn new(spec: &Spec, limits: &Limits) -> Self {
         let mut graph = Graph::new(SpecFacts::new(spec.clone()));
         let roots: Vec<Id> = spec.outputs.iter().map(|o| convert::add_term(&mut graph, o.term)).collect();
-        let exprs: Vec<_> = roots.iter().map(|r| graph.id_to_expr(*r)).collect();
-        let naive = exprs.iter().map(|e| convert::to_term(&mut graph.analysis.spec.terms, e)).collect();
+        let naive_exprs: Vec<_> = roots.iter().map(|r| graph.id_to_expr(*r)).collect();
+        let naive = naive_exprs.iter().map(|e| convert::to_term(&mut graph.analysis.spec.terms, e)).collect();
         let (graph, stopped, iterations) = run(graph, limits);
         let roots = roots.into_iter().map(|r| graph.find(r)).collect();
-        Self { graph, roots, naive, original: spec.clone(), limits: *limits, stopped, iterations }
+        Self { graph, roots, naive, naive_exprs, original: spec.clone(), limits: *limits, stopped, iterations }
     }
 
     /// Why saturation stopped.

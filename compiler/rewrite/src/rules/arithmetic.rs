@@ -62,7 +62,7 @@ pub(super) static RULES: &[Rule] = &[
         stability: Same,
         class: Exact,
         source: "arithmetic",
-        draw: [],
+        draw: ["$r(i) / 3"],
     },
     rule! {
         /// The reciprocal of a product that joins axes, or has scalar factors, is the product of the reciprocals.
@@ -90,7 +90,7 @@ pub(super) static RULES: &[Rule] = &[
         stability: Reorders,
         class: Exact,
         source: "arithmetic",
-        draw: ["$p(i) / $p(h) * $r(j) / (1 / $p(h))", "$r(i) / (1 / $p(i))"],
+        draw: ["$r(i) / $u(h) * $r(j) / (1 / $u(h))", "$r(i) * $u(i) / $u(i)"],
     },
     rule! {
         /// The reciprocal of a reciprocal is the value.
@@ -118,7 +118,7 @@ pub(super) static RULES: &[Rule] = &[
         stability: Reorders,
         class: Exact,
         source: "L2 self-attention, arXiv 2006.04710 section 3.2",
-        draw: ["($r(i) - $r(j)) ^ 2", "($r(i) + $r(j)) * ($r(i) + $r(j))"],
+        draw: ["($r(i) - $r(j)) ^ 2", "($s(i) + $u(j)) * ($s(i) + $u(j))"],
     },
     rule! {
         /// Factors common to all summands leave the sum.
@@ -132,7 +132,7 @@ pub(super) static RULES: &[Rule] = &[
         stability: Reorders,
         class: Exact,
         source: "arithmetic",
-        draw: ["$r(i) * sum[j]($r(i, j)) + $r(i) * sum[j]($r(j))"],
+        draw: ["$s(i) * sum[j]($r(i, j)) + $s(i) * sum[j]($r(j))"],
     },
     rule! {
         /// exp and log cancel.

@@ -135,11 +135,14 @@ pub(super) static RULES: &[Rule] = &[
         search: [Kind::Attend],
         apply: disjoint_domains_merge,
         when: [NOT_DISJOINT, MAY_BE_EMPTY],
-        sound: "the softmax denominators add over disjoint parts; no part has an empty row",
+        sound: "the softmax denominators add over disjoint parts; an empty part weighs exp(-inf) = 0, no row is empty",
         stability: NeedsShift,
         class: Exact,
         source: "FlashDecoding; the (o, lse) monoid of arXiv 2205.14135 section 3.1",
-        draw: ["sum[j](softmax[j where j <= i or j > i and j - i <= i + N](exp($r(i, j))) * $r(j, e))"],
+        draw: [
+            "sum[j](softmax[j where abs(i - j) <= 1 or j < i - 1]($r(i, j)) * $r(j, e))",
+            "sum[j](softmax[j where j <= i or i < j]($r(i, j)) * $r(j, e))",
+        ],
     },
 ];
 
@@ -343,7 +346,7 @@ fn disjoint_domains_merge(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
         out.decline(NOT_DISJOINT);
         return;
     }
-    if !left.is_never_empty(spec, *axis) || !right.is_never_empty(spec, *axis) {
+    if !site.domain(*domain).is_never_empty(spec, *axis) {
         out.decline(MAY_BE_EMPTY);
         return;
     }
