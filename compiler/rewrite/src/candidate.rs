@@ -9,7 +9,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use attnc_algebra::{AxisId, AxisSet, DType, Extents, NaryOp, Node, ReduceOp, Spec, SymbolId, TermId};
+use attnc_algebra::{AxisId, AxisSet, DType, Extents, NaryOp, Node, ReduceOp, Spec, SymbolId, TermId, UnaryOp};
 use attnc_cost::{MachineProfile, NodeCost, Volumes};
 use egg::{Id, Language};
 
@@ -23,6 +23,9 @@ const CHUNK: f64 = 64.0;
 /// What storing a tensor over pairs of positions counts for: memory stays linear in
 /// the length wherever a fused form exists.
 const STORED_PAIRS: f64 = 64.0;
+
+/// What a quotient of exponential sums costs where its shift-stable form is known, in ns: it is never chosen.
+const UNSTABLE: f64 = 1e15;
 
 /// One way to compute a class.
 #[derive(Clone, Debug)]
@@ -217,6 +220,7 @@ impl<'a> Pricing<'a> {
             },
             ENode::Unary(op, _) => points * self.cost.unary(*op),
             ENode::Binary(op, _) => points * self.cost.binary(*op),
+            ENode::Nary(_, xs) if self.is_unstable_quotient(class, xs) => self.chain(xs) + UNSTABLE,
             ENode::Nary(_, xs) => self.chain(xs),
             ENode::Select(..) => points * pointwise * 2.0,
             ENode::Reduce(ReduceOp::Sum, axis, domain, [body]) => {
@@ -245,6 +249,22 @@ impl<'a> Pricing<'a> {
             }
             ENode::Scan(axis, _, [_, body]) => self.scan(*axis, *body, factors),
         }
+    }
+
+    /// Whether a product divides by a sum of unbounded exponentials, where its class has a fused attention.
+    fn is_unstable_quotient(&self, class: Id, factors: &[Id]) -> bool {
+        let nodes = |id: Id| self.graph[self.graph.find(id)].nodes.iter();
+        let attends = |id: Id| nodes(id).any(|n| n.discriminant() == Kind::Attend);
+        let overflows = |id: Id| nodes(id).any(|n| matches!(n, ENode::Unary(UnaryOp::Exp, [x]) if !self.facts(*x).small));
+        let exponential_sum = |id: Id| {
+            nodes(id).any(|n| matches!(n, ENode::Reduce(ReduceOp::Sum, _, _, [body]) if overflows(*body)))
+        };
+        let divides = |id: Id| nodes(id).any(|n| matches!(n, ENode::Unary(UnaryOp::Recip, [x]) if exponential_sum(*x)));
+        factors.iter().any(|f| divides(*f))
+            && (attends(class)
+                || nodes(class).any(|n| {
+                    n.discriminant() == Kind::Nary(NaryOp::Mul) && n.children().iter().any(|c| attends(*c))
+                }))
     }
 
     /// Axes of a reduction's iteration.
