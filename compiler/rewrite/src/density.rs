@@ -72,8 +72,8 @@ enum Value {
     Shifted(i64, i64),
     /// `floor((j + .0) / .1) + .2`, or its negation if `.3` is -1.
     Block(i64, i64, i64, i64),
-    /// `(j + .0) mod .1 + .2`, or its negation if `.3` is -1.
-    Residue(i64, i64, i64, i64),
+    /// `(j + .0) mod .1 + .2`, or its negation if `.3` is -1; `.4` is -1 if j counts negatively.
+    Residue(i64, i64, i64, i64, i64),
     /// Depends on data.
     Unknown,
 }
@@ -160,7 +160,7 @@ impl Row<'_> {
                 let first = (-bound - offset).saturating_mul(size).saturating_sub(c);
                 RowSet::interval(self.len, first, self.len - 1)
             }
-            Value::Residue(c, m, offset, sign) => self.residues(c, m, |r| sign * (r + offset) <= bound),
+            Value::Residue(c, m, offset, sign, step) => self.residues(c, m, step, |r| sign * (r + offset) <= bound),
             Value::Unknown => RowSet::share(self.len, 0.5),
         }
     }
@@ -168,18 +168,18 @@ impl Row<'_> {
     /// Where `abs(value) <= bound`.
     fn within(&self, value: &Value, bound: i64) -> RowSet {
         match *value {
-            Value::Residue(c, m, offset, _) => self.residues(c, m, |r| (r + offset).abs() <= bound),
+            Value::Residue(c, m, offset, _, step) => self.residues(c, m, step, |r| (r + offset).abs() <= bound),
             _ => self.below(value, bound).meet(&self.below(&negate(value), bound)),
         }
     }
 
-    /// The union of the residue classes of `j + c` modulo `m` that pass.
-    fn residues(&self, c: i64, m: i64, pass: impl Fn(i64) -> bool) -> RowSet {
+    /// The union of the residue classes of `step * j + c` modulo `m` that pass.
+    fn residues(&self, c: i64, m: i64, step: i64, pass: impl Fn(i64) -> bool) -> RowSet {
         let passing: Vec<i64> = (0..m.min(4096)).filter(|r| pass(*r)).collect();
         if passing.len() > 32 {
             return RowSet::share(self.len, passing.len() as f64 / m.min(4096) as f64);
         }
-        RowSet::residue_classes(self.len, m, passing.into_iter().map(|r| r - c))
+        RowSet::residue_classes(self.len, m, passing.into_iter().map(|r| step * (r - c)))
     }
 
     fn equal(&self, x: TermId, y: TermId) -> RowSet {
@@ -265,9 +265,8 @@ fn binary(op: BinaryOp, x: &Value, y: &Value) -> Value {
     match (op, x, y) {
         (_, Value::Fixed(a), Value::Fixed(b)) => op.eval_int(*a, *b).map_or(Value::Unknown, Value::Fixed),
         (BinaryOp::FloorDiv, Value::Shifted(1, c), Value::Fixed(size)) if *size > 0 => Value::Block(*c, *size, 0, 1),
-        (BinaryOp::Mod, Value::Shifted(1, c), Value::Fixed(m)) if *m > 0 => Value::Residue(*c, *m, 0, 1),
-        // (c - j) mod m takes the residues of j mirrored; equality with 0 is what it is used for.
-        (BinaryOp::Mod, Value::Shifted(_, c), Value::Fixed(m)) if *m > 0 => Value::Residue(-c, *m, 0, 1),
+        (BinaryOp::Mod, Value::Shifted(1, c), Value::Fixed(m)) if *m > 0 => Value::Residue(*c, *m, 0, 1, 1),
+        (BinaryOp::Mod, Value::Shifted(_, c), Value::Fixed(m)) if *m > 0 => Value::Residue(*c, *m, 0, 1, -1),
         _ => Value::Unknown,
     }
 }
@@ -277,7 +276,7 @@ fn negate(x: &Value) -> Value {
         Value::Fixed(v) => v.checked_neg().map_or(Value::Unknown, Value::Fixed),
         Value::Shifted(sign, c) => Value::Shifted(-sign, -c),
         Value::Block(c, size, offset, sign) => Value::Block(c, size, offset, -sign),
-        Value::Residue(c, m, offset, sign) => Value::Residue(c, m, offset, -sign),
+        Value::Residue(c, m, offset, sign, step) => Value::Residue(c, m, offset, -sign, step),
         Value::Unknown => Value::Unknown,
     }
 }
@@ -291,8 +290,8 @@ fn sum(x: &Value, y: &Value) -> Value {
         (Value::Fixed(v), Value::Block(c, s, o, sign)) | (Value::Block(c, s, o, sign), Value::Fixed(v)) => {
             Value::Block(*c, *s, o.saturating_add(sign * v), *sign)
         }
-        (Value::Fixed(v), Value::Residue(c, m, o, sign)) | (Value::Residue(c, m, o, sign), Value::Fixed(v)) => {
-            Value::Residue(*c, *m, o.saturating_add(sign * v), *sign)
+        (Value::Fixed(v), Value::Residue(c, m, o, sign, step)) | (Value::Residue(c, m, o, sign, step), Value::Fixed(v)) => {
+            Value::Residue(*c, *m, o.saturating_add(sign * v), *sign, *step)
         }
         _ => Value::Unknown,
     }

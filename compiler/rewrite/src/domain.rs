@@ -348,6 +348,22 @@ impl Domain {
             .then_some(if positive { Self::Full } else { Self::Empty })
     }
 
+    /// Whether a tuple is in the domain; `value` gives the integer (or truth) value of a term there.
+    pub fn contains(&self, value: &mut impl FnMut(TermId) -> i64) -> bool {
+        let mut at = |form: &LinearForm| {
+            form.atoms.iter().fold(form.constant, |sum, (t, c)| sum.saturating_add(c.saturating_mul(value(*t))))
+        };
+        match self {
+            Self::Full => true,
+            Self::Empty => false,
+            Self::AtLeast(form) => at(form) >= 0,
+            Self::Multiple(form, m, positive) => (at(form).rem_euclid(*m) == 0) == *positive,
+            Self::Opaque(term, positive) => (value(*term) != 0) == *positive,
+            Self::And(set) => set.iter().all(|m| m.contains(value)),
+            Self::Or(set) => set.iter().any(|m| m.contains(value)),
+        }
+    }
+
     /// The shape of an atom; `None` for unions, intersections and constants.
     pub fn atom(&self, spec: &Spec) -> Option<Atom> {
         match self {
