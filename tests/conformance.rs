@@ -45,18 +45,7 @@ fn settings(spec: &CorpusSpec, n: i64) -> Settings {
     for (name, value) in [("B", 2), ("H", heads), ("G", 2), ("D", d), ("E", e), ("R", 48), ("P", 8)] {
         settings.set.insert(name.to_string(), SettingValue::Int(value));
     }
-    // What the spec does not have is no setting of it.
-    match attnc_algebra::compile_text(&spec.text, &settings) {
-        Ok(_) => settings,
-        Err(diagnostics) => {
-            for diagnostic in diagnostics {
-                if let attnc_algebra::Problem::UnknownSetting { name } = diagnostic.problem {
-                    settings.set.remove(&name);
-                }
-            }
-            settings
-        }
-    }
+    corpus::fitting(&spec.text, settings)
 }
 
 fn engines_agree(spec: &CorpusSpec, n: i64) -> Result<(), TrialError> {

@@ -1,7 +1,7 @@
 //! Every derivation that `explain` shows, step by step: each step names one rule, and each intermediate term, evaluated
 //! in f64, equals the spec.
 
-use attnc_algebra::{Extents, Reference, Settings, TermId};
+use attnc_algebra::{Extents, Reference, SettingValue, TermId};
 use attnc_compiler::extents::{at_length, defaults, m_follows};
 use attnc_compiler::{Analysis, Explanation, Options, Unobserved};
 use attnc_tests::corpus::{self, CorpusSpec};
@@ -30,13 +30,10 @@ fn main() {
 
 fn steps_are_equal(spec: &CorpusSpec, n: i64) -> Result<(), Failed> {
     let mut settings = spec.small_parameters();
-    let mut small = Settings::default();
     for (name, value) in [("D", 6), ("E", 4), ("R", 5), ("P", 2), ("H", 4), ("G", 2)] {
-        if attnc_algebra::compile_text(&spec.text, &small.clone().with(name, value as i64)).is_ok() {
-            small = small.with(name, value as i64);
-        }
+        settings.set.insert(name.to_string(), SettingValue::Int(value));
     }
-    settings.set.extend(small.set);
+    let settings = corpus::fitting(&spec.text, settings);
     let options = Options { settings: spec.small_parameters(), ..Options::default() };
     let analysis = Analysis::new(&spec.text, &options, &mut Unobserved).map_err(|e| e.to_string())?;
     let own = analysis.spec();

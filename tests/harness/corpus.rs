@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use attnc_algebra::{SettingValue, Settings};
+use attnc_algebra::{Problem, SettingValue, Settings};
 
 use crate::repository::{files, read, relative, root};
 
@@ -33,6 +33,18 @@ pub fn published() -> Vec<CorpusSpec> {
 
 fn load(path: PathBuf) -> CorpusSpec {
     CorpusSpec { path: relative(&path), text: read(&path) }
+}
+
+/// `wanted` without what the spec neither has as a parameter nor as an extent.
+pub fn fitting(text: &str, mut wanted: Settings) -> Settings {
+    if let Err(diagnostics) = attnc_algebra::compile_text(text, &wanted) {
+        for diagnostic in diagnostics {
+            if let Problem::UnknownSetting { name } = diagnostic.problem {
+                wanted.set.remove(&name);
+            }
+        }
+    }
+    wanted
 }
 
 impl CorpusSpec {

@@ -18,6 +18,8 @@ use form::{Epilogue, Form, Value};
 use score::Score;
 use writer::Writer;
 
+use crate::corpus::fitting;
+
 /// Which leading axes queries and keys have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Heads {
@@ -156,7 +158,7 @@ impl RandomSpec {
             named.push(("H", h));
         }
         let set = named.into_iter().map(|(name, value)| (name.to_string(), SettingValue::Int(value)));
-        Settings { set: set.collect(), ..Settings::default() }
+        fitting(&self.text(), Settings { set: set.collect(), ..Settings::default() })
     }
 }
 
