@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use attnc_algebra::{Extents, Spec, TermId};
 use attnc_plan::Plan;
 use attnc_plan::PlanOptions;
-use attnc_rewrite::{Form, Saturated};
+use attnc_plan::loops::verify::verify;
+use attnc_rewrite::{Explanation, Form, Saturated};
 use attnc_cost::Nanos;
 
 
@@ -126,12 +127,22 @@ impl Analysis {
         Ok(candidates)
     }
 
+    /// How the cheapest form at some extents follows from the spec.
+    pub fn explain(&self, extents: &Extents) -> Explanation {
+        self.saturated.explain(&self.saturated.extract(extents, &self.options.profile))
+    }
+
     /// Stages of a form, planned for lengths up to those of `hint`.
     ///
     /// # Errors
     /// If some part of the form has no stage, or the verifier refuses a stage.
     pub fn plan(&self, candidate: &Candidate, hint: &Extents) -> Result<Plan, CompileError> {
-        let plan = attnc_plan::planner::build(&candidate.spec, &PlanOptions { hint: hint.clone() })?;
+        let plan = attnc_plan::build(&candidate.spec, &PlanOptions { hint: hint.clone() })?;
+        for stage in plan.stages() {
+            if let Some(error) = verify(&stage.program).first() {
+                return Err(CompileError::Verify { stage: stage.program.name.clone(), message: error.to_string() });
+            }
+        }
         Ok(plan)
     }
 }

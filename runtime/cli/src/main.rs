@@ -51,7 +51,7 @@ fn run(command: &Command) -> Result<String, Failure> {
         Command::Check(args) => commands::check::run(args),
         Command::Show(args) => commands::show::run(args),
         Command::Plan(args) => commands::plan::run(args),
-        Command::Explain(_) => Err(Failure::Internal(String::new())),
+        Command::Explain(args) => commands::explain::run(args),
         Command::Run(args) => commands::run::run(args),
         Command::Bench(args) => commands::bench::run(args),
         Command::Probe(args) => commands::probe::run(args),

@@ -16,6 +16,7 @@ use crate::jit::call::BoundBuffer;
 use crate::tensor::{TensorView, TensorViewMut, view_data_mut, zeros};
 
 mod extents;
+mod indices;
 mod names;
 mod overlap;
 mod values;
@@ -23,6 +24,7 @@ mod values;
 pub use extents::bind_extents;
 pub use names::{Named, inputs_in_order, outputs_in_order};
 pub use values::check_values;
+pub(crate) use indices::IndexChecks;
 
 /// Checked arguments of one launch. Holds the borrow of every tensor it points into.
 pub struct BoundArgs<'a, 'm> {

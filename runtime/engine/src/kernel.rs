@@ -39,6 +39,7 @@ pub struct Kernel {
     pool: Arc<ThreadPool>,
     scratch: ScratchPool,
     rows: Mutex<Rows>,
+    indices: bind::IndexChecks,
     compiles: AtomicUsize,
     clock: Mutex<PassClock>,
 }
@@ -123,6 +124,7 @@ impl Kernel {
             options: options.clone(),
             scratch: ScratchPool::default(),
             rows: Mutex::default(),
+            indices: bind::IndexChecks::default(),
             compiles: AtomicUsize::new(0),
             clock: Mutex::new(clock),
         })
@@ -328,6 +330,7 @@ impl Kernel {
     ) -> Result<(), Error> {
         let Prepared { row, layout } = prepared;
         bind::check_values(self.spec(), extents, inputs)?;
+        self.indices.check(self.spec(), extents, inputs)?;
         let Some(code) = &row.code else {
             return launch::run_interpreted(&row.plan, layout, inputs, outputs);
         };

@@ -1,6 +1,6 @@
-//! What the values of inputs must satisfy: declared ranges, runs, and indices inside their axes.
+//! What the values of inputs must satisfy: declared ranges and runs; and what bounds indices, the tables' ends.
 
-use attnc_algebra::{Extents, InputId, Spec};
+use attnc_algebra::{Extents, Spec};
 
 use ndarray::{ArrayView1, ArrayViewD, Axis, Dimension};
 
@@ -68,13 +68,16 @@ fn check_sorted(name: &str, view: &TensorView<'_>) -> Result<(), BindError> {
     }
 }
 
-/// Least and greatest element of an integer input; `None` for reals and for no element.
-pub fn integer_range(spec: &Spec, inputs: &[TensorView<'_>], input: InputId) -> Option<(i64, i64)> {
+/// Least and greatest element of each integer input, in the spec's order; `None` for reals.
+pub fn table_ranges(inputs: &[TensorView<'_>]) -> Vec<Option<(i64, i64)>> {
+    inputs.iter().map(integer_range).collect()
+}
+
+fn integer_range(view: &TensorView<'_>) -> Option<(i64, i64)> {
     fn ends(values: impl Iterator<Item = i64>) -> Option<(i64, i64)> {
         values.fold(None, |range, v| Some(range.map_or((v, v), |(low, high): (i64, i64)| (low.min(v), high.max(v)))))
     }
-    let _ = spec;
-    match &inputs[input.0 as usize] {
+    match view {
         TensorView::I8(a) => ends(a.iter().map(|v| i64::from(*v))),
         TensorView::U8(a) => ends(a.iter().map(|v| i64::from(*v))),
         TensorView::I32(a) => ends(a.iter().map(|v| i64::from(*v))),
