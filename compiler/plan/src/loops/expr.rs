@@ -265,7 +265,23 @@ impl Exprs {
         match (op, self.as_int(x), self.as_int(y)) {
             (BinaryOp::FloorDiv, _, Some(1)) => x,
             (BinaryOp::Mod, _, Some(1)) => self.int(0),
+            (BinaryOp::FloorDiv, _, Some(by)) if by > 0 => match self.multiple_of(x, by) {
+                Some(y) => y,
+                None => self.add(Expr::Binary(op, x, y), None),
+            },
             _ => self.add(Expr::Binary(op, x, y), None),
+        }
+    }
+
+    /// `y` where x is `y * by`.
+    fn multiple_of(&self, x: ExprId, by: i64) -> Option<ExprId> {
+        match self.get(x) {
+            Expr::Nary(NaryOp::Mul, xs) => match xs.as_slice() {
+                [y, c] if self.as_int(*c) == Some(by) => Some(*y),
+                [c, y] if self.as_int(*c) == Some(by) => Some(*y),
+                _ => None,
+            },
+            _ => None,
         }
     }
 

@@ -106,7 +106,13 @@ impl Verifier<'_> {
     }
 
     /// Demands `low <= high`, both as forms and, for the message, as text.
-    fn prove(&mut self, low: &Linear, high: &Linear, access: impl Fn(&Self) -> String, claim: impl Fn(&Self) -> String) {
+    fn prove(
+        &mut self,
+        low: &Linear,
+        high: &Linear,
+        access: impl Fn(&Self) -> String,
+        claim: impl Fn(&Self) -> String,
+    ) {
         let proved = high.plus(low, -1).is_some_and(|form| self.prover.proves(&form));
         if !proved {
             let (statement, access, claim) = (self.place(), access(self), claim(self));
@@ -153,7 +159,10 @@ impl Verifier<'_> {
         for buffer in &program.buffers {
             self.statement = format!("buffer {}", buffer.name);
             buffer.shape.iter().for_each(|id| self.launch_time(*id));
-            self.require(buffer.unit_dim.is_none_or(|d| d < buffer.shape.len()), "the unit dimension is none of its own");
+            self.require(
+                buffer.unit_dim.is_none_or(|d| d < buffer.shape.len()),
+                "the unit dimension is none of its own",
+            );
         }
         for tile in &program.tiles {
             self.statement = format!("tile {}", tile.name);
@@ -264,7 +273,11 @@ impl<'p> Verifier<'p> {
                 self.scalars(&[count], Lane::I64);
                 let high = self.prover.form(count).plus(&Linear::constant(1), -1);
                 times = self.prover.form(count);
-                self.define(var, Lane::I64, Known::Range { low: vec![Linear::default()], high: high.into_iter().collect() });
+                self.define(
+                    var,
+                    Lane::I64,
+                    Known::Range { low: vec![Linear::default()], high: high.into_iter().collect() },
+                );
             }
             self.scalars(&[piece.guard], Lane::Bool);
             self.scalars(&[piece.from, piece.to], Lane::I64);
@@ -274,7 +287,11 @@ impl<'p> Verifier<'p> {
         self.prover.leave(&mark);
         let limit = self.prover.form(spans.limit);
         let last = limit.plus(&Linear::constant(1), -1);
-        self.define(spans.var, Lane::I64, Known::Range { low: vec![Linear::default()], high: last.into_iter().collect() });
+        self.define(
+            spans.var,
+            Lane::I64,
+            Known::Range { low: vec![Linear::default()], high: last.into_iter().collect() },
+        );
         let exprs = &self.program.exprs;
         let var = (0..exprs.len() as u32).map(ExprId).find(|id| *exprs.get(*id) == Expr::Var(spans.var));
         let (mut low, mut high) = (vec![Linear::constant(1)], vec![limit]);
@@ -489,6 +506,7 @@ impl Verifier<'_> {
 
 impl super::program::Tile {
     fn rows_at_least_one(&self, program: &LoopProgram) -> bool {
-        matches!(program.exprs.get(self.rows), Expr::Extent(_)) || program.exprs.as_int(self.rows).is_some_and(|n| n >= 1)
+        matches!(program.exprs.get(self.rows), Expr::Extent(_))
+            || program.exprs.as_int(self.rows).is_some_and(|n| n >= 1)
     }
 }

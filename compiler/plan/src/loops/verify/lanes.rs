@@ -19,9 +19,7 @@ pub(super) fn fault(program: &LoopProgram, id: ExprId) -> Option<&'static str> {
         Expr::Var(v) => check(program.vars.get(v.0 as usize) == Some(&own), "a variable of another type"),
         Expr::Tile { tile, row, col } => match program.tiles.get(tile.0 as usize) {
             None => Some("a tile out of the table"),
-            Some(declared) => {
-                check(declared.lane == own && integers(&[*row, *col]), "a tile element of another type")
-            }
+            Some(declared) => check(declared.lane == own && integers(&[*row, *col]), "a tile element of another type"),
         },
         Expr::Load { buffer, index, .. } => match program.buffers.get(buffer.0 as usize) {
             None => Some("a buffer out of the table"),

@@ -40,7 +40,8 @@ impl Linear {
 
     /// `self + other * factor`; `None` on overflow.
     pub(super) fn plus(&self, other: &Self, factor: i64) -> Option<Self> {
-        let mut out = Self { constant: self.constant.checked_add(other.constant.checked_mul(factor)?)?, terms: Vec::new() };
+        let mut out =
+            Self { constant: self.constant.checked_add(other.constant.checked_mul(factor)?)?, terms: Vec::new() };
         let (mut left, mut right) = (self.terms.iter().peekable(), other.terms.iter().peekable());
         loop {
             let (atom, k) = match (left.peek(), right.peek()) {

@@ -31,9 +31,8 @@ pub(super) enum Known {
 
 /// How an atom may be replaced.
 enum Replacement {
-    /// Any one of the forms will do. The factor is multiplied through first:
-    /// the forms bound `factor * atom`.
-    Any { factor: i64, forms: Vec<Linear> },
+    /// Any one will do: a factor and a bound of `factor * atom`.
+    Any(Vec<(i64, Linear)>),
     /// All of the forms must be tried.
     All(Vec<Linear>),
     /// Nothing is known.
@@ -145,6 +144,7 @@ impl<'p> Prover<'p> {
             Expr::Unary(UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::ToInt, x) if exprs.lane(*x) == Lane::I64 => {
                 Some(self.form(*x))
             }
+            Expr::Binary(op @ (BinaryOp::FloorDiv | BinaryOp::Mod), x, y) => self.divided(*op, *x, *y),
             Expr::Nary(NaryOp::Add, xs) => {
                 let mut sum = Linear::default();
                 for x in xs {
@@ -175,21 +175,27 @@ impl<'p> Prover<'p> {
     }
 
     fn nonnegative(&mut self, form: &Linear) -> bool {
+        self.above(form, 1)
+    }
+
+    /// Whether `form > -scale`: the form is at most `scale` times an integer
+    /// that is to be shown not negative.
+    fn above(&mut self, form: &Linear, scale: i64) -> bool {
         self.steps += 1;
         if self.steps > MAX_STEPS {
             return false;
         }
-        let Some(atom) = self.youngest(form) else { return form.constant >= 0 };
+        let Some(atom) = self.youngest(form) else { return form.constant > -scale };
         let (rest, coefficient) = form.without(atom);
         match self.replacement(atom, coefficient > 0) {
             Replacement::None => false,
-            Replacement::Any { factor, forms } => forms.iter().any(|bound| {
-                let next = rest.scaled(factor).and_then(|rest| rest.plus(bound, coefficient));
-                next.is_some_and(|next| self.nonnegative(&next))
+            Replacement::Any(bounds) => bounds.iter().any(|(factor, bound)| {
+                let next = rest.scaled(*factor).and_then(|rest| rest.plus(bound, coefficient));
+                scale.checked_mul(*factor).zip(next).is_some_and(|(scale, next)| self.above(&next, scale))
             }),
             Replacement::All(forms) => forms.iter().all(|value| {
                 let next = rest.plus(value, coefficient);
-                next.is_some_and(|next| self.nonnegative(&next))
+                next.is_some_and(|next| self.above(&next, scale))
             }),
         }
     }
@@ -244,7 +250,7 @@ impl<'p> Prover<'p> {
 
     /// Bounds of an atom: lower ones if `low`, else upper ones.
     fn replacement(&mut self, atom: Atom, low: bool) -> Replacement {
-        let any = |forms: Vec<Linear>| Replacement::Any { factor: 1, forms };
+        let any = |forms: Vec<Linear>| Replacement::Any(forms.into_iter().map(|form| (1, form)).collect());
         let id = match atom {
             Atom::Row | Atom::Col if low => return any(vec![Linear::default()]),
             Atom::Row => return any(self.row.iter().cloned().collect()),
@@ -291,23 +297,40 @@ impl<'p> Prover<'p> {
         if !positive.is_some_and(|form| self.nonnegative(&form)) {
             return Replacement::None;
         }
-        let one = |forms| Replacement::Any { factor: 1, forms };
         let natural = self.nonnegative(&x);
-        match (op, low, y.as_constant()) {
-            (BinaryOp::Mod, true, _) => one(vec![Linear::default()]),
-            (BinaryOp::Mod, false, _) => {
-                let mut forms: Vec<Linear> = y.plus(&Linear::constant(1), -1).into_iter().collect();
-                forms.extend(natural.then_some(x));
-                one(forms)
+        let mut bounds: Vec<(i64, Linear)> = Vec::new();
+        match (op, low) {
+            (BinaryOp::Mod, true) => bounds.push((1, Linear::default())),
+            (BinaryOp::Mod, false) => {
+                bounds.extend(y.plus(&Linear::constant(1), -1).map(|last| (1, last)));
+                bounds.extend(natural.then_some((1, x)));
             }
-            (_, true, Some(m)) => {
-                let forms = x.plus(&Linear::constant(m - 1), -1).into_iter().collect();
-                Replacement::Any { factor: m, forms }
+            (_, true) => {
+                bounds.extend(natural.then(|| (1, Linear::default())));
+                if let Some(m) = y.as_constant() {
+                    bounds.extend(x.plus(&Linear::constant(m - 1), -1).map(|form| (m, form)));
+                }
             }
-            (_, false, Some(m)) => Replacement::Any { factor: m, forms: vec![x] },
-            (_, true, None) if natural => one(vec![Linear::default()]),
-            (_, false, None) if natural => one(vec![x]),
-            _ => Replacement::None,
+            (_, false) => {
+                bounds.extend(y.as_constant().map(|m| (m, x.clone())));
+                bounds.extend(natural.then_some((1, x)));
+            }
         }
+        Replacement::Any(bounds)
+    }
+
+    /// Quotient and remainder of a form whose terms the divisor divides.
+    fn divided(&mut self, op: BinaryOp, x: ExprId, y: ExprId) -> Option<Linear> {
+        let (x, m) = (self.form(x), self.form(y).as_constant().filter(|m| *m > 0)?);
+        if x.terms.iter().any(|(_, k)| k % m != 0) {
+            return None;
+        }
+        Some(match op {
+            BinaryOp::Mod => Linear::constant(x.constant.rem_euclid(m)),
+            _ => Linear {
+                constant: x.constant.div_euclid(m),
+                terms: x.terms.iter().map(|(atom, k)| (*atom, k / m)).collect(),
+            },
+        })
     }
 }
