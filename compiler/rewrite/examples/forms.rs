@@ -51,10 +51,18 @@ fn main() {
             let chosen = saturated.extract(&extents, &profile);
             let start = Instant::now();
             let explanation = saturated.explain(&chosen);
-            println!("  explained in {:.2} ms; unexplained {:?}", start.elapsed().as_secs_f64() * 1e3, explanation.unexplained);
+            println!(
+                "  explained in {:.2} ms; unexplained {:?}",
+                start.elapsed().as_secs_f64() * 1e3,
+                explanation.unexplained
+            );
             for step in &explanation.steps {
                 let direction = if step.reversed { " (reversed)" } else { "" };
-                println!("    {}{direction}\n      {}", step.rule_name(), explanation.print(step).replace('\n', "\n      "));
+                println!(
+                    "    {}{direction}\n      {}",
+                    step.rule_name(),
+                    explanation.print(step).replace('\n', "\n      ")
+                );
             }
             println!("  declined {:?}", explanation.declined);
         }

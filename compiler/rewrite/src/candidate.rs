@@ -92,9 +92,8 @@ pub fn length_axes(spec: &Spec, extents: &Extents) -> AxisSet {
         let all = (0..spec.symbols.len() as u32).map(SymbolId);
         symbols.extend(all.max_by_key(|s| (extents.get(*s), Reverse(*s))));
     }
-    let is_length = |term: TermId| {
-        any_sub_term(&spec.terms, term, |node| matches!(node, Node::Extent(s) if symbols.contains(s)))
-    };
+    let is_length =
+        |term: TermId| any_sub_term(&spec.terms, term, |node| matches!(node, Node::Extent(s) if symbols.contains(s)));
     (0..spec.axes.len() as u32).map(AxisId).filter(|a| is_length(spec.axis(*a).extent)).collect()
 }
 
@@ -166,13 +165,7 @@ impl<'a> Pricing<'a> {
         out
     }
 
-    fn candidate(
-        &mut self,
-        class: Id,
-        node: ENode,
-        fused: Option<ENode>,
-        index: &BTreeMap<Id, usize>,
-    ) -> Candidate {
+    fn candidate(&mut self, class: Id, node: ENode, fused: Option<ENode>, index: &BTreeMap<Id, usize>) -> Candidate {
         let mut operands: Vec<Id> = node.children().to_vec();
         if let Some(product) = &fused {
             operands.pop();
@@ -255,16 +248,15 @@ impl<'a> Pricing<'a> {
     fn is_unstable_quotient(&self, class: Id, factors: &[Id]) -> bool {
         let nodes = |id: Id| self.graph[self.graph.find(id)].nodes.iter();
         let attends = |id: Id| nodes(id).any(|n| n.discriminant() == Kind::Attend);
-        let overflows = |id: Id| nodes(id).any(|n| matches!(n, ENode::Unary(UnaryOp::Exp, [x]) if !self.facts(*x).small));
-        let exponential_sum = |id: Id| {
-            nodes(id).any(|n| matches!(n, ENode::Reduce(ReduceOp::Sum, _, _, [body]) if overflows(*body)))
-        };
+        let overflows =
+            |id: Id| nodes(id).any(|n| matches!(n, ENode::Unary(UnaryOp::Exp, [x]) if !self.facts(*x).small));
+        let exponential_sum =
+            |id: Id| nodes(id).any(|n| matches!(n, ENode::Reduce(ReduceOp::Sum, _, _, [body]) if overflows(*body)));
         let divides = |id: Id| nodes(id).any(|n| matches!(n, ENode::Unary(UnaryOp::Recip, [x]) if exponential_sum(*x)));
         factors.iter().any(|f| divides(*f))
             && (attends(class)
-                || nodes(class).any(|n| {
-                    n.discriminant() == Kind::Nary(NaryOp::Mul) && n.children().iter().any(|c| attends(*c))
-                }))
+                || nodes(class)
+                    .any(|n| n.discriminant() == Kind::Nary(NaryOp::Mul) && n.children().iter().any(|c| attends(*c))))
     }
 
     /// Axes of a reduction's iteration.

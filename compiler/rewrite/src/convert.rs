@@ -14,6 +14,9 @@ use crate::build::{product, sum};
 use crate::facts::{Graph, reads_input};
 use crate::language::ENode;
 
+/// Operands up to which products and sums are flattened.
+const MAX_FLAT: usize = 24;
+
 /// Adds a term and returns the id of its e-node (uncanonical when explanations are on).
 ///
 /// Walks the arena in its topological order, so depth of nesting is no concern.
@@ -89,13 +92,9 @@ fn add_one(graph: &mut Graph, term: TermId) -> Id {
         }
         Node::Binary(BinaryOp::Pow, x, y) => ENode::Binary(BinaryOp::Pow, [real(graph, x), exponent(graph, y)]),
         Node::Binary(op, x, y) => ENode::Binary(op, [real(graph, x), real(graph, y)]),
-        Node::Nary(NaryOp::Mul, xs) => {
-            let factors = xs.iter().flat_map(|x| { let x = real(graph, *x); factors_of(graph, x) }).collect();
-            return product(graph, factors);
-        }
-        Node::Nary(NaryOp::Add, xs) => {
-            let terms = xs.iter().flat_map(|x| { let x = real(graph, *x); summands_of(graph, x) }).collect();
-            return sum(graph, terms);
+        Node::Nary(op @ (NaryOp::Mul | NaryOp::Add), xs) => {
+            let operands = flattened(graph, op, &xs);
+            return if op == NaryOp::Mul { product(graph, operands) } else { sum(graph, operands) };
         }
         Node::Nary(op, xs) => {
             let mut children: Vec<Id> = xs.iter().map(|x| real(graph, *x)).collect();
@@ -161,16 +160,24 @@ fn exponent(graph: &mut Graph, term: TermId) -> Id {
 /// The factors of a product just added, or the class itself.
 fn factors_of(graph: &Graph, id: Id) -> Vec<Id> {
     match graph.id_to_node(id) {
-        ENode::Nary(NaryOp::Mul, xs) => xs.to_vec(),
+        ENode::Nary(NaryOp::Mul, xs) if xs.len() <= MAX_FLAT => xs.to_vec(),
         _ => vec![id],
     }
 }
 
-fn summands_of(graph: &Graph, id: Id) -> Vec<Id> {
-    match graph.id_to_node(id) {
-        ENode::Nary(NaryOp::Add, xs) => xs.to_vec(),
-        _ => vec![id],
+/// The operands of a product or sum, nested ones spliced in while it stays short.
+fn flattened(graph: &mut Graph, op: NaryOp, xs: &[TermId]) -> Vec<Id> {
+    let mut out = Vec::new();
+    for x in xs {
+        let x = real(graph, *x);
+        match graph.id_to_node(x) {
+            ENode::Nary(inner, ys) if *inner == op && out.len() + ys.len() <= MAX_FLAT => {
+                out.extend(ys.iter().copied())
+            }
+            _ => out.push(x),
+        }
     }
+    out
 }
 
 /// The term of the last node of an expression, written as users write it: with divisions and negations.

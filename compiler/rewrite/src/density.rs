@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use attnc_algebra::{AxisId, BinaryOp, Extents, NaryOp, Node, ReduceOp, Spec, TermId, Type, UnaryOp};
 
+use crate::facts::is_small_tree;
 use crate::row_set::RowSet;
 
 /// Row combinations that [`density`] evaluates at most.
@@ -28,6 +29,9 @@ pub fn density(spec: &Spec, extents: &Extents, predicate: TermId, axis: AxisId) 
 pub fn sampled_density(spec: &Spec, extents: &Extents, predicate: TermId, axis: AxisId, max_rows: i64) -> f64 {
     if matches!(spec.terms.node(predicate), Node::Bool(true)) {
         return 1.0;
+    }
+    if !is_small_tree(&spec.terms, predicate) {
+        return 0.5;
     }
     let extent = |a: AxisId| spec.eval_extent(spec.axis(a).extent, extents).unwrap_or(1).max(1);
     let len = extent(axis);
@@ -84,9 +88,7 @@ impl Row<'_> {
         match terms.node(predicate) {
             Node::Bool(b) => RowSet::constant(self.len, *b),
             Node::Unary(UnaryOp::Not, x) => self.set(*x).complement(),
-            Node::Nary(NaryOp::And, xs) => {
-                xs.iter().fold(RowSet::full(self.len), |set, x| set.meet(&self.set(*x)))
-            }
+            Node::Nary(NaryOp::And, xs) => xs.iter().fold(RowSet::full(self.len), |set, x| set.meet(&self.set(*x))),
             Node::Nary(NaryOp::Or, xs) => xs.iter().fold(RowSet::empty(self.len), |set, x| set.join(&self.set(*x))),
             Node::Select(c, a, b) => {
                 let c = self.set(*c);
@@ -243,9 +245,7 @@ impl Row<'_> {
                 _ => Value::Unknown,
             },
             Node::Binary(op, x, y) => binary(*op, &self.value(*x), &self.value(*y)),
-            Node::Nary(NaryOp::Add, xs) => {
-                xs.iter().map(|x| self.value(*x)).fold(Value::Fixed(0), |a, b| sum(&a, &b))
-            }
+            Node::Nary(NaryOp::Add, xs) => xs.iter().map(|x| self.value(*x)).fold(Value::Fixed(0), |a, b| sum(&a, &b)),
             Node::Nary(op, xs) => xs
                 .iter()
                 .map(|x| self.value(*x))
@@ -290,7 +290,8 @@ fn sum(x: &Value, y: &Value) -> Value {
         (Value::Fixed(v), Value::Block(c, s, o, sign)) | (Value::Block(c, s, o, sign), Value::Fixed(v)) => {
             Value::Block(*c, *s, o.saturating_add(sign * v), *sign)
         }
-        (Value::Fixed(v), Value::Residue(c, m, o, sign, step)) | (Value::Residue(c, m, o, sign, step), Value::Fixed(v)) => {
+        (Value::Fixed(v), Value::Residue(c, m, o, sign, step))
+        | (Value::Residue(c, m, o, sign, step), Value::Fixed(v)) => {
             Value::Residue(*c, *m, o.saturating_add(sign * v), *sign, *step)
         }
         _ => Value::Unknown,

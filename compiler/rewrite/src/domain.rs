@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, Spec, TermId, Type, UnaryOp};
 
+use crate::facts::{is_small_tree, reads_input};
 use crate::linear_form::LinearForm;
 
 /// A set of index tuples.
@@ -58,6 +59,9 @@ const MAX_MEMBERS: usize = 64;
 impl Domain {
     /// The domain of a predicate.
     pub fn of(spec: &Spec, predicate: TermId) -> Self {
+        if !is_small_tree(&spec.terms, predicate) {
+            return Self::Opaque(predicate, true);
+        }
         Self::build(spec, predicate, true)
     }
 
@@ -65,7 +69,13 @@ impl Domain {
         let terms = &spec.terms;
         let opaque = Self::Opaque(predicate, positive);
         match terms.node(predicate) {
-            Node::Bool(b) => if *b == positive { Self::Full } else { Self::Empty },
+            Node::Bool(b) => {
+                if *b == positive {
+                    Self::Full
+                } else {
+                    Self::Empty
+                }
+            }
             Node::Unary(UnaryOp::Not, x) => Self::build(spec, *x, !positive),
             Node::Nary(op @ (NaryOp::And | NaryOp::Or), xs) => {
                 let members = xs.iter().map(|x| Self::build(spec, *x, positive));
@@ -99,7 +109,7 @@ impl Domain {
 
     /// Where `form == 0`, or `form != 0` if not `equal`.
     fn equality(spec: &Spec, form: LinearForm, equal: bool) -> Option<Self> {
-        if form.atoms.keys().any(|t| crate::facts::reads_input(&spec.terms, *t)) {
+        if form.atoms.keys().any(|t| reads_input(&spec.terms, *t)) {
             return None;
         }
         if let Some(stride) = Self::congruence(spec, &form, equal) {
@@ -299,7 +309,8 @@ impl Domain {
         }
         let terms = &spec.terms;
         let extent = spec.axis(axis).extent;
-        let own = (0..terms.len() as u32).map(TermId).find(|t| matches!(terms.node(*t), Node::Position(a) if *a == axis));
+        let own =
+            (0..terms.len() as u32).map(TermId).find(|t| matches!(terms.node(*t), Node::Position(a) if *a == axis));
         let Some(own) = own else { return false };
         let mut witnesses = vec![LinearForm::constant(0)];
         witnesses.extend(LinearForm::of(terms, extent).and_then(|n| n.minus(&LinearForm::constant(1))));
@@ -314,22 +325,29 @@ impl Domain {
     /// The domain with a position replaced; `None` if an opaque atom reads it.
     fn substitute(&self, spec: &Spec, atom: TermId, by: &LinearForm) -> Option<Self> {
         let axes = spec.terms.free(atom);
-        let hidden = |form: &LinearForm| {
-            form.atoms.keys().any(|t| *t != atom && !spec.terms.free(*t).is_disjoint(axes))
-        };
+        let hidden =
+            |form: &LinearForm| form.atoms.keys().any(|t| *t != atom && !spec.terms.free(*t).is_disjoint(axes));
         match self {
             Self::Full | Self::Empty => Some(self.clone()),
             Self::AtLeast(form) if !hidden(form) => Self::at_least(spec, form.substitute(atom, by)?),
             Self::Multiple(form, m, positive) if !hidden(form) => {
                 let form = form.substitute(atom, by)?;
                 Some(match (form.atoms.is_empty(), form.constant.rem_euclid(*m) == 0) {
-                    (true, holds) => if holds == *positive { Self::Full } else { Self::Empty },
+                    (true, holds) => {
+                        if holds == *positive {
+                            Self::Full
+                        } else {
+                            Self::Empty
+                        }
+                    }
                     _ => Self::Multiple(form, *m, *positive),
                 })
             }
             // Equal keys of one table at the same position are equal.
             Self::Opaque(term, positive) => Self::substitute_opaque(spec, *term, *positive, atom, by),
-            Self::And(set) => Some(Self::all(spec, set.iter().map(|m| m.substitute(spec, atom, by)).collect::<Option<Vec<_>>>()?)),
+            Self::And(set) => {
+                Some(Self::all(spec, set.iter().map(|m| m.substitute(spec, atom, by)).collect::<Option<Vec<_>>>()?))
+            }
             // One member that is full is enough.
             Self::Or(set) => {
                 let members: Vec<Self> = set.iter().filter_map(|m| m.substitute(spec, atom, by)).collect();
@@ -344,8 +362,11 @@ impl Domain {
         let Node::Binary(BinaryOp::Eq, x, y) = terms.node(term) else { return None };
         let (other, 1, 0) = (by.atoms.keys().next()?, by.atoms.len(), by.constant) else { return None };
         let (Node::Position(from), Node::Position(to)) = (terms.node(atom), terms.node(*other)) else { return None };
-        (same_renamed(spec, *x, *y, *from, *to) || same_renamed(spec, *y, *x, *from, *to))
-            .then_some(if positive { Self::Full } else { Self::Empty })
+        (same_renamed(spec, *x, *y, *from, *to) || same_renamed(spec, *y, *x, *from, *to)).then_some(if positive {
+            Self::Full
+        } else {
+            Self::Empty
+        })
     }
 
     /// Whether a tuple is in the domain; `value` gives the integer (or truth) value of a term there.
@@ -415,10 +436,7 @@ pub struct Domains {
 impl Domains {
     /// Notes a predicate and returns the first one noted with an equal domain.
     pub fn intern(&mut self, spec: &Spec, predicate: TermId) -> TermId {
-        if !self.domains.contains_key(&predicate) {
-            self.domains.insert(predicate, Domain::of(spec, predicate));
-        }
-        let domain = &self.domains[&predicate];
+        let domain = self.domains.entry(predicate).or_insert_with(|| Domain::of(spec, predicate));
         *self.canonical.entry(domain.clone()).or_insert(predicate)
     }
 

@@ -4,7 +4,7 @@
 //! its translation into whole terms of the spec language. Compiling never
 //! pays for this.
 
-use attnc_algebra::{Spec, TermId, print_term};
+use attnc_algebra::{Output, Spec, TermId, print_term};
 use egg::{FlatTerm, Id, Language, RecExpr};
 
 use crate::convert;
@@ -13,7 +13,7 @@ use crate::facts::{Graph, SpecFacts};
 use crate::language::{ENode, Kind};
 use crate::rule::Rule;
 use crate::rules::rules;
-use crate::saturate::{self, Saturated};
+use crate::saturate::{self, Saturated, Stopped};
 
 /// One step of a derivation.
 #[derive(Clone, Debug)]
@@ -60,6 +60,12 @@ impl Explanation {
 impl Saturated {
     /// How the chosen form follows from the spec.
     pub fn explain(&self, chosen: &Extracted) -> Explanation {
+        let declined = self.graph.analysis.declined.iter().copied().collect();
+        let runner_up = chosen.runner_up.clone();
+        let written_out = self.naive_exprs.iter().chain(&chosen.exprs).all(is_short_tree);
+        if self.stopped == Stopped::TooLarge || !written_out {
+            return self.unexplained(chosen, declined);
+        }
         // The same input over an arena that already holds the chosen terms.
         let mut spec = self.original.clone();
         spec.terms = chosen.spec.terms.clone();
@@ -82,10 +88,36 @@ impl Saturated {
             }
         }
         drop_invisible(&graph.analysis.spec, &mut steps);
-        let declined = self.graph.analysis.declined.iter().copied().collect();
         let spec = graph.analysis.spec;
-        Explanation { spec, steps, declined, runner_up: chosen.runner_up.clone(), unexplained }
+        Explanation { spec, steps, declined, runner_up, unexplained }
     }
+}
+
+impl Saturated {
+    /// The spec's own terms without a derivation, for specs too large to write out step by step.
+    fn unexplained(&self, chosen: &Extracted, declined: Vec<(&'static str, &'static str)>) -> Explanation {
+        let own = |(output, o): (usize, &Output)| Step { rule: None, reversed: false, output, term: o.term };
+        let rewritten = |(n, o): (usize, &Output)| (o.term != chosen.spec.outputs[n].term).then_some(n);
+        Explanation {
+            steps: self.original.outputs.iter().enumerate().map(own).collect(),
+            unexplained: self.original.outputs.iter().enumerate().filter_map(rewritten).collect(),
+            spec: chosen.spec.clone(),
+            declined,
+            runner_up: chosen.runner_up.clone(),
+        }
+    }
+}
+
+/// E-nodes up to which an expression written out as a tree is derived step by step.
+const LONGEST_TREE: usize = 5_000;
+
+fn is_short_tree(expr: &RecExpr<ENode>) -> bool {
+    let mut sizes: Vec<usize> = Vec::with_capacity(expr.len());
+    for node in expr.as_ref() {
+        let size = node.fold(1usize, |sum, c| sum.saturating_add(sizes[usize::from(c)]));
+        sizes.push(size);
+    }
+    sizes.last().is_none_or(|size| *size <= LONGEST_TREE)
 }
 
 /// Adds an expression, its sums and products sorted as this graph sorts them.

@@ -12,12 +12,12 @@ use attnc_cost::{MachineProfile, Nanos};
 use egg::{Id, Language, RecExpr};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::candidate::{Candidate, Pricing, Reduced, Slots};
+use crate::candidate::{Candidate, Pricing, Reduced, Slot, Slots};
 use crate::convert;
 use crate::facts::Graph;
 use crate::form::{self, Form};
 use crate::language::{ENode, Kind};
-use crate::saturate::Saturated;
+use crate::saturate::{Saturated, Stopped};
 
 /// The chosen form of a spec at given extents.
 #[derive(Clone, Debug)]
@@ -63,6 +63,9 @@ impl Saturated {
     /// The cheapest form at `extents` on `profile`.
     pub fn extract(&self, extents: &Extents, profile: &MachineProfile) -> Extracted {
         let slots = Pricing::new(&self.graph, extents, profile).slots();
+        if self.stopped == Stopped::TooLarge {
+            return self.as_written(&slots, extents);
+        }
         let mut search = Search::new(&slots, self.roots.iter().map(|r| slots.index[r]).collect());
         search.greedy();
         let best = search.improve();
@@ -74,6 +77,15 @@ impl Saturated {
         let alternatives = self.alternatives(&search, &spec, form, extents);
         let runner_up = alternatives.first().cloned();
         Extracted { spec, cost_estimate: Nanos(best.total), form, runner_up, alternatives, exprs }
+    }
+
+    /// The spec's own form, priced by its e-nodes alone.
+    fn as_written(&self, slots: &Slots, extents: &Extents) -> Extracted {
+        let own = |slot: &Slot| slot.candidates.last().map_or(0.0, |c| c.own);
+        let cost_estimate = Nanos(slots.slots.iter().map(own).sum());
+        let form = form::classify(&self.original, extents);
+        let spec = self.original.clone();
+        Extracted { spec, cost_estimate, form, runner_up: None, alternatives: Vec::new(), exprs: Vec::new() }
     }
 
     /// The cheapest tried choice of each other form, cheapest first; one of the chosen form too.
@@ -126,13 +138,7 @@ fn expression(slots: &Slots, choice: &[usize], at: usize) -> RecExpr<ENode> {
 }
 
 /// Appends the chosen e-nodes under a class and returns the position of its own.
-fn build(
-    slots: &Slots,
-    choice: &[usize],
-    at: usize,
-    expr: &mut RecExpr<ENode>,
-    built: &mut BTreeMap<usize, Id>,
-) -> Id {
+fn build(slots: &Slots, choice: &[usize], at: usize, expr: &mut RecExpr<ENode>, built: &mut BTreeMap<usize, Id>) -> Id {
     if let Some(id) = built.get(&at) {
         return *id;
     }

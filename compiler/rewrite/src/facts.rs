@@ -75,7 +75,8 @@ impl SpecFacts {
     /// Facts of a closed term, read off the arena.
     fn closed(&self, term: TermId) -> Facts {
         let terms = &self.spec.terms;
-        let range = self.range(term);
+        let all = (f64::NEG_INFINITY, f64::INFINITY);
+        let range = if is_small_tree(terms, term) { self.range(term) } else { all };
         let data_free = !reads_input(terms, term);
         Facts {
             free: terms.free(term).clone(),
@@ -166,6 +167,23 @@ pub fn any_sub_term(terms: &Terms, term: TermId, mut test: impl FnMut(&Node) -> 
         todo.extend(node.operands());
     }
     false
+}
+
+/// Bound behind [`is_small_tree`].
+const SMALL_TREE: usize = 2_000;
+
+/// Whether a term written out as a tree stays small, so that walks without memory of shared parts end soon.
+pub fn is_small_tree(terms: &Terms, term: TermId) -> bool {
+    let mut left = SMALL_TREE;
+    let mut todo = vec![term];
+    while let Some(t) = todo.pop() {
+        if left == 0 {
+            return false;
+        }
+        left -= 1;
+        todo.extend(terms.node(t).operands());
+    }
+    true
 }
 
 /// Whether every input element under `term` is read at plain positions of axes

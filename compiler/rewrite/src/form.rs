@@ -85,9 +85,8 @@ fn form_of(spec: &Spec, extents: &Extents, lengths: &AxisSet, node: &Node) -> Op
     let rows = axes.without(axis).intersection(lengths);
     if !lengths.contains(axis) {
         // Scores over a short axis that were themselves summed over positions: keys were summarised.
-        let summarised = |t: TermId| {
-            any_sub_term(terms, t, |n| matches!(n, Node::Reduce { axis, .. } if lengths.contains(*axis)))
-        };
+        let summarised =
+            |t: TermId| any_sub_term(terms, t, |n| matches!(n, Node::Reduce { axis, .. } if lengths.contains(*axis)));
         let attends = matches!(node, Node::Attend { .. }) && !rows.is_empty();
         return (attends && operands.first().is_some_and(|score| summarised(*score))).then_some(Form::LowRank);
     }

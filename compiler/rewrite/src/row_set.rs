@@ -7,6 +7,9 @@
 /// Bound on the summands of a set; beyond it the smallest are merged into a share.
 const MAX_PARTS: usize = 96;
 
+/// Bound on the pairs of summands that a product of two sets goes through.
+const MAX_PRODUCT: usize = 1024;
+
 /// `weight` times the members of `lo..=hi` that are `residue` modulo `modulus`.
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Part {
@@ -98,6 +101,10 @@ impl RowSet {
 
     /// The members of both.
     pub fn meet(&self, other: &Self) -> Self {
+        if self.parts.len() * other.parts.len() > MAX_PRODUCT {
+            let share = |set: &Self| set.count() / set.len.max(1) as f64;
+            return Self::share(self.len, share(self) * share(other));
+        }
         let parts = self.parts.iter().flat_map(|p| other.parts.iter().filter_map(|q| p.meet(q))).collect();
         Self { len: self.len, parts }.bounded()
     }
@@ -126,7 +133,8 @@ impl RowSet {
     fn bounded(mut self) -> Self {
         let mut merged: Vec<Part> = Vec::with_capacity(self.parts.len());
         for part in self.parts.drain(..) {
-            let same = |p: &&mut Part| (p.lo, p.hi, p.modulus, p.residue) == (part.lo, part.hi, part.modulus, part.residue);
+            let same =
+                |p: &&mut Part| (p.lo, p.hi, p.modulus, p.residue) == (part.lo, part.hi, part.modulus, part.residue);
             match merged.iter_mut().find(same) {
                 Some(p) => p.weight += part.weight,
                 None => merged.push(part),

@@ -9,7 +9,7 @@ use egg::{Applier, Id, Language, PatternAst, RecExpr, Rewrite, SearchMatches, Se
 
 use crate::build::Tree;
 use crate::domain::Domain;
-use crate::facts::{Facts, Graph, SpecFacts};
+use crate::facts::{Facts, Graph, SpecFacts, is_small_tree};
 use crate::language::{ENode, Kind};
 
 /// What a rule does to f32 results.
@@ -187,9 +187,11 @@ impl<'a> Site<'a> {
         self.graph.id_to_expr(class)
     }
 
-    /// The closed term of a class, if it is a leaf.
+    /// The closed term of a class, if it is a leaf and small.
     pub fn closed(&self, class: Id) -> Option<TermId> {
-        self.graph[class].nodes.iter().find_map(|n| if let ENode::Closed(t) = n { Some(*t) } else { None })
+        let closed =
+            self.graph[class].nodes.iter().find_map(|n| if let ENode::Closed(t) = n { Some(*t) } else { None });
+        closed.filter(|t| is_small_tree(&self.spec().terms, *t))
     }
 
     /// The domain of a predicate.
@@ -256,8 +258,14 @@ impl Searcher<ENode, SpecFacts> for Roots {
     }
 
     fn search_with_limit(&self, graph: &Graph, limit: usize) -> Vec<SearchMatches<'_, ENode>> {
-        let mut classes: Vec<Id> =
-            self.0.search.iter().filter_map(|kind| graph.classes_for_op(kind)).flatten().map(|c| graph.find(c)).collect();
+        let mut classes: Vec<Id> = self
+            .0
+            .search
+            .iter()
+            .filter_map(|kind| graph.classes_for_op(kind))
+            .flatten()
+            .map(|c| graph.find(c))
+            .collect();
         classes.sort_unstable();
         classes.dedup();
         classes.truncate(limit);

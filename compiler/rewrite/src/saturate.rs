@@ -20,7 +20,7 @@ use crate::rules::rules;
 pub struct Limits {
     /// Rounds of all rules.
     pub iterations: usize,
-    /// E-nodes; looked at between rounds.
+    /// E-nodes; looked at between rounds, and before the first.
     pub nodes: usize,
 }
 
@@ -39,6 +39,8 @@ pub enum Stopped {
     Iterations,
     /// [`Limits::nodes`] was reached.
     Nodes,
+    /// The spec alone has more e-nodes than [`Limits::nodes`]; no rule ran and its own form is kept.
+    TooLarge,
 }
 
 /// A spec with all equal forms of its outputs.
@@ -52,7 +54,7 @@ pub struct Saturated {
     pub(crate) naive_exprs: Vec<RecExpr<ENode>>,
     pub(crate) original: Spec,
     pub(crate) limits: Limits,
-    stopped: Stopped,
+    pub(crate) stopped: Stopped,
     iterations: usize,
 }
 
@@ -63,7 +65,11 @@ impl Saturated {
         let roots: Vec<Id> = spec.outputs.iter().map(|o| convert::add_term(&mut graph, o.term)).collect();
         let naive_exprs: Vec<_> = roots.iter().map(|r| graph.id_to_expr(*r)).collect();
         let naive = naive_exprs.iter().map(|e| convert::to_term(&mut graph.analysis.spec.terms, e)).collect();
-        let (graph, stopped, iterations) = run(graph, limits);
+        let (graph, stopped, iterations) = if graph.total_number_of_nodes() > limits.nodes {
+            (graph, Stopped::TooLarge, 0)
+        } else {
+            run(graph, limits)
+        };
         let roots = roots.into_iter().map(|r| graph.find(r)).collect();
         Self { graph, roots, naive, naive_exprs, original: spec.clone(), limits: *limits, stopped, iterations }
     }

@@ -148,7 +148,9 @@ fn check_prefix(predicate: &str, expected: bool) {
 
 #[test]
 fn a_prefix_is_known_however_it_is_written() {
-    for predicate in ["j <= i", "i >= j", "j < i + 1", "not (i < j)", "not j > i", "i - j >= 0", "0 <= i - j", "-i <= -j"] {
+    for predicate in
+        ["j <= i", "i >= j", "j < i + 1", "not (i < j)", "not j > i", "i - j >= 0", "0 <= i - j", "-i <= -j"]
+    {
         check_prefix(predicate, true);
     }
     for predicate in ["j < i", "j <= i + 1", "i <= j", "2 * j <= i", "j <= i and j > 0", "j <= i or j == 1"] {

@@ -79,10 +79,9 @@ fn every_step_of_every_derivation_evaluates_to_the_spec() {
         let Some(spec) = read(&file) else { continue };
         let saturated = Saturated::new(&spec, &Limits::default());
         assert_eq!(saturated.stopped(), Stopped::Saturated, "{}", file.display());
-        let small = extents(&spec, 5, 3.min(5), true);
+        let small = extents(&spec, 5, 3, true);
         let inputs = draw_inputs(&spec, &small, 1).expect("inputs can be drawn");
-        let own: Vec<Vec<f64>> =
-            spec.outputs.iter().map(|o| evaluate(&spec, o, o.term, &small, &inputs)).collect();
+        let own: Vec<Vec<f64>> = spec.outputs.iter().map(|o| evaluate(&spec, o, o.term, &small, &inputs)).collect();
         for n in [16, 4096] {
             let found = saturated.extract(&extents(&spec, n, n, false), &MachineProfile::default());
             let explanation = saturated.explain(&found);

@@ -72,7 +72,14 @@ fn real(kind: u8, axes: &str, count: &mut usize, inputs: &mut String, draws: &mu
 
 fn predicate(axes: &str, count: &mut usize, inputs: &mut String, draws: &mut Draws) -> String {
     let drawn = draws.pick(&[
-        "true", "j <= i", "abs(i - j) <= 2", "(i - j) mod 3 == 0", "j < 2 or i < 1", "not (i < j)", "table", "j < i",
+        "true",
+        "j <= i",
+        "abs(i - j) <= 2",
+        "(i - j) mod 3 == 0",
+        "j < 2 or i < 1",
+        "not (i < j)",
+        "table",
+        "j < i",
     ]);
     match drawn.as_str() {
         "true" => "0 <= j".to_string(),
@@ -103,7 +110,10 @@ fn evaluate(spec: &Spec, axes: &AxisSet, term: TermId, extents: &Extents, inputs
 /// Inputs in f64, so that no side is rounded when it is read.
 fn inputs(spec: &Spec, extents: &Extents, seed: u64) -> Vec<Tensor> {
     let drawn = draw_inputs(spec, extents, seed).expect("inputs can be drawn");
-    drawn.into_iter().map(|t| if let Data::F32(v) = t.data() { Tensor::f32(t.shape(), v.clone()).unwrap() } else { t }).collect()
+    drawn
+        .into_iter()
+        .map(|t| if let Data::F32(v) = t.data() { Tensor::f32(t.shape(), v.clone()).unwrap() } else { t })
+        .collect()
 }
 
 /// Whether the rule fired and both sides agree; panics if they differ.

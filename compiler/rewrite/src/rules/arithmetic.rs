@@ -233,7 +233,9 @@ fn square_expands(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
             (*x, Vec::new())
         }
         ENode::Nary(NaryOp::Mul, xs) => match xs.windows(2).position(|w| w[0] == w[1]) {
-            Some(at) => (xs[at], xs.iter().enumerate().filter(|(n, _)| *n != at && *n != at + 1).map(|e| *e.1).collect()),
+            Some(at) => {
+                (xs[at], xs.iter().enumerate().filter(|(n, _)| *n != at && *n != at + 1).map(|e| *e.1).collect())
+            }
             None => return,
         },
         _ => return,

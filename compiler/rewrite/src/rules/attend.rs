@@ -296,7 +296,9 @@ fn value_sum_leaves(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
 /// Axis, domain and score of a softmax or an attention.
 fn scored(node: &ENode) -> Option<(AxisId, TermId, Id)> {
     match node {
-        ENode::Softmax(axis, domain, [score]) | ENode::Attend(axis, domain, [score, _]) => Some((*axis, *domain, *score)),
+        ENode::Softmax(axis, domain, [score]) | ENode::Attend(axis, domain, [score, _]) => {
+            Some((*axis, *domain, *score))
+        }
         _ => None,
     }
 }

@@ -186,9 +186,8 @@ fn product_distributes(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
                     continue;
                 }
                 let joined = site.free(*factor).len();
-                let simple = |s: &Id| {
-                    site.free(*s).len() < joined || site.separates(*s, axis, 2) || is_softmax(site, *s, axis)
-                };
+                let simple =
+                    |s: &Id| site.free(*s).len() < joined || site.separates(*s, axis, 2) || is_softmax(site, *s, axis);
                 if !site.varies(*factor, axis) || !summands.iter().all(simple) {
                     out.decline(NOT_SEPARABLE);
                     continue;
@@ -203,9 +202,6 @@ fn product_distributes(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
 
 /// Whether a class is softmax weights along `axis`, perhaps scaled.
 fn is_softmax(site: &Site<'_>, class: Id, axis: AxisId) -> bool {
-    let weights = |id: Id| {
-        site.nodes(id, Kind::Softmax).any(|n| matches!(n, ENode::Softmax(a, ..) if *a == axis))
-    };
+    let weights = |id: Id| site.nodes(id, Kind::Softmax).any(|n| matches!(n, ENode::Softmax(a, ..) if *a == axis));
     weights(class) || site.products(class).any(|(_, xs)| xs.iter().any(|x| weights(*x)))
 }
-
