@@ -141,9 +141,9 @@ impl Domain {
                 format!("doc[{batch}i] == doc[{batch}j]")
             }
             Self::EqualKeys(kinds) => {
-                writer.input(&format!("qkind: i32[{batch}i] in 0 .. {}", kinds - 1));
-                writer.input(&format!("kkind: i32[{batch}j] in 0 .. {}", kinds - 1));
-                "qkind == kkind".to_string()
+                writer.input(&format!("qkind{kinds}: i32[{batch}i] in 0 .. {}", kinds - 1));
+                writer.input(&format!("kkind{kinds}: i32[{batch}j] in 0 .. {}", kinds - 1));
+                format!("qkind{kinds} == kkind{kinds}")
             }
             Self::Length => {
                 writer.input("length: i32[h] in 0 .. N");
