@@ -78,9 +78,9 @@ fn draw_input(spec: &Spec, extents: &Extents, id: InputId, seed: u64) -> Result<
             match input.runs {
                 None => (0..volume).map(|_| generator.integer(lo, hi) as f64).collect(),
                 Some(length) => {
-                    let length = constant(spec, length, extents).filter(|l| *l >= 1.0).ok_or_else(|| {
-                        DrawError::Declaration { input: input.name.clone(), what: "run length" }
-                    })?;
+                    let length = constant(spec, length, extents)
+                        .filter(|l| *l >= 1.0)
+                        .ok_or_else(|| DrawError::Declaration { input: input.name.clone(), what: "run length" })?;
                     draw_runs(volume, shape.last().copied().unwrap_or(1), length, (lo, hi), &mut generator)
                 }
             }
@@ -96,8 +96,8 @@ fn shape_of(spec: &Spec, extents: &Extents, input: &Input) -> Result<Vec<usize>,
     for axis in &input.axes {
         let axis = spec.axis(*axis);
         let extent = spec.eval_extent(axis.extent, extents).filter(|e| *e >= 1);
-        let extent = extent
-            .ok_or_else(|| DrawError::AxisExtent { input: input.name.clone(), axis: axis.name.clone() })?;
+        let extent =
+            extent.ok_or_else(|| DrawError::AxisExtent { input: input.name.clone(), axis: axis.name.clone() })?;
         volume = volume
             .checked_mul(extent)
             .filter(|v| *v <= VOLUME_LIMIT)

@@ -10,8 +10,9 @@
 //!
 //! - A sub-term counts only where its guards hold: the domain of its reduction,
 //!   the condition of its branch. Elsewhere it may be NaN, index out of range
-//!   or overflow without effect. In `p and q`, an operand that can fail counts
-//!   only where the others leave the result open.
+//!   or overflow without effect. In a conjunction (or disjunction) an operand
+//!   that can fail counts only where those that cannot, and the ones before
+//!   it, leave the result open.
 //! - Softmax weights are zero outside their domain, and zero times anything
 //!   there is zero, so that a NaN outside a domain never reaches a result.
 //!   A row whose scores are all -inf counts as empty.
@@ -24,10 +25,14 @@ mod context;
 mod core;
 mod evaluate;
 mod failure;
+mod fold;
 mod lanes;
 mod plan;
 mod run;
+mod step;
 
+#[cfg(test)]
+mod agreement;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
@@ -49,9 +54,6 @@ use failure::Failures;
 
 /// Nesting of operations that is evaluated, at most.
 pub const DEPTH_LIMIT: usize = 4_000;
-
-/// Elements of one term kept at a time when an output is evaluated slice by slice.
-const SLICE_LIMIT: usize = STORED_LIMIT / 4;
 
 /// An evaluation of one spec at given extents on given inputs.
 pub struct Reference<'a> {
@@ -80,6 +82,17 @@ impl<'a> Reference<'a> {
         extents: &'a Extents,
         inputs: &'a [Tensor],
     ) -> Result<Self, ReferenceError> {
+        Self::with_limit(spec, outputs, extents, inputs, STORED_LIMIT)
+    }
+
+    /// As [`Reference::of_terms`], storing terms of at most `limit` elements where there is a choice. Changes no bit.
+    fn with_limit(
+        spec: &'a Spec,
+        outputs: &[TermId],
+        extents: &'a Extents,
+        inputs: &'a [Tensor],
+        limit: usize,
+    ) -> Result<Self, ReferenceError> {
         let axis_extents = bind_axes(spec, outputs, extents)?;
         check_inputs(spec, &axis_extents, inputs)?;
         let core = core::lower(&spec.terms, outputs);
@@ -90,7 +103,7 @@ impl<'a> Reference<'a> {
         let tables: Vec<Option<Interval>> = inputs.iter().map(table_interval).collect();
         let intervals = Intervals::new(spec, &core.terms, extents, &tables);
         let failures = Failures::new(spec, &core.terms);
-        let context = Context::new(spec, core.terms, axis_extents, extents, inputs, &intervals);
+        let context = Context::new(spec, core.terms, axis_extents, extents, inputs, &intervals, limit);
         Ok(Self { evaluator: Evaluator::new(context, failures), roots: core.roots })
     }
 
@@ -166,7 +179,7 @@ impl<'a> Reference<'a> {
         let mut fixed = AxisSet::new();
         for (outer, axis) in declared.axes.iter().enumerate() {
             let last = outer + 1 == declared.axes.len();
-            let small = stored.iter().all(|id| context.volume(*id, &fixed) <= SLICE_LIMIT);
+            let small = stored.iter().all(|id| context.volume(*id, &fixed) <= context.stored_limit / 4);
             if small || last || passed.contains(*axis) {
                 return outer;
             }
@@ -176,13 +189,7 @@ impl<'a> Reference<'a> {
     }
 
     /// Evaluates the slice of an output at `row`, positions of its leading axes.
-    fn fill(
-        &mut self,
-        output: usize,
-        declared: &Output,
-        row: &[usize],
-        to: &mut [f64],
-    ) -> Result<(), ReferenceError> {
+    fn fill(&mut self, output: usize, declared: &Output, row: &[usize], to: &mut [f64]) -> Result<(), ReferenceError> {
         let leading = &declared.axes[..row.len()];
         leading.iter().zip(row).for_each(|(axis, p)| self.evaluator.fix(*axis, *p));
         let root = self.roots[output];

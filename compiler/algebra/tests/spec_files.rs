@@ -62,7 +62,8 @@ fn every_spec_file_evaluates_to_finite_numbers() {
             let inputs = draw_inputs(&spec, &extents, 1).unwrap_or_else(|e| panic!("{}: {e}", spec.name));
             let tables: Vec<_> = inputs.iter().map(Tensor::integer_range).collect();
             assert_eq!(check_indices(&spec, &extents, &tables), Ok(()), "{} at N = {n}", spec.name);
-            let mut reference = Reference::new(&spec, &extents, &inputs).unwrap_or_else(|e| panic!("{}: {e}", spec.name));
+            let mut reference =
+                Reference::new(&spec, &extents, &inputs).unwrap_or_else(|e| panic!("{}: {e}", spec.name));
             let out = reference.output(0).unwrap_or_else(|e| panic!("{}: {e}", spec.name));
             assert!(out.iter().all(|v| v.is_finite()), "{} at N = {n}", spec.name);
             assert!(n < 17 || out.iter().any(|v| v.abs() > 1e-6), "{} at N = {n} is zero", spec.name);

@@ -30,7 +30,10 @@ pub(super) fn permitted_values(spec: &Spec, extents: &Extents, id: InputId) -> R
         (false, None) => compared.unwrap_or(by_default),
     };
     let values = wanted.meet(of_type).ok_or_else(|| {
-        nothing(format!("its uses need {} .. {}, its declaration {} .. {}", wanted.lo, wanted.hi, of_type.lo, of_type.hi))
+        nothing(format!(
+            "its uses need {} .. {}, its declaration {} .. {}",
+            wanted.lo, wanted.hi, of_type.lo, of_type.hi
+        ))
     })?;
     Ok((values.lo as i64, values.hi as i64))
 }

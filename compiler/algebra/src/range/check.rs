@@ -53,15 +53,13 @@ impl IndexError {
 ///
 /// # Errors
 /// Every index for which no proof was found, in order.
-pub fn check_indices(
-    spec: &Spec,
-    extents: &Extents,
-    tables: &[Option<(i64, i64)>],
-) -> Result<(), Vec<IndexError>> {
+pub fn check_indices(spec: &Spec, extents: &Extents, tables: &[Option<(i64, i64)>]) -> Result<(), Vec<IndexError>> {
     let tables: Vec<Option<Interval>> = (0..spec.inputs.len())
         .map(|at| {
             let known = tables.get(at).copied().flatten();
-            known.and_then(|(lo, hi)| Interval::new(lo.into(), hi.into())).or_else(|| declared_interval(spec, extents, at))
+            known
+                .and_then(|(lo, hi)| Interval::new(lo.into(), hi.into()))
+                .or_else(|| declared_interval(spec, extents, at))
         })
         .collect();
     let intervals = Intervals::new(spec, &spec.terms, extents, &tables);
@@ -112,7 +110,14 @@ struct Check<'a> {
 }
 
 /// Whether the index number `axis` of `input` is in range by its interval alone.
-fn bounded_alone(spec: &Spec, extents: &Extents, intervals: &Intervals, input: InputId, axis: usize, index: TermId) -> bool {
+fn bounded_alone(
+    spec: &Spec,
+    extents: &Extents,
+    intervals: &Intervals,
+    input: InputId,
+    axis: usize,
+    index: TermId,
+) -> bool {
     let extent = spec.eval_extent(spec.axis(spec.input(input).axes[axis]).extent, extents);
     match (intervals.get(index), extent) {
         (Some(v), Some(extent)) => v.lo >= 0 && v.hi < extent.into(),

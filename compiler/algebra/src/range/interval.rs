@@ -82,8 +82,7 @@ impl Interval {
         if by.lo <= 0 && by.hi >= 0 {
             return None;
         }
-        let corners =
-            [floor(self.lo, by.lo), floor(self.lo, by.hi), floor(self.hi, by.lo), floor(self.hi, by.hi)];
+        let corners = [floor(self.lo, by.lo), floor(self.lo, by.hi), floor(self.hi, by.lo), floor(self.hi, by.hi)];
         Self::of_corners(&corners)
     }
 
@@ -126,7 +125,8 @@ impl Intervals {
         let mut out = Self { of_term: Vec::with_capacity(terms.len()) };
         for at in 0..terms.len() {
             let id = TermId(at as u32);
-            let interval = if terms.ty(id) == Type::Real { None } else { out.of_node(spec, terms, extents, tables, id) };
+            let interval =
+                if terms.ty(id) == Type::Real { None } else { out.of_node(spec, terms, extents, tables, id) };
             out.of_term.push(interval.filter(|v| v.fits_i64()));
         }
         out

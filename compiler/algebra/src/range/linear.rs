@@ -94,9 +94,7 @@ impl<'a> Forms<'a> {
             Node::Unary(UnaryOp::ToInt | UnaryOp::Floor | UnaryOp::Ceil, x) if self.terms.ty(*x) == Type::Int => {
                 Some(self.of(*x))
             }
-            Node::Nary(NaryOp::Add, xs) => {
-                xs.iter().try_fold(Linear::default(), |sum, x| sum.plus(&self.of(*x), 1))
-            }
+            Node::Nary(NaryOp::Add, xs) => xs.iter().try_fold(Linear::default(), |sum, x| sum.plus(&self.of(*x), 1)),
             Node::Nary(NaryOp::Mul, xs) => {
                 let mut product = Linear::constant(1);
                 for x in xs {

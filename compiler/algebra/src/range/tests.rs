@@ -12,18 +12,20 @@ fn extents(spec: &Spec, n: i64) -> Extents {
         "G" => 2,
         _ => 8,
     };
-    (0..spec.symbols.len())
-        .map(|at| (crate::SymbolId(at as u32), value(&spec.symbols[at].name)))
-        .fold(Extents::default(), |mut all, (id, v)| {
+    (0..spec.symbols.len()).map(|at| (crate::SymbolId(at as u32), value(&spec.symbols[at].name))).fold(
+        Extents::default(),
+        |mut all, (id, v)| {
             all.0.insert(id, v);
             all
-        })
+        },
+    )
 }
 
 /// The messages for a spec with these lines, at N = 1, 7 and 70.
 fn messages(lines: &str, tables: &[Option<(i64, i64)>]) -> Vec<String> {
     let text = format!("spec t\naxis i, j = N\n{lines}\n");
-    let spec = compile_text(&text, &Settings::default()).unwrap_or_else(|e| panic!("{}", crate::render("t", &text, &e)));
+    let spec =
+        compile_text(&text, &Settings::default()).unwrap_or_else(|e| panic!("{}", crate::render("t", &text, &e)));
     let mut out = Vec::new();
     for n in [1, 7, 70] {
         if let Err(errors) = check_indices(&spec, &extents(&spec, n), tables) {
@@ -40,7 +42,9 @@ fn assert_proved(lines: &str) {
 #[test]
 fn indices_that_intervals_bound() {
     assert_proved("axis t = 2 * N - 1\ninput bias[h, t]\noutput o[h, i, j] = bias[h, i - j + N - 1]");
-    assert_proved("axis h = H\nrequire H mod 2 == 0\naxis g = 2\ninput k[g, j]\noutput o[h, j] = k[h div (H div 2), j]");
+    assert_proved(
+        "axis h = H\nrequire H mod 2 == 0\naxis g = 2\ninput k[g, j]\noutput o[h, j] = k[h div (H div 2), j]",
+    );
     assert_proved("axis x = (N + 15) div 16\ninput t: bool[x]\noutput o[i] = if t[i div 16] then 1 else 0");
     assert_proved("input x[d]\noutput o[i] = x[i mod D]");
     assert_proved("input x[i]\noutput o[i] = x[max(0, min(N - 1, i + 3))]");
@@ -90,7 +94,10 @@ fn unguarded_indices_are_reported() {
 fn tables_are_bounded_by_their_values() {
     let spec = "input at: i32[i]\ninput x[j]\noutput o[i] = x[at[i]]";
     let found = messages(spec, &[]);
-    assert_eq!(found[0], "N = 1: axis `j` of `x` has 1 positions, but its index may lie anywhere in -2147483648 .. 2147483647");
+    assert_eq!(
+        found[0],
+        "N = 1: axis `j` of `x` has 1 positions, but its index may lie anywhere in -2147483648 .. 2147483647"
+    );
     assert_eq!(messages(spec, &[Some((0, 0)), None]), Vec::<String>::new());
     assert_eq!(messages(spec, &[Some((0, 7)), None]).len(), 2);
     assert_proved("input at: i32[i] in 0 .. N - 1\ninput x[j]\noutput o[i] = x[at[i]]");

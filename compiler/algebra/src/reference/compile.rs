@@ -4,14 +4,14 @@
 //! in lanes, and at which loop level each step stands. Changes cost only,
 //! never a value: every reduction adds up in axis order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::axis::{AxisId, AxisSet};
 use crate::ops::{NaryOp, UnaryOp};
 use crate::tensor::row_major_strides;
 use crate::term::{Node, TermId, Type};
 
-use super::context::{Context, Reduction, STORED_LIMIT, is_stored_kind};
+use super::context::{Context, Reduction, is_stored_kind};
 use super::plan::{Action, Address, Capture, Computed, Finish, Kernel, LANES, Loop, LoopKind, Op2, Reg, Step};
 
 /// Work below which a pointwise term is not worth storing.
@@ -180,9 +180,10 @@ impl<'c> Compiler<'c> {
             }
             if let Node::Input { input, index } = terms.node(id) {
                 let strides = self.context.inputs[input.0 as usize].strides();
-                let plain = index.iter().enumerate().filter_map(|(axis, index)| {
-                    Some((self.context.plain_index(*input, axis, *index)?, strides[axis]))
-                });
+                let plain = index
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(axis, index)| Some((self.context.plain_index(*input, axis, *index)?, strides[axis])));
                 loads.push(Address { terms: plain.collect(), lane_stride: 0 });
             }
             open.extend(terms.node(id).operands());
@@ -210,7 +211,7 @@ impl<'c> Compiler<'c> {
             return false;
         }
         let volume = self.context.volume(id, &self.fixed);
-        volume <= STORED_LIMIT && volume.saturating_mul(STORED_USES) <= self.volume
+        volume <= self.context.stored_limit && volume.saturating_mul(STORED_USES) <= self.volume
     }
 
     fn table_address(&self, id: TermId) -> Address {
@@ -243,7 +244,11 @@ impl<'c> Compiler<'c> {
             let value = self.emit_top(self.term);
             return Finish::Map { value };
         };
-        let mask = if self.domain.is_empty() { None } else { Some(self.emit_connective(NaryOp::And, &self.domain.clone(), None)) };
+        let mask = if self.domain.is_empty() {
+            None
+        } else {
+            Some(self.emit_connective(NaryOp::And, &self.domain.clone(), None))
+        };
         if let Some(mask) = mask {
             self.code[mask.level].push(Step::Skip(mask));
         }
@@ -256,7 +261,12 @@ impl<'c> Compiler<'c> {
             }
             (None, decay) => {
                 let value = self.as_real(value);
-                let decay = self.emit(decay.expect("a reduction without operation is a scan"), None);
+                let decay = decay.expect("a reduction without operation is a scan");
+                // The decay at position 0 is never used.
+                let position = self.push(false, Action::Position(reduction.axis), None, decay);
+                let used = Action::Mask { outer: None, condition: position, negated: false };
+                let used = self.push(false, used, None, decay);
+                let decay = self.emit(decay, Some(used));
                 let decay = self.as_real(decay);
                 Finish::Scan { axis: reduction.axis, decay, value }
             }
@@ -372,6 +382,7 @@ impl<'c> Compiler<'c> {
     /// A conjunction or disjunction: an operand that can fail counts only where those that cannot, and the ones
     /// before it, leave the result open.
     fn emit_connective(&mut self, op: NaryOp, parts: &[TermId], guard: Option<Reg>) -> Reg {
+        let parts = self.flattened(op, parts);
         let (risky, safe): (Vec<TermId>, Vec<TermId>) = parts.iter().partition(|t| self.context.may_fail(**t));
         let mut acc: Option<Reg> = None;
         for part in safe.into_iter().chain(risky) {
@@ -386,6 +397,23 @@ impl<'c> Compiler<'c> {
             });
         }
         acc.expect("n-ary operations have operands")
+    }
+
+    /// The operands of nested operations of one kind, each once, in order.
+    fn flattened(&self, op: NaryOp, parts: &[TermId]) -> Vec<TermId> {
+        let mut open: Vec<TermId> = parts.iter().rev().copied().collect();
+        let mut out = Vec::new();
+        let mut seen = BTreeSet::new();
+        while let Some(id) = open.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            match self.context.terms.node(id) {
+                Node::Nary(inner, parts) if *inner == op && !self.is_need(id) => open.extend(parts.iter().rev()),
+                _ => out.push(id),
+            }
+        }
+        out
     }
 
     /// The guard for `id` inside a branch taken where `condition` holds (or does not).
@@ -422,10 +450,10 @@ impl<'c> Compiler<'c> {
         let operands = action.operands();
         let wide = operands.iter().any(|r| r.wide) || axes.iter().any(|a| Some(*a) == lanes);
         let loop_level = |axis: &AxisId| self.loops.iter().position(|l| l.axis == *axis).map_or(0, |at| at + 1);
-        let level = operands.iter().chain(&guard).map(|r| r.level).chain(axes.iter().map(loop_level)).max().unwrap_or(0);
+        let level =
+            operands.iter().chain(&guard).map(|r| r.level).chain(axes.iter().map(loop_level)).max().unwrap_or(0);
         let to = self.register(real, wide, level);
         self.code[level].push(Step::Compute { to, action, guard, site });
         to
     }
 }
-

@@ -11,7 +11,7 @@ use crate::term::{Node, TermId, Terms, Type};
 
 use super::plan::Capture;
 
-/// Elements of a stored term, at most, unless it is a whole output.
+/// Elements of a stored term, at most, unless it is a whole output: 32 MiB of them.
 pub(super) const STORED_LIMIT: usize = 1 << 22;
 
 /// A spec in core form with its extents and inputs.
@@ -19,6 +19,8 @@ pub(super) struct Context<'a> {
     pub spec: &'a Spec,
     pub inputs: &'a [Tensor],
     pub extents: &'a Extents,
+    /// Elements of a stored term, at most, where there is a choice.
+    pub stored_limit: usize,
     pub terms: Terms,
     /// Extents of the axes, by axis.
     pub axis_extents: Vec<usize>,
@@ -64,11 +66,13 @@ impl<'a> Context<'a> {
         extents: &'a Extents,
         inputs: &'a [Tensor],
         intervals: &Intervals,
+        stored_limit: usize,
     ) -> Self {
         let mut out = Self {
             spec,
             inputs,
             extents,
+            stored_limit,
             terms,
             axis_extents,
             may_fail: Vec::new(),
@@ -113,7 +117,7 @@ impl<'a> Context<'a> {
             && inner.contains(capture.row)
         {
             let without = inner.without(capture.row);
-            if self.volume(id, &without) <= STORED_LIMIT {
+            if self.volume(id, &without) <= self.stored_limit {
                 inner = without;
             }
         }
@@ -202,7 +206,8 @@ impl<'a> Context<'a> {
         };
         conjuncts.iter().enumerate().find_map(|(at, conjunct)| {
             let capture = row_of(*conjunct)?;
-            let elsewhere = conjuncts.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, t)| *t).chain([body]);
+            let elsewhere =
+                conjuncts.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, t)| *t).chain([body]);
             let alone = elsewhere.into_iter().all(|t| !self.terms.free(t).contains(capture.row));
             alone.then_some(Prefix { capture, conjunct: Some(at) })
         })

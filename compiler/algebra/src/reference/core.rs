@@ -5,7 +5,7 @@
 //! softmax's domain never reaches a product. Terms of the core form are
 //! pointwise operations, plain reductions and scans. Read `plan` next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::axis::AxisId;
 use crate::ops::{BinaryOp, NaryOp, ReduceOp, UnaryOp};
@@ -125,8 +125,10 @@ impl Lowering {
     /// A sum of what is zero outside a domain runs over that domain only.
     fn sum(&mut self, axis: AxisId, domain: TermId, body: TermId) -> TermId {
         match *self.terms.node(body) {
+            // A domain that can fail must not be tested behind the condition.
             Node::Select(condition, value, zero)
-                if matches!(self.terms.node(zero), Node::Real(r) if r.get() == 0.0)
+                if !self.looks_fallible(domain)
+                    && matches!(self.terms.node(zero), Node::Real(r) if r.get() == 0.0)
                     && self.terms.ty(value) == Type::Real =>
             {
                 let domain = self.both(domain, condition);
@@ -134,6 +136,32 @@ impl Lowering {
             }
             _ => self.terms.reduce(ReduceOp::Sum, axis, domain, body),
         }
+    }
+
+    /// Whether evaluating the term somewhere might be an error, as far as its nodes tell.
+    fn looks_fallible(&self, id: TermId) -> bool {
+        let terms = &self.terms;
+        let mut open = vec![id];
+        let mut seen = BTreeSet::new();
+        while let Some(id) = open.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            let node = terms.node(id);
+            let fallible = match node {
+                Node::Input { index, .. } => index.iter().any(|t| !matches!(terms.node(*t), Node::Position(_))),
+                Node::Binary(BinaryOp::FloorDiv | BinaryOp::Mod, _, y) => {
+                    terms.ty(id) == Type::Int && !matches!(terms.node(*y), Node::Int(1..) | Node::Extent(_))
+                }
+                Node::Binary(BinaryOp::Pow, ..) => terms.ty(id) == Type::Int,
+                _ => false,
+            };
+            if fallible {
+                return true;
+            }
+            open.extend(node.operands());
+        }
+        false
     }
 
     fn product(&mut self, factors: &[TermId]) -> TermId {

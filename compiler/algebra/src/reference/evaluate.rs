@@ -13,7 +13,7 @@ use crate::tensor::row_major_strides;
 use crate::term::TermId;
 
 use super::compile::compile;
-use super::context::{Context, STORED_LIMIT};
+use super::context::Context;
 use super::failure::Failures;
 use super::plan::{Kernel, Table};
 use super::run::{identity_table, run};
@@ -107,7 +107,7 @@ impl<'a> Evaluator<'a> {
     fn large_need(&self, kernel: &Kernel, fixed: &AxisSet) -> Option<TermId> {
         kernel.needs.iter().copied().find(|need| {
             let fixed = self.context.fixed_for(*need, fixed);
-            self.context.volume(*need, &fixed) > STORED_LIMIT
+            self.context.volume(*need, &fixed) > self.context.stored_limit
         })
     }
 
@@ -145,7 +145,8 @@ impl<'a> Evaluator<'a> {
         let mut out = Table { real: Vec::new(), int: Vec::new(), failed: Vec::new() };
         for position in 0..extent {
             self.fix(axis, position);
-            let (part, _) = self.evaluate(term, &inner);
+            let (part, part_axes) = self.evaluate(term, &inner);
+            let part = self.at_fixed(part, &part_axes, &inner);
             for outer in 0..outer_volume {
                 let from = outer * inner_volume..(outer + 1) * inner_volume;
                 let to = (outer * extent + position) * inner_volume;
@@ -159,6 +160,23 @@ impl<'a> Evaluator<'a> {
         out
     }
 
+    /// The part of a table at the fixed positions, where it is over fixed axes, too.
+    fn at_fixed(&self, table: Rc<Table>, axes: &[AxisId], fixed: &AxisSet) -> Rc<Table> {
+        let Some(at) = axes.iter().position(|a| fixed.contains(*a)) else { return table };
+        let shape: Vec<usize> = axes.iter().map(|a| self.context.extent(*a)).collect();
+        let inner = row_major_strides(&shape)[at];
+        let outer: usize = shape[..at].iter().product();
+        let position = self.pos[axes[at].0 as usize];
+        let first = |o: usize| (o * shape[at] + position) * inner;
+        let part = Table {
+            real: take(&table.real, outer, inner, first),
+            int: take(&table.int, outer, inner, first),
+            failed: take(&table.failed, outer, inner, first),
+        };
+        let rest: Vec<AxisId> = axes.iter().copied().filter(|a| *a != axes[at]).collect();
+        self.at_fixed(Rc::new(part), &rest, fixed)
+    }
+
     fn run(&mut self, kernel: &Kernel, fixed: &AxisSet, out: &mut Table) {
         let tables: Vec<Rc<Table>> = kernel.needs.iter().map(|need| self.evaluate(*need, fixed).0).collect();
         run(&self.context, kernel, &tables, &mut self.pos, &mut self.failures, out);
@@ -169,6 +187,12 @@ fn with(axes: &AxisSet, axis: AxisId) -> AxisSet {
     let mut out = axes.clone();
     out.insert(axis);
     out
+}
+
+/// `count` pieces of `length` elements, the n-th from `first(n)` on; nothing of nothing.
+fn take<T: Copy>(from: &[T], count: usize, length: usize, first: impl Fn(usize) -> usize) -> Vec<T> {
+    let pieces = (0..count).filter(|_| !from.is_empty()).map(first);
+    pieces.flat_map(|at| from[at..at + length].iter().copied()).collect()
 }
 
 /// Copies a part into a table of `volume` elements, which is made when the first part comes.

@@ -125,12 +125,9 @@ impl Failures {
             }
         }
         let describe = move |site: TermId, failure: Failure| match (failure, names.get(&site)) {
-            (Failure::Index { axis, index, extent }, Some((input, axes))) => ReferenceError::IndexOutOfRange {
-                input: input.clone(),
-                axis: axes[axis].clone(),
-                index,
-                extent,
-            },
+            (Failure::Index { axis, index, extent }, Some((input, axes))) => {
+                ReferenceError::IndexOutOfRange { input: input.clone(), axis: axes[axis].clone(), index, extent }
+            }
             (Failure::ZeroDivisor, _) => ReferenceError::DivisionByZero,
             _ => ReferenceError::IntegerOverflow,
         };

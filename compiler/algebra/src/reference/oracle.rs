@@ -4,7 +4,7 @@
 use super::ReferenceError;
 use super::tests::Build;
 use crate::axis::AxisId;
-use crate::ops::{NaryOp, ReduceOp, UnaryOp};
+use crate::ops::{BinaryOp, NaryOp, ReduceOp, UnaryOp};
 use crate::term::{Node, TermId, Type};
 
 /// A value: reals as they are, integers and truth values apart.
@@ -32,15 +32,25 @@ impl Value {
 
 type Outcome = Result<Value, ReferenceError>;
 
+/// Which failing operands of a conjunction or disjunction count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Connective {
+    /// Those that no other operand, before or after, makes irrelevant.
+    Symmetric,
+    /// Those that no operand before makes irrelevant.
+    InOrder,
+}
+
 struct Oracle<'b> {
     build: &'b Build,
+    connective: Connective,
     pos: Vec<usize>,
 }
 
 /// All elements of output 0 in row-major order.
-pub(super) fn oracle(build: &Build) -> Result<Vec<f64>, ReferenceError> {
+pub(super) fn oracle(build: &Build, connective: Connective) -> Result<Vec<f64>, ReferenceError> {
     let output = &build.spec.outputs[0];
-    let mut o = Oracle { build, pos: vec![0; build.spec.axes.len()] };
+    let mut o = Oracle { build, connective, pos: vec![0; build.spec.axes.len()] };
     let shape: Vec<usize> = output.axes.iter().map(|a| o.extent(*a)).collect();
     let volume = shape.iter().product();
     (0..volume)
@@ -70,19 +80,20 @@ impl Oracle<'_> {
         f: &mut dyn FnMut(&mut Self, usize) -> Result<(), ReferenceError>,
     ) -> Result<(), ReferenceError> {
         let before = self.pos[axis.0 as usize];
-        for p in 0..self.extent(axis) {
+        let outcome = (0..self.extent(axis)).try_for_each(|p| {
             self.pos[axis.0 as usize] = p;
-            if self.truth(domain)? {
-                f(self, p)?;
-            }
-        }
+            if self.truth(domain)? { f(self, p) } else { Ok(()) }
+        });
         self.pos[axis.0 as usize] = before;
-        Ok(())
+        outcome
     }
 
     fn value(&mut self, id: TermId) -> Outcome {
         let terms = &self.build.spec.terms;
         let ty = terms.ty(id);
+        if self.is_open(id)? == Some(false) {
+            return Ok(Value::Real(0.0));
+        }
         Ok(match terms.node(id) {
             Node::Real(v) => Value::Real(v.get()),
             Node::Int(v) => Value::Int(*v),
@@ -122,7 +133,6 @@ impl Oracle<'_> {
                     _ => Value::Int(op.eval_int(x.int(), y.int()).ok_or(ReferenceError::IntegerOverflow)?),
                 }
             }
-            Node::Nary(NaryOp::Mul, xs) if ty == Type::Real && !self.is_open(xs)? => Value::Real(0.0),
             Node::Nary(op, xs) => self.nary(*op, xs, ty)?,
             Node::Select(c, a, b) => {
                 let taken = if self.truth(*c)? { *a } else { *b };
@@ -146,32 +156,44 @@ impl Oracle<'_> {
             }
             Node::Scan { axis, row, decay, body } => {
                 let row = self.pos[row.0 as usize];
-                let always = self.pos[axis.0 as usize];
-                let mut state = 0.0;
-                for p in 0..=row.min(self.extent(*axis) - 1) {
+                let before = self.pos[axis.0 as usize];
+                let last = row.min(self.extent(*axis) - 1);
+                let state = (0..=last).try_fold(0.0, |state, p| {
                     self.pos[axis.0 as usize] = p;
-                    if p > 0 {
-                        state *= self.value(*decay)?.real();
-                    }
-                    state += self.value(*body)?.real();
-                }
-                self.pos[axis.0 as usize] = always;
-                Value::Real(state)
+                    let decay = if p > 0 { self.value(*decay)?.real() } else { 1.0 };
+                    Ok(state * decay + self.value(*body)?.real())
+                });
+                self.pos[axis.0 as usize] = before;
+                Value::Real(state?)
             }
         })
     }
 
-    /// Whether no factor is a softmax weight outside its domain.
-    fn is_open(&mut self, factors: &[TermId]) -> Result<bool, ReferenceError> {
+    /// For a term made of softmax weights: whether it is inside the domains, so that it is not the zero that wins
+    /// against any factor. A product is open if all its weights are, a sum of weights if one is.
+    fn is_open(&mut self, id: TermId) -> Result<Option<bool>, ReferenceError> {
         let terms = &self.build.spec.terms;
-        for factor in factors {
-            if let Node::Softmax { axis, domain, body } = terms.node(*factor)
-                && self.weight(*axis, *domain, *body)?.is_none()
-            {
-                return Ok(false);
+        match terms.node(id) {
+            Node::Softmax { axis, domain, body } => Ok(Some(self.weight(*axis, *domain, *body)?.is_some())),
+            Node::Unary(UnaryOp::Neg, x) | Node::Binary(BinaryOp::Div, x, _) => self.is_open(*x),
+            Node::Nary(op @ (NaryOp::Mul | NaryOp::Add), xs) => {
+                // As in a conjunction or disjunction, a part that fails counts unless another decides.
+                let parts: Vec<Result<Option<bool>, ReferenceError>> = xs.iter().map(|x| self.is_open(*x)).collect();
+                let weights = parts.iter().filter(|part| !matches!(part, Ok(None))).count();
+                let decisive = *op == NaryOp::Add;
+                if weights == 0 || (decisive && weights < xs.len()) {
+                    Ok(None)
+                } else if let (Connective::InOrder, Some(Err(e))) = (self.connective, parts.iter().find(|p| p.is_err()))
+                {
+                    Err(e.clone())
+                } else if parts.contains(&Ok(Some(decisive))) {
+                    Ok(Some(decisive))
+                } else {
+                    parts.into_iter().find(Result::is_err).unwrap_or(Ok(Some(!decisive)))
+                }
             }
+            _ => Ok(None),
         }
-        Ok(true)
     }
 
     fn nary(&mut self, op: NaryOp, xs: &[TermId], ty: Type) -> Outcome {
@@ -183,6 +205,7 @@ impl Oracle<'_> {
                 match self.value(*x) {
                     Ok(v) if i64::from(v.int() != 0) == decisive => return Ok(Value::Int(decisive)),
                     Ok(_) => {}
+                    Err(e) if self.connective == Connective::InOrder => return Err(e),
                     Err(e) => failure = Some(e),
                 }
             }

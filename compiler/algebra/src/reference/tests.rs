@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::oracle::oracle;
+use super::oracle::{Connective, oracle};
 use super::*;
+use crate::axis::{InputId, SymbolId};
 use crate::ops::{BinaryOp, NaryOp, ReduceOp, UnaryOp};
 use crate::spec::{Axis, DType, Input, Symbol};
-use crate::axis::{InputId, SymbolId};
 
 /// A spec under construction, term by term.
 pub(super) struct Build {
@@ -48,7 +48,8 @@ impl Build {
     }
 
     pub fn declare(&mut self, name: &str, dtype: DType, axes: &[AxisId], elements: &[f64]) -> InputId {
-        let shape = axes.iter().map(|a| self.spec.eval_extent(self.spec.axis(*a).extent, &self.extents).unwrap() as usize);
+        let shape =
+            axes.iter().map(|a| self.spec.eval_extent(self.spec.axis(*a).extent, &self.extents).unwrap() as usize);
         self.inputs.push(Tensor::from_f64(dtype, shape.collect(), elements).unwrap());
         self.spec.terms.declare_input(dtype.ty());
         let (name, axes) = (name.to_string(), axes.to_vec());
@@ -73,20 +74,37 @@ impl Build {
         self.evaluate().unwrap()
     }
 
-    /// The output by the evaluator, whole and row by row, and by the oracle: all three agree bit for bit, except that
-    /// any NaN equals any other.
+    /// The output by the evaluator, whole and row by row, storing much or little, and by the oracle: all agree bit for
+    /// bit, except that any NaN equals any other and zeros of both signs are equal; or all fail.
     pub fn check(&self) -> Vec<f64> {
-        let whole = self.values();
-        let mut reference = Reference::new(&self.spec, &self.extents, &self.inputs).unwrap();
-        let shape = reference.shape(&self.spec.outputs[0]);
-        let rows: usize = shape[..shape.len().saturating_sub(1)].iter().product();
-        let rows: Vec<Vec<usize>> = (0..rows).map(|r| unflatten(r, &shape[..shape.len().saturating_sub(1)])).collect();
-        let by_rows = reference.output_rows(0, &rows).unwrap().into_raw_vec_and_offset().0;
-        let expected = oracle(self).unwrap();
-        let bits = |v: &[f64]| v.iter().map(|x| if x.is_nan() { u64::MAX } else { (x + 0.0).to_bits() }).collect::<Vec<_>>();
-        assert_eq!(bits(&whole), bits(&expected), "{whole:?} against {expected:?}");
-        assert_eq!(bits(&by_rows), bits(&expected), "{by_rows:?} against {expected:?}");
-        whole
+        let expected = oracle(self, Connective::Symmetric).unwrap();
+        self.check_against(&expected);
+        expected
+    }
+
+    pub fn check_against(&self, expected: &[f64]) {
+        let bits =
+            |v: &[f64]| v.iter().map(|x| if x.is_nan() { u64::MAX } else { (x + 0.0).to_bits() }).collect::<Vec<_>>();
+        for limit in [STORED_LIMIT, 16, 1] {
+            let roots = [self.spec.outputs[0].term];
+            let mut reference = Reference::with_limit(&self.spec, &roots, &self.extents, &self.inputs, limit).unwrap();
+            let whole = reference.output(0).unwrap().into_raw_vec_and_offset().0;
+            let shown = || crate::print_term(&self.spec, roots[0]);
+            assert_eq!(bits(&whole), bits(expected), "{}\nlimit {limit}: {whole:?} against {expected:?}", shown());
+            let shape = reference.shape(&self.spec.outputs[0]);
+            let leading = &shape[..shape.len().saturating_sub(1)];
+            let count: usize = leading.iter().product();
+            let rows: Vec<Vec<usize>> = (0..count).rev().map(|r| unflatten(r, leading)).collect();
+            let width = shape.last().copied().unwrap_or(1);
+            let backwards = reference.output_rows(0, &rows).unwrap().into_raw_vec_and_offset().0;
+            let rows: Vec<f64> = backwards.chunks(width).rev().flatten().copied().collect();
+            assert_eq!(
+                bits(&rows),
+                bits(expected),
+                "{}\nlimit {limit}, by rows: {rows:?} against {expected:?}",
+                shown()
+            );
+        }
     }
 
     pub fn lt(&mut self, x: TermId, y: TermId) -> TermId {
@@ -111,10 +129,6 @@ impl Build {
 
     pub fn add(&mut self, xs: &[TermId]) -> TermId {
         self.spec.terms.nary(NaryOp::Add, xs.to_vec())
-    }
-
-    pub fn neg(&mut self, x: TermId) -> TermId {
-        self.spec.terms.unary(UnaryOp::Neg, x)
     }
 
     pub fn reduce(&mut self, op: ReduceOp, axis: AxisId, domain: TermId, body: TermId) -> TermId {
@@ -313,4 +327,40 @@ fn tensors_must_be_as_declared() {
     assert!(matches!(b.evaluate(), Err(ReferenceError::InputType { .. })));
     b.inputs.clear();
     assert_eq!(b.evaluate(), Err(ReferenceError::InputCount { expected: 1, given: 0 }));
+}
+
+#[test]
+fn long_axes_run_in_several_blocks_of_lanes() {
+    let n = 600;
+    let mut b = Build::new();
+    let (i, j) = (b.axis("i", n), b.axis("j", n));
+    let x = b.input("x", DType::F32, &[j], &some_reals(n as usize, 1));
+    let y = b.input("y", DType::F32, &[i], &some_reals(n as usize, 2));
+    let always = b.always();
+    let (pi, pj) = (b.at(i), b.at(j));
+    let before = b.le(pj, pi);
+    let product = b.mul(&[x, y]);
+    for (domain, body) in [(before, x), (before, product), (always, x), (always, product)] {
+        for op in [ReduceOp::Sum, ReduceOp::Max, ReduceOp::ArgMin] {
+            let value = b.reduce(op, j, domain, body);
+            b.spec.outputs.clear();
+            b.output(&[i], value);
+            b.check();
+        }
+    }
+}
+
+#[test]
+fn deep_terms_are_evaluated_up_to_the_limit() {
+    for (depth, sound) in [(DEPTH_LIMIT - 10, true), (DEPTH_LIMIT + 10, false)] {
+        let mut b = Build::new();
+        let i = b.axis("i", 2);
+        let x = b.input("x", DType::F64, &[i], &[1.0, 2.0]);
+        let term = (0..depth).fold(x, |term, _| b.spec.terms.unary(UnaryOp::Neg, term));
+        b.output(&[i], term);
+        match b.evaluate() {
+            Ok(values) => assert!(sound && values == [1.0, 2.0]),
+            Err(error) => assert!(!sound && matches!(error, ReferenceError::TooDeep { .. })),
+        }
+    }
 }
