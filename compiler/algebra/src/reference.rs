@@ -53,7 +53,7 @@ use evaluate::Evaluator;
 use failure::Failures;
 
 /// Nesting of operations that is evaluated, at most.
-pub const DEPTH_LIMIT: usize = 4_000;
+pub const DEPTH_LIMIT: usize = 2_000;
 
 /// An evaluation of one spec at given extents on given inputs.
 pub struct Reference<'a> {
