@@ -117,7 +117,7 @@ impl Writer {
     /// The spec.
     pub fn finish(self) -> String {
         let mut lines = vec!["spec random".to_string()];
-        if self.heads == Heads::Grouped {
+        if self.inputs.iter().any(|line| line.contains("g, j")) {
             lines.push("require H mod G == 0".to_string());
         }
         lines.extend(self.axes);
