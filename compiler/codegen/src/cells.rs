@@ -15,7 +15,7 @@ use crate::abi::Microkernel;
 use crate::demand::{Demand, is_staged};
 use crate::function::Lower;
 use crate::graph::{Binary, Function, Graph, Id, Op, Relation};
-use crate::lanes::{Parts, part_type};
+use crate::lanes::{Parts, part_count, part_type};
 use crate::memory::Storage;
 use crate::place::{Context, LaneIndices, Place};
 
@@ -31,7 +31,8 @@ pub(crate) struct Cells<'g> {
     /// Scalars, by node.
     pub zero: Vec<Option<Value>>,
     row: Option<Value>,
-    splats: BTreeMap<Id, Parts>,
+    /// The vector with a scalar in every lane.
+    splats: BTreeMap<Id, Value>,
     thresholds: BTreeMap<Id, Value>,
     places: BTreeMap<Id, Place>,
 }
@@ -59,10 +60,11 @@ pub(crate) trait Sink {
 impl<'g> Cells<'g> {
     pub(crate) fn new(graph: &'g Graph, values: &[Id], indices: &[Id]) -> Self {
         let demand = Demand::new(graph, values, indices);
+        let width = demand.width(graph);
         Self {
             graph,
             demand,
-            width: 4,
+            width,
             zero: vec![None; graph.len()],
             row: None,
             splats: BTreeMap::new(),
@@ -85,7 +87,7 @@ impl<'g> Cells<'g> {
         match lanes.values.get(&id) {
             Some(parts) => parts.clone(),
             None if lanes.width == 1 => vec![self.scalar(id)],
-            None => self.splats[&id].clone(),
+            None => vec![self.splats[&id]; part_count(self.graph.node(id).lane, lanes.width)],
         }
     }
 
@@ -248,11 +250,13 @@ impl Lower<'_, '_> {
             (Some(from), Some(to)) => Some(to - from),
             _ => None,
         };
-        for width in [cells.width, 1] {
-            let skip = length.is_some_and(|n| if width == 1 { n % cells.width as i64 == 0 } else { n < width as i64 });
-            if skip {
+        let widths = if cells.width > 8 { vec![cells.width, 4, 1] } else { vec![cells.width, 1] };
+        let mut left = length;
+        for width in widths {
+            if left.is_some_and(|n| n < width as i64) {
                 continue;
             }
+            left = left.map(|n| n % width as i64);
             let limit = self.builder.ins().iadd_imm_s(to, -(width as i64 - 1));
             let open = self.open_loop(at, limit);
             at = open.at;
@@ -277,8 +281,8 @@ impl Lower<'_, '_> {
         for id in cells.demand.splats.clone() {
             let node = cells.graph.node(id);
             if node.row == row {
-                let parts = self.splat(node.lane, cells.width, cells.scalar(id));
-                cells.splats.insert(id, parts);
+                let vector = self.splat(node.lane, 4, cells.scalar(id))[0];
+                cells.splats.insert(id, vector);
             }
         }
         for id in cells.demand.thresholds.clone() {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use attnc_plan::loops::Lane;
 
-use crate::graph::{Graph, Id, Op};
+use crate::graph::{Binary, Graph, Id, Op};
 
 /// The demand of one statement.
 #[derive(Debug, Default)]
@@ -32,6 +32,27 @@ pub(crate) struct Demand {
 pub(crate) fn is_staged(graph: &Graph, id: Id) -> bool {
     let node = graph.node(id);
     node.col && node.lane == Lane::F32 && matches!(node.op, Op::Call(..))
+}
+
+/// Instructions for four lanes of a node, roughly.
+fn lane_code(graph: &Graph, id: Id) -> usize {
+    let node = graph.node(id);
+    let wide = if matches!(node.lane, Lane::F64 | Lane::I64) { 2 } else { 1 };
+    if node.slope.is_some() {
+        return wide;
+    }
+    let from = node.op.operands().first().map_or(node.lane, |x| graph.node(*x).lane);
+    let affine = |x: &Id| graph.node(*x).slope.is_some();
+    match &node.op {
+        Op::Tile { row, col, .. } if affine(row) && affine(col) => wide,
+        // The way for strides other than 1 is code too.
+        Op::Load { index, .. } if index.iter().all(affine) => 3 * wide,
+        Op::Tile { .. } | Op::Load { .. } | Op::LowerBound { .. } => 16,
+        Op::Cast(to, _) if (from == Lane::I64) != (*to == Lane::I64) => 12,
+        Op::Call(..) if node.lane == Lane::F64 => 16,
+        Op::Binary(Binary::FloorDiv | Binary::Mod | Binary::IntPow, ..) => 16,
+        _ => wide,
+    }
 }
 
 struct Marks<'g> {
@@ -105,6 +126,17 @@ impl Demand {
         out.lanes = marks.lanes.into_iter().collect();
         out.number_stages(graph);
         out
+    }
+
+    /// Lanes of a full group: more, for fewer loop passes, where a lane costs
+    /// little code.
+    pub(crate) fn width(&self, graph: &Graph) -> usize {
+        let code: usize = self.lanes.iter().map(|id| lane_code(graph, *id)).sum();
+        match code {
+            0..=6 => 16,
+            7..=20 => 8,
+            _ => 4,
+        }
     }
 
     fn number_stages(&mut self, graph: &Graph) {

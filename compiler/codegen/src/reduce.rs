@@ -11,7 +11,7 @@ use crate::CodegenError;
 use crate::cells::{Cells, Lanes, Sink};
 use crate::function::{Lower, scalar_type};
 use crate::graph::{Binary, Graph, Id};
-use crate::lanes::{part_count, part_type};
+use crate::lanes::{lanes_per_part, part_count, part_type};
 
 /// A row reduction under emission.
 struct ReduceSink {
@@ -204,19 +204,24 @@ impl Sink for ReduceSink {
             }
             return Ok(());
         }
-        let old = self.groups.iter().map(|variable| lower.builder.use_var(*variable)).collect();
+        let groups = &self.groups[..parts.len()];
+        let old = groups.iter().map(|variable| lower.builder.use_var(*variable)).collect();
         let new = lower.binary(fold_op(self.op), self.lane, width, &old, &parts)?;
-        for (variable, part) in self.groups.iter().zip(new) {
+        for (variable, part) in groups.iter().zip(new) {
             lower.builder.def_var(*variable, part);
         }
         Ok(())
     }
 
     fn row_end(&mut self, lower: &mut Lower<'_, '_>, cells: &Cells<'_>) -> Result<(), CodegenError> {
-        if !self.groups.is_empty() {
-            let parts: Vec<Value> = self.groups.iter().map(|variable| lower.builder.use_var(*variable)).collect();
-            for lane in 0..cells.width {
-                let x = lower.extract(self.lane, cells.width, &parts, lane);
+        if let Some((first, rest)) = self.groups.split_first() {
+            let mut all = vec![lower.builder.use_var(*first)];
+            for variable in rest {
+                let part = vec![lower.builder.use_var(*variable)];
+                all = lower.binary(fold_op(self.op), self.lane, cells.width, &all, &part)?;
+            }
+            for lane in 0..lanes_per_part(self.lane) {
+                let x = lower.extract(self.lane, cells.width, &all, lane);
                 self.fold(lower, x)?;
             }
         }
