@@ -28,6 +28,8 @@ pub enum Tree {
     Closed(TermId),
     /// The oldest form of a class, with one axis renamed: `(class, from, to)`.
     Renamed(Id, AxisId, AxisId),
+    /// The tree where all the predicates hold, else 0.
+    Guarded(Vec<TermId>, Box<Tree>),
     /// A difference or sum of closed integers made real: `(term, coefficient)` and a constant.
     Integer(Vec<(TermId, i64)>, i64),
 }
@@ -96,6 +98,11 @@ impl Tree {
                 let term = convert::to_term(&mut graph.analysis.spec.terms, &oldest);
                 let renamed = rename(graph, term, *from, *to);
                 convert::add_term(graph, renamed)
+            }
+            Self::Guarded(predicates, tree) => {
+                let condition = graph.analysis.spec.terms.nary(NaryOp::And, predicates.clone());
+                let (then, zero) = (tree.add(graph), Self::Const(0.0).add(graph));
+                graph.add_uncanonical(ENode::Select(condition, [then, zero]))
             }
             Self::Integer(parts, constant) => {
                 let terms = &mut graph.analysis.spec.terms;

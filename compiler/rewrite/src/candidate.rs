@@ -244,19 +244,24 @@ impl<'a> Pricing<'a> {
         }
     }
 
-    /// Whether a product divides by a sum of unbounded exponentials, where its class has a fused attention.
+    /// Whether a product divides by a sum of unbounded exponentials, where its class has a stable form.
     fn is_unstable_quotient(&self, class: Id, factors: &[Id]) -> bool {
         let nodes = |id: Id| self.graph[self.graph.find(id)].nodes.iter();
-        let attends = |id: Id| nodes(id).any(|n| n.discriminant() == Kind::Attend);
+        let stable = |id: Id| nodes(id).any(|n| matches!(n.discriminant(), Kind::Attend | Kind::Softmax));
+        let has_stable_form = || {
+            let products = nodes(class).filter(|n| n.discriminant() == Kind::Nary(NaryOp::Mul));
+            stable(class) || products.flat_map(|n| n.children()).any(|c| stable(*c))
+        };
         let overflows =
             |id: Id| nodes(id).any(|n| matches!(n, ENode::Unary(UnaryOp::Exp, [x]) if !self.facts(*x).small));
         let exponential_sum =
             |id: Id| nodes(id).any(|n| matches!(n, ENode::Reduce(ReduceOp::Sum, _, _, [body]) if overflows(*body)));
-        let divides = |id: Id| nodes(id).any(|n| matches!(n, ENode::Unary(UnaryOp::Recip, [x]) if exponential_sum(*x)));
-        factors.iter().any(|f| divides(*f))
-            && (attends(class)
-                || nodes(class)
-                    .any(|n| n.discriminant() == Kind::Nary(NaryOp::Mul) && n.children().iter().any(|c| attends(*c))))
+        let divisor = |id: Id| {
+            let additions = nodes(id).filter(|n| n.discriminant() == Kind::Nary(NaryOp::Add));
+            exponential_sum(id) || additions.flat_map(|n| n.children()).any(|c| exponential_sum(*c))
+        };
+        let divides = |id: Id| nodes(id).any(|n| matches!(n, ENode::Unary(UnaryOp::Recip, [x]) if divisor(*x)));
+        factors.iter().any(|f| divides(*f)) && has_stable_form()
     }
 
     /// Axes of a reduction's iteration.
@@ -300,9 +305,10 @@ impl<'a> Pricing<'a> {
         let mut axes = self.free(body).clone();
         axes.insert(axis);
         let state = self.volume(&axes);
+        let chunk = CHUNK.min(self.volumes.extent(axis));
         match factors {
             Some(factors) => {
-                let inside: f64 = factors.iter().map(|f| self.volume(self.free(*f))).sum::<f64>() * CHUNK / 2.0;
+                let inside: f64 = factors.iter().map(|f| self.volume(self.free(*f))).sum::<f64>() * chunk / 2.0;
                 (state + inside) * self.cost.product()
             }
             None => state * 2.0 * self.cost.pointwise(),

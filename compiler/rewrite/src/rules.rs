@@ -9,6 +9,7 @@ mod arithmetic;
 mod attend;
 mod exponents;
 mod prefix;
+mod quotient;
 mod reassociation;
 
 use std::sync::LazyLock;
@@ -16,10 +17,18 @@ use std::sync::LazyLock;
 use crate::rule::Rule;
 
 static ALL: LazyLock<Vec<&'static Rule>> = LazyLock::new(|| {
-    [arithmetic::RULES, reassociation::RULES, attend::RULES, prefix::RULES, exponents::RULES, angles::RULES]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        arithmetic::RULES,
+        reassociation::RULES,
+        attend::RULES,
+        quotient::RULES,
+        prefix::RULES,
+        exponents::RULES,
+        angles::RULES,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 });
 
 /// Every rule, in the order of application.

@@ -175,6 +175,28 @@ fn a_quotient_written_by_hand_is_attended() {
 }
 
 #[test]
+fn a_sink_written_by_hand_gates_the_attention() {
+    let text = "spec sink\naxis i, j = N\ninput q[h, i, d]\ninput k[h, j, d]\ninput v[h, j, e]\ninput z[h]\n\
+                s = sum[d](q * k)\n\
+                output out = sum[j where j <= i](exp(s) * v) / (exp(z) + sum[j where j <= i](exp(s)))\n";
+    let spec = compile_text(text, &Settings::default()).expect("the spec is valid");
+    let text = printed(&chosen(&spec, 512, 512));
+    assert!(
+        text.contains("attend[j where j <= i](") && text.contains("sigmoid(") && !text.contains("exp(z)"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_causal_kernel_form_with_padded_keys_is_scanned() {
+    let text = "spec padded\naxis i, j = N\ninput q[h, i, d]\ninput k[h, j, d]\ninput v[h, j, e]\n\
+                input valid: bool[j]\n\
+                output out = sum[j where j <= i and valid](sum[d](relu(q) * relu(k)) * v)\n";
+    let spec = compile_text(text, &Settings::default()).expect("the spec is valid");
+    assert!(printed(&chosen(&spec, 65536, 65536)).contains("scan[j <= i]("));
+}
+
+#[test]
 fn what_decides_is_kept_as_written() {
     let text = "spec top\naxis i, j = N\ninput q[i, d]\ninput k[j, d]\ninput v[j, e]\n\
                 score = sum[d](q * k * 2)\n\

@@ -71,16 +71,20 @@ fn real(kind: u8, axes: &str, count: &mut usize, inputs: &mut String, draws: &mu
 }
 
 fn predicate(axes: &str, count: &mut usize, inputs: &mut String, draws: &mut Draws) -> String {
-    let drawn = draws.pick(&[
-        "true",
-        "j <= i",
-        "abs(i - j) <= 2",
-        "(i - j) mod 3 == 0",
-        "j < 2 or i < 1",
-        "not (i < j)",
-        "table",
-        "j < i",
-    ]);
+    let drawn = if axes.contains('i') {
+        draws.pick(&[
+            "true",
+            "j <= i",
+            "abs(i - j) <= 2",
+            "(i - j) mod 3 == 0",
+            "j < 2 or i < 1",
+            "not (i < j)",
+            "table",
+            "j < i",
+        ])
+    } else {
+        draws.pick(&["j < 3", "j mod 2 == 0", "table"])
+    };
     match drawn.as_str() {
         "true" => "0 <= j".to_string(),
         "table" => {

@@ -4,8 +4,8 @@
 //! computed (online, tiled, split over keys) is the planner's choice, so the
 //! deferred normalisation of flash attention needs no form of its own here.
 
-use attnc_algebra::{AxisId, NaryOp, ReduceOp, TermId, UnaryOp};
-use egg::{Id, Language};
+use attnc_algebra::{AxisId, NaryOp, Node, ReduceOp, TermId, UnaryOp};
+use egg::Id;
 
 use crate::build::Tree;
 use crate::domain::Domain;
@@ -14,7 +14,7 @@ use crate::rule;
 use crate::rule::{GUARDED, MAY_BE_UNDEFINED, Outcome, Rule, Site};
 
 const CUTS: &str = "the sum's restriction is not proved to hold on the softmax's";
-const MAY_BE_EMPTY: &str = "a row may have no element, where the quotient is undefined";
+const MAY_BE_EMPTY: &str = "a row may have no element";
 const DOMAIN_BINDS: &str = "a restriction mentions the other axis";
 const NO_SHIFT: &str = "no summand is free of the softmax's axis";
 const NOT_DISJOINT: &str = "the parts of the domain are not proved disjoint";
@@ -36,37 +36,6 @@ pub(super) static RULES: &[Rule] = &[
             "sum[j](softmax[j where $m(i, j)]($r(i, j)) * $r(j, e))",
             "sum[j where j <= i](softmax[j where j <= i]($r(i, j)) * $r(j, e) * $r(i))",
         ],
-    },
-    rule! {
-        /// A quotient of exponential sums written by hand is fused attention, which is shift-stable.
-        name: "exponential-quotient-is-attend",
-        before: "sum[j where m](exp(s) * v) / sum[j where m](exp(s))",
-        after: "attend[j where m](s, v)",
-        search: [Kind::Nary(NaryOp::Mul)],
-        apply: exponential_quotient_is_attend,
-        when: [MAY_BE_EMPTY],
-        sound: "the definition of softmax; no row is empty",
-        stability: Reorders,
-        class: Exact,
-        source: "FlashAttention, arXiv 2205.14135 section 3.1",
-        draw: [
-            "sum[j](exp($s(i, j)) * $r(j, e)) / sum[j](exp($s(i, j)))",
-            "sum[j where j <= i](exp($s(i, j)) * $r(j, e)) / sum[j where j <= i](exp($s(i, j)))",
-        ],
-    },
-    rule! {
-        /// The logarithm of a sum of exponentials is the stable reduction.
-        name: "log-of-sum-is-logsumexp",
-        before: "log(sum[j where m](exp(s)))",
-        after: "logsumexp[j where m](s)",
-        search: [Kind::Unary(UnaryOp::Log)],
-        apply: log_of_sum_is_logsumexp,
-        when: [],
-        sound: "the definition of logsumexp",
-        stability: Reorders,
-        class: Exact,
-        source: "arithmetic",
-        draw: ["log(sum[j where $m(i, j)](exp($r(i, j))))"],
     },
     rule! {
         /// Factors of the value that do not vary along the keys leave the attention.
@@ -114,11 +83,25 @@ pub(super) static RULES: &[Rule] = &[
         ],
     },
     rule! {
+        /// Summands of the score that do not vary along the keys leave the log-sum-exp.
+        name: "score-shift-leaves-logsumexp",
+        before: "logsumexp[j where m](A + s)",
+        after: "A + logsumexp[j where m](s)",
+        search: [Kind::Reduce(ReduceOp::LogSumExp)],
+        apply: score_shift_leaves_logsumexp,
+        when: [GUARDED, MAY_BE_UNDEFINED],
+        sound: "exp(A) is a common factor of the sum; -inf stays -inf",
+        stability: Reorders,
+        class: Exact,
+        source: "L2 self-attention, arXiv 2006.04710 section 3.2",
+        draw: ["logsumexp[j where $m(i, j)]($r(i, j) + $r(i))"],
+    },
+    rule! {
         /// A factor of the score distributes over its summands, if one of them then drops out.
         name: "score-factor-distributes",
         before: "softmax[j where m](A * (B + s))",
         after: "softmax[j where m](A * B + A * s)",
-        search: [Kind::Softmax, Kind::Attend],
+        search: [Kind::Softmax, Kind::Attend, Kind::Reduce(ReduceOp::LogSumExp)],
         apply: score_factor_distributes,
         when: [NO_SHIFT],
         sound: "distributivity",
@@ -176,89 +159,6 @@ fn weighted_sum_is_attend(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
     }
 }
 
-/// The score of a sum's body that is an exponential, with the other factors.
-fn exponential_parts(site: &Site<'_>, body: Id) -> Vec<(Tree, Id, Vec<Id>)> {
-    let mut out = Vec::new();
-    for (from, factors) in site.factorings(body) {
-        for (at, factor) in factors.iter().enumerate() {
-            for (exp, score) in site.unaries(*factor, UnaryOp::Exp) {
-                let rest = factors.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, f)| *f).collect();
-                let tree = match &from {
-                    Tree::Node(product, children) => {
-                        let mut children = children.clone();
-                        children[at] = Tree::matched(exp);
-                        Tree::Node(product.clone(), children)
-                    }
-                    _ => Tree::matched(exp),
-                };
-                out.push((tree, site.find(score), rest));
-            }
-        }
-    }
-    out
-}
-
-fn exponential_quotient_is_attend(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
-    let factors = node.children();
-    for (below_at, below) in factors.iter().enumerate() {
-        for (recip, sum) in site.unaries(*below, UnaryOp::Recip) {
-            for (denominator, axis, domain, weights) in site.reductions(sum, ReduceOp::Sum) {
-                for (weight_tree, score, extra) in exponential_parts(site, weights) {
-                    if !extra.is_empty() {
-                        continue;
-                    }
-                    let denominator = Tree::Node(denominator.clone(), vec![weight_tree]);
-                    let recip = Tree::Node(recip.clone(), vec![denominator]);
-                    let key = (axis, domain, score);
-                    numerators(site, node, (below_at, recip), key, out);
-                }
-            }
-        }
-    }
-}
-
-/// The sums among the factors of `node` that share the denominator's weights.
-fn numerators(site: &Site<'_>, node: &ENode, below: (usize, Tree), key: (AxisId, TermId, Id), out: &mut Outcome) {
-    let factors = node.children();
-    let (axis, domain, score) = key;
-    for (above_at, above) in factors.iter().enumerate() {
-        if above_at == below.0 {
-            continue;
-        }
-        for (numerator, j, m, body) in site.reductions(*above, ReduceOp::Sum) {
-            if (j, m) != (axis, domain) {
-                continue;
-            }
-            for (body_tree, s, value) in exponential_parts(site, body) {
-                if s != score {
-                    continue;
-                }
-                if !site.domain(domain).is_never_empty(site.spec(), axis) {
-                    out.decline(MAY_BE_EMPTY);
-                    continue;
-                }
-                let mut from: Vec<Tree> = factors.iter().map(|f| Tree::Class(*f)).collect();
-                from[below.0] = below.1.clone();
-                from[above_at] = Tree::Node(numerator.clone(), vec![body_tree]);
-                let rest = factors.iter().enumerate().filter(|(n, _)| *n != below.0 && *n != above_at);
-                let mut to: Vec<Tree> = rest.map(|(_, f)| Tree::Class(*f)).collect();
-                to.push(Tree::attend(axis, domain, Tree::Class(score), Tree::product_of(value)));
-                out.union(Tree::Node(node.clone(), from), Tree::Product(to));
-            }
-        }
-    }
-}
-
-fn log_of_sum_is_logsumexp(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
-    let ENode::Unary(_, [sum]) = node else { return };
-    for (reduce, axis, domain, body) in site.reductions(*sum, ReduceOp::Sum) {
-        for (exp, score) in site.unaries(body, UnaryOp::Exp) {
-            let from = Tree::matched_with(node, 0, Tree::matched_with(reduce, 0, Tree::matched(exp)));
-            out.union(from, Tree::reduce(ReduceOp::LogSumExp, axis, domain, Tree::Class(score)));
-        }
-    }
-}
-
 fn value_factors_leave(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
     let ENode::Attend(axis, domain, [score, value]) = node else { return };
     for (product, factors) in site.products(*value) {
@@ -293,12 +193,12 @@ fn value_sum_leaves(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
     }
 }
 
-/// Axis, domain and score of a softmax or an attention.
+/// Axis, domain and score of a softmax, an attention or a log-sum-exp.
 fn scored(node: &ENode) -> Option<(AxisId, TermId, Id)> {
     match node {
-        ENode::Softmax(axis, domain, [score]) | ENode::Attend(axis, domain, [score, _]) => {
-            Some((*axis, *domain, *score))
-        }
+        ENode::Softmax(axis, domain, [score])
+        | ENode::Attend(axis, domain, [score, _])
+        | ENode::Reduce(ReduceOp::LogSumExp, axis, domain, [score]) => Some((*axis, *domain, *score)),
         _ => None,
     }
 }
@@ -317,6 +217,24 @@ fn score_shift_drops(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
         }
         let kept = Tree::Sum(stay.into_iter().map(Tree::Class).collect());
         out.union(Tree::matched_with(node, 0, Tree::matched(addition)), Tree::matched_with(node, 0, kept));
+    }
+}
+
+fn score_shift_leaves_logsumexp(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
+    let Some((axis, domain, score)) = scored(node) else { return };
+    for (addition, summands) in site.additions(score) {
+        let (stay, leave): (Vec<Id>, Vec<Id>) = summands.iter().partition(|s| site.varies(**s, axis));
+        if leave.is_empty() || stay.is_empty() {
+            continue;
+        }
+        if let Some(reason) = leave.iter().find_map(|s| site.may_leave(*s, axis, domain).err()) {
+            out.decline(reason);
+            continue;
+        }
+        let kept = Tree::Sum(stay.into_iter().map(Tree::Class).collect());
+        let mut to: Vec<Tree> = leave.into_iter().map(Tree::Class).collect();
+        to.push(Tree::reduce(ReduceOp::LogSumExp, axis, domain, kept));
+        out.union(Tree::matched_with(node, 0, Tree::matched(addition)), Tree::Sum(to));
     }
 }
 
@@ -341,7 +259,7 @@ fn score_factor_distributes(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
 fn disjoint_domains_merge(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
     let ENode::Attend(axis, domain, [score, value]) = node else { return };
     let spec = site.spec();
-    let attnc_algebra::Node::Nary(NaryOp::Or, parts) = spec.terms.node(*domain) else { return };
+    let Node::Nary(NaryOp::Or, parts) = spec.terms.node(*domain) else { return };
     let [m, n] = parts.as_slice() else { return };
     let (left, right): (Domain, Domain) = (site.domain(*m), site.domain(*n));
     if !left.is_disjoint(spec, &right) {

@@ -4,7 +4,7 @@
 //! decay is never written as a quotient of powers. Its naive, chunked and
 //! recurrent forms are equal, and the planner's choice.
 
-use attnc_algebra::{AxisId, BinaryOp, Node, ReduceOp, UnaryOp};
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
 use egg::{Id, Language};
 
 use crate::build::Tree;
@@ -18,6 +18,7 @@ const SUM: Kind = Kind::Reduce(ReduceOp::Sum);
 
 const NOT_PREFIX: &str = "the restriction is not j <= i over axes of one extent";
 const ROW_REMAINS: &str = "a summand's factor joins the row and the summed axis";
+const CONDITION_ON_ROW: &str = "a further condition mentions the row";
 const NOT_SEGMENT: &str = "the decay does not run over j < t and t <= i";
 const NO_TERM: &str = "the decay cannot be read at the summed axis";
 
@@ -35,6 +36,23 @@ pub(super) static RULES: &[Rule] = &[
         class: Exact,
         source: "causal linear attention, arXiv 2006.16236 section 3.3",
         draw: ["sum[j where j <= i]($r(j, e))", "sum[j where not (i < j)]($r(j, e) * $r(j))"],
+    },
+    rule! {
+        /// A further condition on the summed axis becomes a guard of the summand.
+        name: "key-condition-enters-prefix",
+        before: "sum[j where j <= i and p](B)",
+        after: "sum[j where j <= i](if p then B else 0)",
+        search: [SUM],
+        apply: key_condition_enters,
+        when: [CONDITION_ON_ROW],
+        sound: "a summand of 0 adds nothing; p is free of i, and the guard is not evaluated where it fails",
+        stability: Same,
+        class: Exact,
+        source: "causal linear attention, arXiv 2006.16236 section 3.3",
+        draw: [
+            "sum[j where j <= i and j mod 2 == 0]($r(j, e))",
+            "sum[j where $m(j) and $m(j) and j <= i]($r(j, e))",
+        ],
     },
     rule! {
         /// A power of the distance is a constant decay.
@@ -88,6 +106,23 @@ fn prefix_sum_is_scan(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
         return;
     }
     out.union(Tree::matched(node), Tree::scan(axis, row, Tree::Const(1.0), Tree::Class(body)));
+}
+
+fn key_condition_enters(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
+    let ENode::Reduce(ReduceOp::Sum, axis, domain, [body]) = node else { return };
+    let Node::Nary(NaryOp::And, parts) = site.spec().terms.node(*domain) else { return };
+    let prefix_row = |part: &TermId| {
+        let (row, rest) = site.domain(*part).prefix(site.spec(), *axis)?;
+        rest.is_empty().then_some(row)
+    };
+    let Some((prefix, row)) = parts.iter().find_map(|p| Some((*p, prefix_row(p)?))) else { return };
+    let rest: Vec<TermId> = parts.iter().copied().filter(|p| *p != prefix).collect();
+    if rest.iter().any(|p| site.domain_axes(*p).contains(row)) {
+        out.decline(CONDITION_ON_ROW);
+        return;
+    }
+    let guarded = Tree::Guarded(rest, Box::new(Tree::Class(*body)));
+    out.union(Tree::matched(node), Tree::reduce(ReduceOp::Sum, *axis, prefix, guarded));
 }
 
 fn power_decay_is_scan(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
