@@ -125,12 +125,27 @@ impl Nest<'_, '_> {
         Ok(scores)
     }
 
-    /// A tile that may be overwritten: a product's own accumulator is used as
-    /// it is if nothing else remembers it.
-    fn own_tile(&mut self, value: ExprId, frame: Frame) -> TileId {
-        let lane = self.program.compute;
-        let tile = self.frame_tile("s", lane, frame);
-        self.map(tile, frame, value);
+    /// The value in a tile that may be overwritten. A tile that the value
+    /// reads lane by lane serves itself, and is forgotten as what it was.
+    pub fn own_tile(&mut self, value: ExprId, frame: Frame) -> TileId {
+        let element = self.lane_index(frame);
+        let caps = self.caps(frame);
+        let tile = self.tiles_of(value).into_iter().find(|tile| {
+            let declared = &self.program.tiles[tile.0 as usize];
+            let whole = declared.lane == self.program.compute && (declared.rows, declared.cols) == caps;
+            whole && self.reads_only_at(value, *tile, element) && self.is_of_this_scope(*tile)
+        });
+        let tile = match tile {
+            Some(tile) => {
+                self.forget(tile);
+                tile
+            }
+            None => self.frame_tile("s", self.program.compute, frame),
+        };
+        let same = self.element(tile, frame);
+        if same != value {
+            self.map(tile, frame, value);
+        }
         tile
     }
 

@@ -103,8 +103,7 @@ impl Nest<'_, '_> {
     /// A tile of the term's own, with zeros where the domain fails.
     fn masked_lhs(&mut self, term: TermId, domain: TermId, frame: Frame, partial: ExprId) -> Result<View, PlanError> {
         let value = self.eval(term, frame, false)?;
-        let tile = self.frame_tile("w", self.program.compute, frame);
-        self.map(tile, frame, value);
+        let tile = self.own_tile(value, frame);
         let zero = self.constant(0.0);
         self.mask_tile(tile, domain, frame, partial, zero)?;
         Ok(self.tile_view(tile))

@@ -492,3 +492,60 @@ impl Nest<'_, '_> {
         self.bindings.iter().any(|b| b.axis == axis && b.depth <= self.depth)
     }
 }
+
+/// Tiles that expressions read.
+impl Nest<'_, '_> {
+    /// The tiles an expression reads, in ascending order.
+    pub fn tiles_of(&self, value: ExprId) -> Vec<TileId> {
+        let mut tiles = std::collections::BTreeSet::new();
+        self.visit(value, &mut |e| {
+            if let Expr::Tile { tile, .. } = e {
+                tiles.insert(*tile);
+            }
+        });
+        tiles.into_iter().collect()
+    }
+
+    /// Whether every read of the tile is at the given row and column.
+    pub fn reads_only_at(&self, value: ExprId, wanted: TileId, at: (ExprId, ExprId)) -> bool {
+        let mut only = true;
+        self.visit(value, &mut |e| {
+            if let Expr::Tile { tile, row, col } = e {
+                only &= *tile != wanted || (*row, *col) == at;
+            }
+        });
+        only
+    }
+
+    fn visit(&self, value: ExprId, f: &mut dyn FnMut(&Expr)) {
+        let mut seen = std::collections::BTreeSet::new();
+        let mut open = vec![value];
+        while let Some(id) = open.pop() {
+            if seen.insert(id) {
+                let node = self.program.exprs.get(id);
+                f(node);
+                open.extend(node.operands());
+            }
+        }
+    }
+
+    /// Whether only the current scope remembers values in the tile.
+    pub fn is_of_this_scope(&self, tile: TileId) -> bool {
+        let holds = |scope: &Scope| scope.memo.values().any(|e| self.tiles_of(*e).contains(&tile));
+        holds(&self.scopes[self.depth]) && !self.scopes[..self.depth].iter().any(holds)
+    }
+
+    /// Drops what the current scope remembers of a tile that is about to be overwritten.
+    pub fn forget(&mut self, tile: TileId) {
+        let depth = self.depth;
+        let stale: Vec<Key> = self.scopes[depth]
+            .memo
+            .iter()
+            .filter(|(_, e)| self.tiles_of(**e).contains(&tile))
+            .map(|(k, _)| *k)
+            .collect();
+        for key in stale {
+            self.scopes[depth].memo.remove(&key);
+        }
+    }
+}
