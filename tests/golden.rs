@@ -17,8 +17,8 @@ fn rows(text: &str) -> Result<String, CompileError> {
         let at = at_length(spec, &extents, row.n_to, m_follows(spec, settings));
         let plan = analysis.plan(&row.candidate, &at)?;
         let stages: Vec<&str> = plan.stages().map(|stage| stage.kind.name()).collect();
-        let (form, stages) = (row.candidate.form(), stages.join(", "));
-        out.push_str(&format!("  {}..{} {form}: {stages}\n", row.n_from, row.n_to));
+        let (name, stages) = (row.candidate.name(), stages.join(", "));
+        out.push_str(&format!("  {}..{} {name}: {stages}\n", row.n_from, row.n_to));
     }
     Ok(out)
 }
