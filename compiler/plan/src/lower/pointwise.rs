@@ -4,7 +4,7 @@
 //! computed once, in their own scope, into a smaller tile. Real terms without
 //! data are evaluated in f64 and rounded once where they meet data.
 
-use attnc_algebra::{AxisId, BinaryOp, InputId, NaryOp, Node, TermId, Type, UnaryOp};
+use attnc_algebra::{AxisId, BinaryOp, InputId, NaryOp, Node, ReduceOp, TermId, Type, UnaryOp};
 
 use crate::error::PlanError;
 use crate::graph::PlanBufferId;
@@ -257,6 +257,12 @@ impl Nest<'_, '_> {
         exact: bool,
     ) -> Result<ExprId, PlanError> {
         let lane = self.operand_lane(term, exact);
+        if op == NaryOp::Mul
+            && !exact
+            && let Some(inside) = self.factors_into_sums(xs, frame)
+        {
+            return self.eval_as(inside, lane, frame, exact);
+        }
         if self.planner.terms.ty(term) != Type::Real || exact || self.planner.is_data_free(term) {
             let xs = xs.iter().map(|x| self.eval_as(*x, lane, frame, exact)).collect::<Result<Vec<_>, _>>()?;
             return Ok(self.x().nary(op, &xs));
@@ -271,6 +277,43 @@ impl Nest<'_, '_> {
             values.push(self.eval_as(x, lane, frame, exact)?);
         }
         Ok(self.x().nary(op, &values))
+    }
+
+    /// A product of one sum (or an addition of sums) that runs over the whole
+    /// frame and factors without its columns, with the factors taken into the
+    /// sums: they then scale a left operand once rather than every tile of
+    /// columns. `None` where the product is not of this kind.
+    fn factors_into_sums(&mut self, xs: &[TermId], frame: Frame) -> Option<TermId> {
+        let (Some(_), Some(cols)) = (frame.rows, frame.cols) else { return None };
+        if !matches!(self.binding(cols), Binding::Tile(_)) {
+            return None;
+        }
+        let (with, without): (Vec<TermId>, Vec<TermId>) =
+            xs.iter().partition(|x| self.planner.terms.free(**x).contains(cols));
+        let [sums] = with[..] else { return None };
+        if without.is_empty() {
+            return None;
+        }
+        let parts = match self.planner.terms.node(sums).clone() {
+            Node::Nary(NaryOp::Add, parts) => parts,
+            _ => vec![sums],
+        };
+        let mut scaled = Vec::new();
+        for part in parts {
+            let Node::Reduce { op: ReduceOp::Sum, axis, domain, body } = *self.planner.terms.node(part) else {
+                return None;
+            };
+            let captured = without.iter().any(|x| self.planner.terms.free(*x).contains(axis));
+            let whole = frame.restricted(self.planner.terms.free(part)) == frame;
+            if captured || !whole || self.planner.terms.ty(part) != Type::Real {
+                return None;
+            }
+            let mut factors = without.clone();
+            factors.extend(self.planner.factors(body));
+            let body = self.planner.product(factors);
+            scaled.push(self.planner.terms.reduce(ReduceOp::Sum, axis, domain, body));
+        }
+        Some(self.planner.terms.nary(NaryOp::Add, scaled))
     }
 
     fn eval_input(&mut self, input: InputId, index: &[TermId], frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
