@@ -19,6 +19,7 @@ const SUM: Kind = Kind::Reduce(ReduceOp::Sum);
 const NOT_PREFIX: &str = "the restriction is not j <= i over axes of one extent";
 const ROW_REMAINS: &str = "a summand's factor joins the row and the summed axis";
 const CONDITION_ON_ROW: &str = "a further condition mentions the row";
+const CONDITION_WIDENS: &str = "a further condition brings in an axis that the summand does not have";
 const NOT_SEGMENT: &str = "the decay does not run over j < t and t <= i";
 const NO_TERM: &str = "the decay cannot be read at the summed axis";
 
@@ -44,7 +45,7 @@ pub(super) static RULES: &[Rule] = &[
         after: "sum[j where j <= i](if p then B else 0)",
         search: [SUM],
         apply: key_condition_enters,
-        when: [CONDITION_ON_ROW],
+        when: [CONDITION_ON_ROW, CONDITION_WIDENS],
         sound: "a summand of 0 adds nothing; p is free of i, and the guard is not evaluated where it fails",
         stability: Same,
         class: Exact,
@@ -119,6 +120,11 @@ fn key_condition_enters(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
     let rest: Vec<TermId> = parts.iter().copied().filter(|p| *p != prefix).collect();
     if rest.iter().any(|p| site.domain_axes(*p).contains(row)) {
         out.decline(CONDITION_ON_ROW);
+        return;
+    }
+    // A guard over new axes would make the running sum a family of sums.
+    if rest.iter().any(|p| !site.domain_axes(*p).without(*axis).is_subset(site.free(*body))) {
+        out.decline(CONDITION_WIDENS);
         return;
     }
     let guarded = Tree::Guarded(rest, Box::new(Tree::Class(*body)));
