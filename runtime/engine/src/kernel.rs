@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use attnc_algebra::{DType, Extents, Spec, Tensor};
 use attnc_compiler::extents::{at_length, by_number, length_symbol, m_follows};
-use attnc_compiler::{Analysis, Candidate, Layout, Pass};
+use attnc_compiler::{Analysis, Candidate, Layout, Observer, Pass};
 use attnc_kernels::Isa;
 use attnc_plan::{Plan, Role};
 use cranelift_codegen::isa::OwnedTargetIsa;
@@ -74,8 +74,8 @@ pub struct Prepared {
 /// How many extents are kept ready.
 const PREPARED_KEPT: usize = 64;
 
-/// The longest N that a row is planned for.
-const LONGEST: i64 = 1 << 20;
+/// Lengths that rows are planned up to, the longest first.
+const ROW_ENDS: [i64; 6] = [1 << 20, 1 << 17, 1 << 14, 1 << 11, 1 << 8, 1 << 6];
 
 /// Compiles a spec's text.
 ///
@@ -233,7 +233,6 @@ impl Kernel {
         let (candidate, to) = self.last_length(extents, n, follows, &mut clock)?;
         let hint = at_length(spec, extents, to, follows);
         let plan = {
-            use attnc_compiler::Observer;
             clock.begin(Pass::Plan);
             let plan = self.analysis.plan(&candidate, &hint)?;
             clock.end(Pass::Plan, &|| dump_plan(spec, &plan));
@@ -265,7 +264,10 @@ impl Kernel {
         Ok(row)
     }
 
-    /// The form at N = `n` and the greatest N, up to [`LONGEST`], that has it too.
+    /// The form at N = `n`, and the greatest of [`ROW_ENDS`] that has it too, or `n` itself.
+    ///
+    /// Exact ends of rows are the plan table's business; here a few extractions have to do, since they are part of
+    /// compiling. Coarser ends change no result: equal plans share their code.
     fn last_length(
         &self,
         extents: &Extents,
@@ -273,20 +275,18 @@ impl Kernel {
         follows: bool,
         clock: &mut PassClock,
     ) -> Result<(Candidate, i64), Error> {
-        use attnc_compiler::Observer;
         let at = |n: i64| self.analysis.extract(&at_length(self.spec(), extents, n, follows));
         clock.begin(Pass::Extract);
         let candidate = at(n)?;
-        let (mut low, mut high) = (n, LONGEST.max(n));
-        if at(high)?.key == candidate.key {
-            low = high;
-        }
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            if at(middle)?.key == candidate.key { low = middle } else { high = middle }
+        let mut to = n;
+        for end in ROW_ENDS.into_iter().filter(|end| *end > n) {
+            if at(end)?.key == candidate.key {
+                to = end;
+                break;
+            }
         }
         clock.end(Pass::Extract, &|| candidate.key.clone());
-        Ok((candidate, low))
+        Ok((candidate, to))
     }
 
     /// Runs on inputs by name and returns the outputs in the spec's order.

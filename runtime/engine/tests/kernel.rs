@@ -36,7 +36,7 @@ fn noise(shape: (usize, usize, usize, usize), seed: u32) -> Array4<f32> {
     })
 }
 
-fn run(kernel: &Kernel, q: TensorView<'_>, k: TensorView<'_>, v: TensorView<'_>) -> Vec<Tensor> {
+fn run<'a>(kernel: &Kernel, q: TensorView<'a>, k: TensorView<'a>, v: TensorView<'a>) -> Vec<Tensor> {
     kernel.run(&[("q", q), ("k", k), ("v", v)]).expect("the inputs fit")
 }
 
@@ -133,7 +133,9 @@ fn changing_n_inside_a_row_never_recompiles() {
 fn wrong_arguments_are_typed_errors() {
     let kernel = kernel(SOFTMAX, 1);
     let (q, k, v) = (noise((1, 2, 9, 4), 1), noise((1, 2, 9, 4), 2), noise((1, 2, 9, 4), 3));
-    let view = TensorView::from;
+    fn view(array: &Array4<f32>) -> TensorView<'_> {
+        array.into()
+    }
     let bind = |inputs: &[(&str, TensorView<'_>)]| match kernel.run(inputs) {
         Err(Error::Bind(error)) => error,
         other => panic!("a bind error was expected, got {:?}", other.map(|_| ())),
@@ -148,9 +150,9 @@ fn wrong_arguments_are_typed_errors() {
     let error = bind(&[all[0].clone(), all[1].clone(), ("v", view(&short))]);
     assert!(matches!(error, BindError::WrongExtent { found: 8, expected: 9, .. }), "{error}");
     let doubles = q.mapv(f64::from);
-    assert!(matches!(bind(&[("q", view(&doubles)), all[1].clone(), all[2].clone()]), BindError::WrongType { .. }));
+    assert!(matches!(bind(&[("q", (&doubles).into()), all[1].clone(), all[2].clone()]), BindError::WrongType { .. }));
     let flat = ndarray::Array1::<f32>::zeros(4);
-    assert!(matches!(bind(&[("q", view(&flat)), all[1].clone(), all[2].clone()]), BindError::WrongRank { .. }));
+    assert!(matches!(bind(&[("q", (&flat).into()), all[1].clone(), all[2].clone()]), BindError::WrongRank { .. }));
     let empty = noise((1, 2, 0, 4), 3);
     assert!(matches!(bind(&[("q", view(&empty)), all[1].clone(), all[2].clone()]), BindError::Extents(_)));
 }

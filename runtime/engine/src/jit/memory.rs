@@ -59,11 +59,6 @@ impl CodeMemory {
     pub fn ranges(&self) -> &[CodeRange] {
         &self.ranges
     }
-
-    /// Bytes of machine code.
-    pub fn bytes(&self) -> usize {
-        self.ranges.iter().map(|r| r.length).sum()
-    }
 }
 
 type Defined = (Vec<Entry>, Vec<CodeRange>);
