@@ -2,7 +2,7 @@
 //!
 //! Owns the analysis: free axes, sign, constants and the like. Every fact is
 //! monotone: merging two classes only adds knowledge, so that a condition
-//! that held keeps holding. Must not know of any rule.
+//! that held keeps holding (guards apart, which merging widens). Must not know of any rule.
 
 use attnc_algebra::{AxisSet, BinaryOp, NaryOp, Node, Real, ReduceOp, Spec, TermId, Terms, Type, UnaryOp};
 use egg::{Analysis, DidMerge, EGraph, Id};
@@ -29,8 +29,9 @@ pub struct Facts {
     pub data_free: bool,
     /// Finite wherever the inputs are (overflow aside).
     pub defined: bool,
-    /// No input element is read at a computed index, so that no guard is needed.
-    pub unguarded: bool,
+    /// Axes that computed indices of input elements vary along: restrictions and branches over these
+    /// may be what keeps an index in range. The one fact that merging widens.
+    pub guards: AxisSet,
     /// Magnitude at most [`Facts::SMALL`], so that its exponential neither overflows nor vanishes.
     pub small: bool,
 }
@@ -47,7 +48,7 @@ impl Facts {
             positive: value > 0.0,
             data_free: true,
             defined: value.is_finite(),
-            unguarded: true,
+            guards: AxisSet::new(),
             small: value.abs() <= Self::SMALL,
         }
     }
@@ -85,7 +86,7 @@ impl SpecFacts {
             positive: range.0 > 0.0,
             data_free,
             defined: matches!(terms.node(term), Node::Input { .. }) || terms.ty(term) != Type::Real || data_free,
-            unguarded: is_unguarded(&self.spec, term),
+            guards: index_axes(&self.spec, term),
             small: range.0 >= -Facts::SMALL && range.1 <= Facts::SMALL,
         }
     }
@@ -186,16 +187,22 @@ pub fn is_small_tree(terms: &Terms, term: TermId) -> bool {
     true
 }
 
-/// Whether every input element under `term` is read at plain positions of axes
-/// that are as long as the input's own.
-fn is_unguarded(spec: &Spec, term: TermId) -> bool {
-    !any_sub_term(&spec.terms, term, |node| match node {
-        Node::Input { input, index } => index.iter().zip(&spec.input(*input).axes).any(|(at, own)| {
-            let Node::Position(axis) = spec.terms.node(*at) else { return true };
-            spec.axis(*axis).extent != spec.axis(*own).extent
-        }),
-        _ => false,
-    })
+/// The axes that computed indices of input elements under `term` vary along. A plain position of an
+/// axis as long as the input's own needs no guard.
+fn index_axes(spec: &Spec, term: TermId) -> AxisSet {
+    let terms = &spec.terms;
+    let mut out = AxisSet::new();
+    any_sub_term(terms, term, |node| {
+        let Node::Input { input, index } = node else { return false };
+        for (at, own) in index.iter().zip(&spec.input(*input).axes) {
+            let plain = matches!(terms.node(*at), Node::Position(a) if spec.axis(*a).extent == spec.axis(*own).extent);
+            if !plain {
+                out = out.union(terms.free(*at));
+            }
+        }
+        false
+    });
+    out
 }
 
 impl Analysis<ENode> for SpecFacts {
@@ -213,7 +220,7 @@ impl Analysis<ENode> for SpecFacts {
             positive: a.positive || b.positive,
             data_free: a.data_free || b.data_free,
             defined: a.defined || b.defined,
-            unguarded: a.unguarded || b.unguarded,
+            guards: a.guards.union(&b.guards),
             small: a.small || b.small,
         };
         let did = DidMerge(joined != *a, joined != b);
@@ -249,6 +256,9 @@ fn facts_of_node(graph: &Graph, node: &ENode) -> Facts {
         }
         _ => {}
     }
+    let spec = &graph.analysis.spec;
+    let mut guards = children.iter().fold(AxisSet::new(), |all, c| all.union(&c.guards));
+    guards = closed_parts(node).fold(guards, |all, t| all.union(&index_axes(spec, t)));
     let (nonnegative, positive) = sign(node, &children);
     Facts {
         free,
@@ -257,8 +267,7 @@ fn facts_of_node(graph: &Graph, node: &ENode) -> Facts {
         positive,
         data_free: children.iter().all(|c| c.data_free) && closed_parts(node).all(|t| !reads_input(terms, t)),
         defined: children.iter().all(|c| c.defined) && keeps_defined(node, &children),
-        unguarded: children.iter().all(|c| c.unguarded)
-            && closed_parts(node).all(|t| is_unguarded(&graph.analysis.spec, t)),
+        guards,
         small: is_small(node, &children),
     }
 }

@@ -216,7 +216,8 @@ impl<'a> Site<'a> {
             return Ok(());
         }
         let facts = self.facts(class);
-        if !facts.unguarded {
+        let guarded = facts.guards.contains(axis) || !facts.guards.is_disjoint(self.domain_axes(domain));
+        if guarded {
             Err(GUARDED)
         } else if !facts.defined && !self.domain(domain).is_never_empty(self.spec(), axis) {
             Err(MAY_BE_UNDEFINED)

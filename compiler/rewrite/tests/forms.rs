@@ -227,3 +227,18 @@ fn extraction_is_the_same_every_time() {
         assert_eq!(texts[0], texts[1]);
     }
 }
+
+#[test]
+fn an_index_stays_under_the_guard_that_keeps_it_in_range() {
+    let head = "spec shifted\naxis i, j = N\ninput q[i, d]\ninput w[i, d]\ninput k[j, d]\ninput v[j, e]\n";
+    let guarded = format!("{head}output out = sum[j where j < i](sum[d](w[i - 1, d] * k) * v)\n");
+    let spec = compile_text(&guarded, &Settings::default()).expect("the spec is valid");
+    let saturated = Saturated::new(&spec, &Limits::default());
+    let found = saturated.extract(&extents(&spec, 65536, 65536, false), &MachineProfile::default());
+    let declined = saturated.explain(&found).declined;
+    assert!(declined.iter().any(|(_, reason)| reason.contains("guard")), "{declined:?}");
+    // An index over another axis than the restriction's needs no guard of it.
+    let free = format!("{head}output out = sum[j where j <= i](sum[d](q[i, D - 1 - d] * k) * v)\n");
+    let spec = compile_text(&free, &Settings::default()).expect("the spec is valid");
+    assert_eq!(chosen(&spec, 65536, 65536).form, Form::Linear);
+}
