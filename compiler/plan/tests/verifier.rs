@@ -82,6 +82,16 @@ impl Sketch {
         self.e().min(width, left)
     }
 
+    /// `select(base + col < 0, N + beyond, base + col)`
+    fn choice(&mut self, beyond: i64) -> ExprId {
+        let (base, col, n, zero) = (self.base(), self.col, self.n, self.zero);
+        let at = self.e().sum(base, col);
+        let cond = self.e().add(Expr::Binary(BinaryOp::Lt, at, zero), None);
+        let beyond = self.int(beyond);
+        let other = self.e().sum(n, beyond);
+        self.e().add(Expr::Select(cond, other, at), None)
+    }
+
     fn load(&mut self, index: ExprId) -> ExprId {
         self.e().add(Expr::Load { buffer: X, index: vec![index], clamp: false }, Some(Lane::F32))
     }
@@ -168,16 +178,13 @@ fn quotients_and_remainders_have_bounds() {
 #[test]
 fn a_choice_is_in_range_if_both_sides_are() {
     let mut s = Sketch::new();
-    let (base, count, col, n, one, zero) = (s.base(), s.count(), s.col, s.n, s.one, s.zero);
-    let at = s.e().sum(base, col);
-    let cond = s.e().add(Expr::Binary(BinaryOp::Lt, at, zero), None);
-    let last = s.e().difference(n, one);
-    let index = s.e().add(Expr::Select(cond, last, at), None);
+    let count = s.count();
+    let index = s.choice(-1);
     assert_eq!(s.read(index, count), Vec::<String>::new());
 
     let mut s = Sketch::new();
-    let (count, n) = (s.count(), s.n);
-    let index = s.e().add(Expr::Select(cond, n, at), None);
+    let count = s.count();
+    let index = s.choice(0);
     refused(&s.read(index, count), "< $0");
 }
 
@@ -285,7 +292,8 @@ fn microkernels_get_unit_strides_and_vectors() {
     let bad = product(&mut s, false, deep);
     refused(&s.refusals(vec![bad]), "0 + 65 <= 64");
 
-    let softmax = |alpha| Stmt::SoftmaxUpdate { scores: SQUARE, max: COLUMN, sum: COLUMN, alpha, rows: full, cols: full };
+    let softmax =
+        |alpha| Stmt::SoftmaxUpdate { scores: SQUARE, max: COLUMN, sum: COLUMN, alpha, rows: full, cols: full };
     assert_eq!(Sketch::new().with_int(64).refusals(vec![softmax(COLUMN)]), Vec::<String>::new());
     refused(&Sketch::new().with_int(64).refusals(vec![softmax(SQUARE)]), "declared with one column");
 }

@@ -1,0 +1,416 @@
+//! Statements other than maps: products, spans, softmax, searches, branches,
+//! on both engines, in f32 and f64.
+
+mod support;
+
+use attnc_algebra::{BinaryOp, DType, UnaryOp};
+use attnc_plan::loops::verify::verify;
+use attnc_plan::loops::{
+    Access, Buffer, BufferId, Dst, Expr, ExprId, Exprs, Lane, LoopProgram, Piece, SpanLoop, Stmt, Tile, TileId, VarId,
+    View,
+};
+use support::{Memory, check};
+
+/// A program under construction.
+struct Sketch {
+    program: LoopProgram,
+    row: ExprId,
+    col: ExprId,
+    zero: ExprId,
+    one: ExprId,
+}
+
+impl Sketch {
+    fn new(compute: Lane) -> Self {
+        let mut exprs = Exprs::default();
+        let (row, col) = (exprs.add(Expr::Row, None), exprs.add(Expr::Col, None));
+        let (zero, one) = (exprs.int(0), exprs.int(1));
+        let program = LoopProgram {
+            name: "sketch".into(),
+            compute,
+            exprs,
+            vars: vec![],
+            buffers: vec![],
+            tiles: vec![],
+            grid: vec![],
+            body: vec![],
+        };
+        Self { program, row, col, zero, one }
+    }
+
+    fn e(&mut self) -> &mut Exprs {
+        &mut self.program.exprs
+    }
+
+    fn dtype(&self) -> DType {
+        if self.program.compute == Lane::F64 { DType::F64 } else { DType::F32 }
+    }
+
+    fn var(&mut self) -> (VarId, ExprId) {
+        self.program.vars.push(Lane::I64);
+        let id = VarId(self.program.vars.len() as u32 - 1);
+        (id, self.e().add(Expr::Var(id), Some(Lane::I64)))
+    }
+
+    fn buffer(&mut self, dtype: DType, shape: &[ExprId], access: Access, unit_dim: Option<usize>) -> BufferId {
+        let name = format!("b{}", self.program.buffers.len());
+        self.program.buffers.push(Buffer { name, dtype, shape: shape.to_vec(), access, unit_dim });
+        BufferId(self.program.buffers.len() as u32 - 1)
+    }
+
+    fn tile(&mut self, lane: Lane, rows: ExprId, cols: ExprId) -> TileId {
+        let name = format!("t{}", self.program.tiles.len());
+        self.program.tiles.push(Tile { name, lane, rows, cols });
+        TileId(self.program.tiles.len() as u32 - 1)
+    }
+
+    fn map(&mut self, dst: Dst, rows: ExprId, cols: ExprId, value: ExprId) {
+        self.program.body.push(Stmt::Map { dst, rows, cols, value });
+    }
+
+    fn at(&self, tile: TileId) -> Dst {
+        Dst::Tile { tile, row: self.row, col: self.col }
+    }
+
+    fn in_column(&self, tile: TileId) -> Dst {
+        Dst::Tile { tile, row: self.row, col: self.zero }
+    }
+
+    fn element(&mut self, tile: TileId, row: ExprId, col: ExprId) -> ExprId {
+        let lane = self.program.tiles[tile.0 as usize].lane;
+        self.e().add(Expr::Tile { tile, row, col }, Some(lane))
+    }
+
+    fn load(&mut self, buffer: BufferId, index: &[ExprId]) -> ExprId {
+        let lane = attnc_plan::loops::storage::lane_of(self.program.buffers[buffer.0 as usize].dtype);
+        self.e().add(Expr::Load { buffer, index: index.to_vec(), clamp: false }, Some(lane))
+    }
+
+    /// Verifies and runs on both engines; real inputs from `value`, by buffer and element.
+    fn check(&self, extents: &[i64], tolerance: f64, value: impl Fn(usize, usize) -> f64) {
+        let errors: Vec<String> = verify(&self.program).iter().map(ToString::to_string).collect();
+        assert!(errors.is_empty(), "{errors:#?}\n{}", self.program);
+        let buffers = self.program.buffers.iter().enumerate();
+        let memories: Vec<Memory> = buffers
+            .map(|(at, buffer)| {
+                let shape = self.program.buffer_shape(at, extents).expect("shapes");
+                Memory::new(buffer.dtype, &shape, 3, |_| 0).fill(|element| value(at, element))
+            })
+            .collect();
+        check(&self.program, extents, &memories, tolerance);
+    }
+}
+
+fn random(at: usize, element: usize) -> f64 {
+    let x = (at * 7919 + element).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+    x as f64 / (1u64 << 23) as f64 - 1.0
+}
+
+/// `out = op(lhs) * rhs`, from buffers or through tiles.
+fn product(compute: Lane, through_tiles: bool, transposed: bool, accumulate: bool, masked: Option<bool>) -> Sketch {
+    let mut s = Sketch::new(compute);
+    let [m, n, k] = [0, 1, 2].map(|x| s.e().add(Expr::Extent(x), None));
+    let dtype = s.dtype();
+    let lhs_shape = if transposed { [k, m] } else { [m, k] };
+    let lhs = s.buffer(dtype, &lhs_shape, Access::Read, None);
+    let rhs = s.buffer(dtype, &[k, n], Access::Read, Some(1));
+    let out = s.buffer(dtype, &[m, n], Access::Write, Some(1));
+    let (row, col, zero) = (s.row, s.col, s.zero);
+    let masked = masked.map(|v| s.e().truth(v));
+    let whole = |buffer, row_dim, col_dim| View::Buffer {
+        buffer,
+        index: vec![zero, zero],
+        row_dim: Some(row_dim),
+        col_dim: Some(col_dim),
+    };
+    let (lhs_view, rhs_view, dst) = if through_tiles {
+        let (lhs_tile, rhs_tile, acc) =
+            (s.tile(compute, lhs_shape[0], lhs_shape[1]), s.tile(compute, k, n), s.tile(compute, m, n));
+        let x = s.load(lhs, &[row, col]);
+        s.map(s.at(lhs_tile), lhs_shape[0], lhs_shape[1], x);
+        let y = s.load(rhs, &[row, col]);
+        s.map(s.at(rhs_tile), k, n, y);
+        let start = s.e().real(compute, 0.25);
+        s.map(s.at(acc), m, n, start);
+        let view = |tile, transposed| View::Tile { tile, row: zero, col: zero, transposed };
+        (view(lhs_tile, transposed), view(rhs_tile, false), view(acc, false))
+    } else {
+        let (row_dim, col_dim) = if transposed { (1, 0) } else { (0, 1) };
+        (whole(lhs, row_dim, col_dim), whole(rhs, 0, 1), whole(out, 0, 1))
+    };
+    let product = Stmt::Product {
+        dst: dst.clone(),
+        lhs: lhs_view,
+        rhs: rhs_view,
+        rows: m,
+        cols: n,
+        depth: k,
+        accumulate,
+        masked,
+    };
+    s.program.body.push(product);
+    if let View::Tile { tile, .. } = dst {
+        let value = s.element(tile, row, col);
+        s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, m, n, value);
+    }
+    s
+}
+
+#[test]
+fn products_of_buffers_and_tiles() {
+    for compute in [Lane::F32, Lane::F64] {
+        let tolerance = if compute == Lane::F32 { 1e-5 } else { 1e-14 };
+        for (through_tiles, transposed, accumulate) in
+            [(false, false, false), (false, true, true), (true, false, true), (true, true, false)]
+        {
+            let s = product(compute, through_tiles, transposed, accumulate, None);
+            for extents in [[1, 1, 1], [5, 3, 7], [17, 65, 33]] {
+                s.check(&extents, tolerance, random);
+            }
+        }
+    }
+}
+
+#[test]
+fn masked_zeros_contribute_nothing_even_against_nan() {
+    for compute in [Lane::F32, Lane::F64] {
+        for bad in [f64::NAN, f64::INFINITY] {
+            // Every third element of the left side is a masked zero; the row of the right side it meets is bad.
+            let value = move |at: usize, element: usize| match at {
+                0 if element.is_multiple_of(3) => 0.0,
+                1 if element % 29 == 5 => bad,
+                _ => random(at, element),
+            };
+            for masked in [None, Some(false), Some(true)] {
+                product(compute, true, false, false, masked).check(&[6, 9, 12], 1e-5, value);
+            }
+        }
+    }
+}
+
+/// Counts, for every position, how often a tile of the span loop covers it, and
+/// notes the tile's bounds.
+fn spans(pieces: impl Fn(&mut Sketch, ExprId) -> Vec<Piece>, capacity: i64) -> Sketch {
+    let mut s = Sketch::new(Lane::F32);
+    let n = s.e().add(Expr::Extent(0), None);
+    let out = s.buffer(DType::I64, &[n], Access::Write, None);
+    let (zero, one, col) = (s.zero, s.one, s.col);
+    let minus = s.int(-1);
+    s.map(Dst::Buffer { buffer: out, index: vec![col] }, one, n, minus);
+    let pieces = pieces(&mut s, n);
+    let capacity = s.int(capacity);
+    let list = s.tile(Lane::I64, one, capacity);
+    let ((var, from), (end, to)) = (s.var(), s.var());
+    let count = s.e().difference(to, from);
+    let at = s.e().sum(from, col);
+    let old = s.load(out, &[at]);
+    let thousand = s.int(1000);
+    let mark = s.e().times(from, thousand);
+    let mark = s.e().sum(mark, to);
+    let value = s.e().sum(old, mark);
+    let body = vec![Stmt::Map { dst: Dst::Buffer { buffer: out, index: vec![at] }, rows: one, cols: count, value }];
+    s.program.body.push(Stmt::Spans(SpanLoop { list, pieces, limit: n, tile: 8, var, end, body }));
+    let _ = zero;
+    s
+}
+
+impl Sketch {
+    fn int(&mut self, v: i64) -> ExprId {
+        self.e().int(v)
+    }
+
+    fn piece(&mut self, from: i64, to: i64, guard: bool) -> Piece {
+        Piece { repeat: None, guard: self.e().truth(guard), from: self.int(from), to: self.int(to) }
+    }
+}
+
+#[test]
+fn spans_cover_each_tile_once() {
+    let lists: [&[(i64, i64, bool)]; 6] = [
+        &[(3, 9, true)],
+        &[(-5, 1000, true)],
+        &[(20, 20, true)],
+        &[(3, 9, true), (4, 30, true), (4, 5, true)],
+        &[(40, 41, true), (0, 1, true), (16, 17, false), (70, 90, true)],
+        &[(9, 3, true), (50, 2, true)],
+    ];
+    for list in lists {
+        let s = spans(|s, _| list.iter().map(|(from, to, guard)| s.piece(*from, *to, *guard)).collect(), 16);
+        for n in [1, 7, 8, 9, 41, 64] {
+            s.check(&[n], 0.0, |_, _| 0.0);
+        }
+    }
+}
+
+#[test]
+fn spans_with_repetition() {
+    let s = spans(
+        |s, n| {
+            let (var, at) = s.var();
+            let (five, eleven, three) = (s.int(5), s.int(11), s.int(3));
+            let from = s.e().times(at, eleven);
+            let to = s.e().sum(from, three);
+            let guard = {
+                let two = s.int(2);
+                s.e().add(Expr::Binary(BinaryOp::Ne, at, two), None)
+            };
+            let last = s.piece(60, 61, true);
+            let _ = n;
+            vec![Piece { repeat: Some((var, five)), guard, from, to }, last]
+        },
+        12,
+    );
+    for n in [1, 12, 40, 64] {
+        s.check(&[n], 0.0, |_, _| 0.0);
+    }
+}
+
+/// Attention of `N` queries over `N` keys in tiles of 8, causal, row `skip`
+/// without keys: the whole family of statements together.
+fn attention(compute: Lane, skip: i64) -> Sketch {
+    let mut s = Sketch::new(compute);
+    let [n, d] = [0, 1].map(|x| s.e().add(Expr::Extent(x), None));
+    let dtype = s.dtype();
+    let q = s.buffer(dtype, &[n, d], Access::Read, None);
+    let k = s.buffer(dtype, &[n, d], Access::Read, None);
+    let v = s.buffer(dtype, &[n, d], Access::Read, Some(1));
+    let out = s.buffer(dtype, &[n, d], Access::Write, None);
+    let (row, col, zero, one, eight) = (s.row, s.col, s.zero, s.one, s.int(8));
+    let (task, block) = s.var();
+    let seven = s.int(7);
+    let padded = s.e().sum(n, seven);
+    let blocks = s.e().binary(BinaryOp::FloorDiv, padded, eight);
+    s.program.grid.push((task, blocks));
+    let base = s.e().times(block, eight);
+    let left = s.e().difference(n, base);
+    let rows = s.e().min(left, eight);
+    let [m, l, alpha] = [(); 3].map(|()| s.tile(compute, eight, one));
+    let (acc, scores, keys) = (s.tile(compute, eight, d), s.tile(compute, eight, eight), s.tile(compute, d, eight));
+    let (low, none) = (s.e().real(compute, f64::NEG_INFINITY), s.e().real(compute, 0.0));
+    s.map(s.in_column(m), rows, one, low);
+    s.map(s.in_column(l), rows, one, none);
+    s.map(s.at(acc), rows, d, none);
+    let ((var, from), (end, to)) = (s.var(), s.var());
+    let cols = s.e().difference(to, from);
+    let outer = std::mem::take(&mut s.program.body);
+    let key = s.e().sum(from, col);
+    let value = s.load(k, &[key, row]);
+    s.map(s.at(keys), d, cols, value);
+    let view = |tile| View::Tile { tile, row: zero, col: zero, transposed: false };
+    let rows_of = |buffer, at| View::Buffer { buffer, index: vec![at, zero], row_dim: Some(0), col_dim: Some(1) };
+    s.program.body.push(Stmt::Product {
+        dst: view(scores),
+        lhs: rows_of(q, base),
+        rhs: view(keys),
+        rows,
+        cols,
+        depth: d,
+        accumulate: false,
+        masked: None,
+    });
+    let query = s.e().sum(base, row);
+    let skip = s.int(skip);
+    let causal = s.e().add(Expr::Binary(BinaryOp::Le, key, query), None);
+    let kept = s.e().add(Expr::Binary(BinaryOp::Ne, query, skip), None);
+    let both = s.e().add(Expr::Nary(attnc_algebra::NaryOp::And, vec![causal, kept]), None);
+    let score = s.element(scores, row, col);
+    let masked = s.e().add(Expr::Select(both, score, low), None);
+    s.map(s.at(scores), rows, cols, masked);
+    s.program.body.push(Stmt::SoftmaxUpdate { scores, max: m, sum: l, alpha, rows, cols });
+    s.program.body.push(Stmt::ScaleRows { tile: acc, alpha, rows, cols: d });
+    let partial = s.e().truth(true);
+    s.program.body.push(Stmt::Product {
+        dst: view(acc),
+        lhs: view(scores),
+        rhs: rows_of(v, from),
+        rows,
+        cols: d,
+        depth: cols,
+        accumulate: true,
+        masked: Some(partial),
+    });
+    let body = std::mem::replace(&mut s.program.body, outer);
+    let two = s.int(2);
+    let list = s.tile(Lane::I64, one, two);
+    let guard = s.e().truth(true);
+    let past = s.e().sum(base, eight);
+    let pieces = vec![Piece { repeat: None, guard, from: zero, to: past }];
+    s.program.body.push(Stmt::Spans(SpanLoop { list, pieces, limit: n, tile: 8, var, end, body }));
+    let (sum, value) = (s.element(l, row, zero), s.element(acc, row, col));
+    let empty = s.e().add(Expr::Binary(BinaryOp::Eq, sum, none), None);
+    let quotient = s.e().binary(BinaryOp::Div, value, sum);
+    let value = s.e().add(Expr::Select(empty, none, quotient), None);
+    s.map(Dst::Buffer { buffer: out, index: vec![query, col] }, rows, d, value);
+    s
+}
+
+#[test]
+fn attention_with_a_row_without_keys() {
+    for (compute, tolerance) in [(Lane::F32, 1e-5), (Lane::F64, 1e-13)] {
+        let s = attention(compute, 3);
+        for extents in [[1, 1], [4, 3], [8, 8], [21, 5], [40, 16]] {
+            s.check(&extents, tolerance, random);
+        }
+        // Keys that no query may see hold NaN: nothing may come of it.
+        s.check(
+            &[11, 4],
+            tolerance,
+            |at, element| if at == 2 && element == 64 + 10 * 7 { f64::NAN } else { random(at, element) },
+        );
+    }
+}
+
+#[test]
+fn searches_in_sorted_tables() {
+    for dtype in [DType::I32, DType::I64] {
+        let mut s = Sketch::new(Lane::F32);
+        let [b, n] = [0, 1].map(|x| s.e().add(Expr::Extent(x), None));
+        let table = s.buffer(dtype, &[b, n], Access::Read, None);
+        let out = s.buffer(DType::I64, &[b, n], Access::Write, None);
+        let (row, col, zero) = (s.row, s.col, s.zero);
+        let key = s.load(table, &[row, col]);
+        let search = Expr::LowerBound { buffer: table, index: vec![row, zero], dim: 1, count: n, value: key };
+        let first = s.e().add(search, None);
+        let search = Expr::LowerBound { buffer: table, index: vec![zero, zero], dim: 1, count: col, value: col };
+        let among = s.e().add(search, None);
+        let thousand = s.int(1000);
+        let among = s.e().times(thousand, among);
+        let value = s.e().sum(first, among);
+        s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, b, n, value);
+        for n in [1, 5, 33] {
+            s.check(&[2, n], 0.0, |_, element| (element / 3) as f64);
+        }
+    }
+}
+
+#[test]
+fn branches_loops_and_scalars() {
+    let mut s = Sketch::new(Lane::F64);
+    let n = s.e().add(Expr::Extent(0), None);
+    let out = s.buffer(DType::F64, &[n, n], Access::Write, None);
+    let ((task, t), (var, i)) = (s.var(), s.var());
+    let (zero, one, two, col) = (s.zero, s.one, s.int(2), s.col);
+    s.program.grid = vec![(task, n)];
+    s.program.vars.push(Lane::F64);
+    let bound = VarId(s.program.vars.len() as u32 - 1);
+    let scalar = s.e().add(Expr::Var(bound), Some(Lane::F64));
+    let real = s.e().cast(Lane::F64, i);
+    let half = s.e().real(Lane::F64, 0.5);
+    let base = s.e().sum(real, half);
+    let exponent = s.e().cast(Lane::F64, t);
+    let power = s.e().add(Expr::Binary(BinaryOp::Pow, base, exponent), None);
+    let log = s.e().unary(UnaryOp::Softplus, power);
+    let bind = Stmt::Let { var: bound, value: log };
+    let rest = s.e().binary(BinaryOp::Mod, i, two);
+    let even = s.e().add(Expr::Binary(BinaryOp::Eq, rest, zero), None);
+    let lanes = s.e().cast(Lane::F64, col);
+    let sum = s.e().sum(scalar, lanes);
+    let product = s.e().times(scalar, lanes);
+    let map = |value| Stmt::Map { dst: Dst::Buffer { buffer: out, index: vec![t, col] }, rows: one, cols: n, value };
+    let branch = Stmt::If { cond: even, then: vec![map(sum)], otherwise: vec![map(product)] };
+    let body = vec![bind, branch];
+    s.program.body = vec![Stmt::For { var, from: zero, to: n, step: 3, body }];
+    for n in [1, 4, 9] {
+        s.check(&[n], 0.0, random);
+    }
+}
