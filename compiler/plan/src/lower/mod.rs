@@ -22,7 +22,7 @@ use crate::error::PlanError;
 use crate::graph::{PlanBufferId, Stage, StageKind};
 use crate::loops::expr::{ExprId, Lane};
 use crate::loops::{Access, Dst, Stmt};
-use crate::planner::{Layout, Planner, TILE};
+use crate::planner::{Layout, Planner, ROWS, TILE};
 
 use nest::{Binding, Dim, Frame, Nest};
 pub(crate) use shape::StageShape;
@@ -51,9 +51,10 @@ pub(crate) fn lower_stage(
         Some(rows) => {
             let (var, block) = nest.var(Lane::I64);
             let extent = nest.extent(rows);
-            let count = extent::blocks(nest.x(), extent, TILE);
+            let width = if matches!(layout, Layout::Packed { .. }) { TILE } else { ROWS };
+            let count = extent::blocks(nest.x(), extent, width);
             nest.program.grid.push((var, count));
-            let dim = block_dim(&mut nest, block, extent);
+            let dim = block_dim(&mut nest, block, extent, width);
             nest.bind(rows, Binding::Tile(dim), true);
             write_term(&mut nest, shape, layout, exact, target)?;
         }
@@ -75,13 +76,13 @@ fn bind_cols(nest: &mut Nest<'_, '_>, cols: AxisId) {
     let extent = nest.extent(cols);
     let count = extent::blocks(nest.x(), extent, TILE);
     nest.program.grid.push((var, count));
-    let dim = block_dim(nest, block, extent);
+    let dim = block_dim(nest, block, extent, TILE);
     nest.bind(cols, Binding::Tile(dim), true);
 }
 
-/// Positions `TILE * block ..` of an axis, at most [`TILE`] of them.
-fn block_dim(nest: &mut Nest<'_, '_>, block: ExprId, extent: ExprId) -> Dim {
-    let width = nest.x().int(TILE);
+/// Positions `width * block ..` of an axis, at most `width` of them.
+fn block_dim(nest: &mut Nest<'_, '_>, block: ExprId, extent: ExprId, width: i64) -> Dim {
+    let width = nest.x().int(width);
     let base = nest.x().times(block, width);
     let left = nest.x().difference(extent, base);
     let count = nest.x().min(width, left);
