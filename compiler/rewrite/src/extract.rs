@@ -45,6 +45,16 @@ pub struct RunnerUp {
     pub form: Form,
     /// Predicted time.
     pub cost_estimate: Nanos,
+    /// Its e-nodes, one expression for each output.
+    pub(crate) exprs: Vec<RecExpr<ENode>>,
+}
+
+impl From<RunnerUp> for Extracted {
+    /// The form as if it had been chosen, so that it can be explained; nothing is known of others.
+    fn from(form: RunnerUp) -> Self {
+        let RunnerUp { spec, form, cost_estimate, exprs } = form;
+        Self { spec, cost_estimate, form, runner_up: None, alternatives: Vec::new(), exprs }
+    }
 }
 
 /// Share of one class in a cost: `(class, time, time if it must be stored)`.
@@ -70,7 +80,7 @@ impl Saturated {
         search.greedy();
         let best = search.improve();
         search.try_as_written(&self.graph, &self.naive_exprs);
-        let exprs: Vec<_> = self.roots.iter().map(|r| expression(&slots, &best.choice, slots.index[r])).collect();
+        let exprs = self.expressions(&slots, &best.choice);
         let mut spec = self.graph.analysis.spec.clone();
         self.put(&mut spec, &slots, &best.choice);
         let form = form::classify(&spec, extents);
@@ -104,12 +114,18 @@ impl Saturated {
             }
             let form = form::classify(&scratch, extents);
             if out.iter().all(|r| r.form != form) {
-                out.push(RunnerUp { spec: scratch.clone(), form, cost_estimate: Nanos(choice.total) });
+                let exprs = self.expressions(search.slots, &choice.choice);
+                out.push(RunnerUp { spec: scratch.clone(), form, cost_estimate: Nanos(choice.total), exprs });
             }
         }
         // Another form says more than another term of the same form.
         out.sort_by_key(|r| r.form == form);
         out
+    }
+
+    /// The chosen e-nodes of every output.
+    fn expressions(&self, slots: &Slots, choice: &[usize]) -> Vec<RecExpr<ENode>> {
+        self.roots.iter().map(|r| expression(slots, choice, slots.index[r])).collect()
     }
 
     /// Makes the chosen terms the outputs of `spec`.

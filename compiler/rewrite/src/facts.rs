@@ -8,7 +8,7 @@ use attnc_algebra::{AxisSet, BinaryOp, NaryOp, Node, Real, ReduceOp, Spec, TermI
 use egg::{Analysis, DidMerge, EGraph, Id};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::Domains;
+use crate::domain::{Domain, Domains};
 use crate::language::ENode;
 
 /// The e-graph of one spec.
@@ -266,7 +266,7 @@ fn facts_of_node(graph: &Graph, node: &ENode) -> Facts {
         nonnegative: nonnegative || positive,
         positive,
         data_free: children.iter().all(|c| c.data_free) && closed_parts(node).all(|t| !reads_input(terms, t)),
-        defined: children.iter().all(|c| c.defined) && keeps_defined(node, &children),
+        defined: children.iter().all(|c| c.defined) && keeps_defined(graph, node, &children),
         guards,
         small: is_small(node, &children),
     }
@@ -314,14 +314,17 @@ fn fold(node: &ENode, children: &[&Facts]) -> Option<Real> {
     folded.is_finite().then(|| Real::new(folded))
 }
 
-fn keeps_defined(node: &ENode, children: &[&Facts]) -> bool {
+fn keeps_defined(graph: &Graph, node: &ENode, children: &[&Facts]) -> bool {
     match node {
         ENode::Unary(UnaryOp::Recip | UnaryOp::Log, _) => children[0].positive,
         ENode::Unary(UnaryOp::Sqrt, _) => children[0].nonnegative,
         ENode::Binary(BinaryOp::Pow, _) => {
             children[0].positive || children[1].constant.is_some_and(|c| c.get() >= 0.0 && c.get().fract() == 0.0)
         }
-        ENode::Reduce(ReduceOp::Max | ReduceOp::Min | ReduceOp::LogSumExp, ..) => false,
+        // Infinite over nothing, so defined over whole axes only.
+        ENode::Reduce(ReduceOp::Max | ReduceOp::Min | ReduceOp::LogSumExp, _, domain, _) => {
+            graph.analysis.domains.get(&graph.analysis.spec, *domain) == Domain::Full
+        }
         _ => true,
     }
 }

@@ -5,7 +5,7 @@
 //! a product with a reciprocal and negation a product with -1. Everything
 //! that *decides* (integers, truth values, domains) and every input element is
 //! a closed leaf: a [`TermId`] of the spec's arena that no rule looks into to
-//! change it. Conversion to and from terms is in [`crate::convert`].
+//! change it. Conversion to and from terms is in `convert`.
 
 use attnc_algebra::{AxisId, BinaryOp, NaryOp, Real, ReduceOp, TermId, UnaryOp};
 use egg::{Id, Language};

@@ -4,7 +4,7 @@
 //! extents ([`Saturated::new`]), and the cheapest form is extracted per
 //! choice of extents ([`Saturated::extract`]). Must not know of stages,
 //! buffers or machine code; egg is used nowhere else. Read [`language`],
-//! [`facts`], [`rule`] and then the records in [`rules`].
+//! [`facts`], [`mod@rule`] and then the records in [`mod@rules`].
 #![forbid(unsafe_code)]
 
 mod build;

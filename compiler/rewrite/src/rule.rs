@@ -2,7 +2,7 @@
 //!
 //! Owns [`Rule`], the [`rule!`](crate::rule!) macro, what a rule may see
 //! ([`Site`]: facts and nodes, never the absence of a node) and the bridge to
-//! egg. The records themselves are in [`crate::rules`].
+//! egg. The records themselves are in [`mod@crate::rules`].
 
 use attnc_algebra::{AxisId, AxisSet, NaryOp, ReduceOp, Spec, TermId, UnaryOp};
 use egg::{Applier, Id, Language, PatternAst, RecExpr, Rewrite, SearchMatches, Searcher, Subst, Symbol, Var};

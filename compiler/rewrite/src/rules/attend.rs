@@ -16,6 +16,7 @@ use crate::rule::{GUARDED, MAY_BE_UNDEFINED, Outcome, Rule, Site};
 const CUTS: &str = "the sum's restriction is not proved to hold on the softmax's";
 const MAY_BE_EMPTY: &str = "a row may have no element";
 const DOMAIN_BINDS: &str = "a restriction mentions the other axis";
+const MAY_BE_INFINITE: &str = "the shift may be infinite";
 const NO_SHIFT: &str = "no summand is free of the softmax's axis";
 const NOT_DISJOINT: &str = "the parts of the domain are not proved disjoint";
 
@@ -72,7 +73,7 @@ pub(super) static RULES: &[Rule] = &[
         after: "softmax[j where m](s)",
         search: [Kind::Softmax, Kind::Attend],
         apply: score_shift_drops,
-        when: [GUARDED, MAY_BE_UNDEFINED, NO_SHIFT],
+        when: [MAY_BE_INFINITE, NO_SHIFT],
         sound: "softmax is invariant under a shift of each row",
         stability: Same,
         class: Exact,
@@ -89,7 +90,7 @@ pub(super) static RULES: &[Rule] = &[
         after: "A + logsumexp[j where m](s)",
         search: [Kind::Reduce(ReduceOp::LogSumExp)],
         apply: score_shift_leaves_logsumexp,
-        when: [GUARDED, MAY_BE_UNDEFINED],
+        when: [GUARDED, MAY_BE_INFINITE],
         sound: "exp(A) is a common factor of the sum; -inf stays -inf",
         stability: Reorders,
         class: Exact,
@@ -204,15 +205,16 @@ fn scored(node: &ENode) -> Option<(AxisId, TermId, Id)> {
 }
 
 fn score_shift_drops(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
-    let Some((axis, domain, score)) = scored(node) else { return };
+    let Some((axis, _, score)) = scored(node) else { return };
     for (addition, summands) in site.additions(score) {
         let (stay, drop): (Vec<Id>, Vec<Id>) = summands.iter().partition(|s| site.varies(**s, axis));
         if drop.is_empty() {
             out.decline(NO_SHIFT);
             continue;
         }
-        if let Some(reason) = drop.iter().find_map(|s| site.may_leave(*s, axis, domain).err()) {
-            out.decline(reason);
+        // An infinite shift is no shift: it decides the whole row.
+        if !drop.iter().all(|s| site.facts(*s).defined) {
+            out.decline(MAY_BE_INFINITE);
             continue;
         }
         let kept = Tree::Sum(stay.into_iter().map(Tree::Class).collect());
@@ -229,6 +231,10 @@ fn score_shift_leaves_logsumexp(site: &Site<'_>, node: &ENode, out: &mut Outcome
         }
         if let Some(reason) = leave.iter().find_map(|s| site.may_leave(*s, axis, domain).err()) {
             out.decline(reason);
+            continue;
+        }
+        if !leave.iter().all(|s| site.facts(*s).defined) {
+            out.decline(MAY_BE_INFINITE);
             continue;
         }
         let kept = Tree::Sum(stay.into_iter().map(Tree::Class).collect());
