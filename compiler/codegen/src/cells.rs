@@ -360,6 +360,10 @@ impl Lower<'_, '_> {
                 let zero = self.int(0);
                 self.builder.ins().icmp(condition(*relation), zero, of(x))
             }
+            Op::ColumnModIs { zero: start, modulus, is, negated, .. } => {
+                let rest = self.builder.ins().band_imm_s(of(start), modulus - 1);
+                self.builder.ins().icmp(equality(*negated), rest, of(is))
+            }
         })
     }
 
@@ -407,6 +411,7 @@ impl Lower<'_, '_> {
                 self.lanewise(node.lane, width, &args, |s, args| s.scalar_call(*function, node.lane, args))
             }
             Op::ColumnIs(relation, x) => Ok(self.column_is(cells, *relation, *x, lanes)),
+            Op::ColumnModIs { .. } => Ok(self.column_mod_is(cells, &node.op, lanes)),
             _ => Err(self.malformed("a scalar is asked for in lanes")),
         }
     }
@@ -457,17 +462,43 @@ impl Lower<'_, '_> {
         if lanes.width == 1 {
             return vec![self.builder.ins().icmp(cc, lanes.col, cells.scalar(x))];
         }
+        let threshold = cells.thresholds[&x];
         let word = self.builder.ins().ireduce(types::I32, lanes.col);
         let first = self.builder.ins().splat(types::I32X4, word);
-        let threshold = cells.thresholds[&x];
-        let groups = (0..lanes.width / 4).map(|group| {
-            let bytes: Vec<u8> = (0..4).flat_map(|lane| (group as i32 * 4 + lane).to_le_bytes()).collect();
+        let cols = self.steps(first, 1, lanes.width);
+        cols.into_iter().map(|cols| self.builder.ins().icmp(cc, cols, threshold)).collect()
+    }
+
+    /// `first + slope * lane` in 32-bit lanes, wrapping.
+    fn steps(&mut self, first: Value, slope: i32, width: usize) -> Parts {
+        let groups = (0..width / 4).map(|group| {
+            let at = |lane: i32| slope.wrapping_mul(group as i32 * 4 + lane);
+            let bytes: Vec<u8> = (0..4).flat_map(|lane| at(lane).to_le_bytes()).collect();
             let constant = self.vector_constant(&bytes);
             let steps = self.builder.ins().vconst(types::I32X4, constant);
-            let cols = self.builder.ins().iadd(first, steps);
-            self.builder.ins().icmp(cc, cols, threshold)
+            self.builder.ins().iadd(first, steps)
         });
         groups.collect()
+    }
+
+    fn column_mod_is(&mut self, cells: &Cells<'_>, op: &Op, lanes: &Lanes) -> Parts {
+        let Op::ColumnModIs { zero, slope, modulus, is, negated } = op else { return Vec::new() };
+        let far = self.builder.ins().imul_imm_s(lanes.col, *slope);
+        if lanes.width == 1 {
+            let at = self.builder.ins().iadd(cells.scalar(*zero), far);
+            let rest = self.builder.ins().band_imm_s(at, modulus - 1);
+            return vec![self.builder.ins().icmp(equality(*negated), rest, cells.scalar(*is))];
+        }
+        // The low 32 bits decide: the modulus divides 2^32.
+        let far = self.builder.ins().ireduce(types::I32, far);
+        let far = self.builder.ins().splat(types::I32X4, far);
+        let first = self.builder.ins().iadd(cells.thresholds[zero], far);
+        let mask = self.builder.ins().iconst(types::I32, modulus - 1);
+        let mask = self.builder.ins().splat(types::I32X4, mask);
+        let (cc, is) = (equality(*negated), cells.thresholds[is]);
+        let values = self.steps(first, *slope as i32, lanes.width);
+        let rests: Parts = values.into_iter().map(|x| self.builder.ins().band(x, mask)).collect();
+        rests.into_iter().map(|rest| self.builder.ins().icmp(cc, rest, is)).collect()
     }
 
     /// Floor division and remainder of groups; constant divisors are known here.
@@ -529,6 +560,10 @@ impl Lower<'_, '_> {
             None => self.extract(node.lane, lanes.width, &cells.group(lanes, id), lane),
         }
     }
+}
+
+fn equality(negated: bool) -> IntCC {
+    if negated { IntCC::NotEqual } else { IntCC::Equal }
 }
 
 fn condition(relation: Relation) -> IntCC {

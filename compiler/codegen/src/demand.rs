@@ -20,7 +20,7 @@ pub(crate) struct Demand {
     pub lanes: Vec<Id>,
     /// Scalars needed in every lane of a group.
     pub splats: BTreeSet<Id>,
-    /// Thresholds on the column.
+    /// Scalars needed in every 32-bit lane, truncated: thresholds on the column.
     pub thresholds: BTreeSet<Id>,
     /// Stage in which a node's lanes can be computed, by id.
     stage: Vec<u32>,
@@ -98,6 +98,10 @@ impl Marks<'_> {
             Op::ColumnIs(_, x) => {
                 self.zero.insert(*x);
                 self.out.thresholds.insert(*x);
+            }
+            Op::ColumnModIs { zero, is, .. } => {
+                self.zero.extend([*zero, *is]);
+                self.out.thresholds.extend([*zero, *is]);
             }
             op => op.operands().into_iter().for_each(|x| self.lanes(x)),
         }

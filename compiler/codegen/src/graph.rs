@@ -98,6 +98,15 @@ pub(crate) enum Op {
     AtZero(Id),
     /// `col < x`, `col > x`, `col == x` or `col != x` for a scalar x within i32.
     ColumnIs(Relation, Id),
+    /// `(zero + slope * col) mod modulus == is` (or not, if `negated`), for a
+    /// power of two and scalars.
+    ColumnModIs {
+        zero: Id,
+        slope: i64,
+        modulus: i64,
+        is: Id,
+        negated: bool,
+    },
 }
 
 /// How the column relates to a threshold.
@@ -126,6 +135,7 @@ impl Op {
             }
             Self::Unary(_, x) | Self::Cast(_, x) | Self::AtZero(x) | Self::ColumnIs(_, x) => vec![*x],
             Self::Binary(_, x, y) => vec![*x, *y],
+            Self::ColumnModIs { zero, is, .. } => vec![*zero, *is],
             Self::Select(c, a, b) => vec![*c, *a, *b],
             Self::Call(_, xs) => xs.clone(),
         }
@@ -201,7 +211,7 @@ impl Graph {
         }
         match op {
             Op::AtZero(_) => col = false,
-            Op::ColumnIs(..) => col = true,
+            Op::ColumnIs(..) | Op::ColumnModIs { .. } => col = true,
             _ => {}
         }
         let slope = if col { self.slope(&op) } else { Some(0) };
@@ -451,14 +461,64 @@ impl Graph {
         acc
     }
 
-    /// A comparison of integers whose difference is affine in the column with
-    /// slope 1 or -1 is a threshold on the column.
+    /// A comparison; of integers affine in the column, as thresholds.
     fn comparison(&mut self, op: Binary, x: Id, y: Id) -> Id {
-        let (a, b) = (self.node(x), self.node(y));
-        let difference = match (a.slope, b.slope) {
-            (Some(k), Some(l)) if a.lane == Lane::I64 && (a.col || b.col) => k.checked_sub(l),
-            _ => None,
+        if self.lane(x) != Lane::I64 || !(self.node(x).col || self.node(y).col) {
+            return self.two(op, x, y);
+        }
+        if let (Some(k), Some(l)) = (self.node(x).slope, self.node(y).slope) {
+            return self.affine_comparison(op, k.checked_sub(l), x, y);
+        }
+        let split = if matches!(op, Binary::Lt | Binary::Le) { self.split_comparison(op, x, y) } else { None };
+        split
+            .or_else(|| self.column_mod(op, x, y))
+            .or_else(|| self.column_mod(op, y, x))
+            .unwrap_or_else(|| self.two(op, x, y))
+    }
+
+    /// `|a| <= y` is `a <= y and -a <= y`, `x <= min(a, b)` is `x <= a and x <= b`,
+    /// and so on, where the parts are affine.
+    fn split_comparison(&mut self, op: Binary, x: Id, y: Id) -> Option<Id> {
+        let (left, right) = (self.node(x).op.clone(), self.node(y).op.clone());
+        let affine = |graph: &Self, ids: &[Id]| ids.iter().all(|id| graph.node(*id).slope.is_some());
+        let (pairs, join) = match (left, right) {
+            (Op::Unary(Unary::Abs, a), _) if affine(self, &[a, y]) => {
+                let minus = self.one(Unary::Neg, a);
+                ([(a, y), (minus, y)], Binary::And)
+            }
+            (_, Op::Unary(Unary::Abs, b)) if affine(self, &[x, b]) => {
+                let minus = self.one(Unary::Neg, b);
+                ([(x, b), (x, minus)], Binary::Or)
+            }
+            (Op::Binary(side @ (Binary::Max | Binary::Min), a, b), _) if affine(self, &[a, b, y]) => {
+                ([(a, y), (b, y)], if side == Binary::Max { Binary::And } else { Binary::Or })
+            }
+            (_, Op::Binary(side @ (Binary::Max | Binary::Min), a, b)) if affine(self, &[a, b, x]) => {
+                ([(x, a), (x, b)], if side == Binary::Max { Binary::Or } else { Binary::And })
+            }
+            _ => return None,
         };
+        let [first, second] = pairs.map(|(x, y)| self.comparison(op, x, y));
+        Some(self.two(join, first, second))
+    }
+
+    /// `(affine) mod 2^k == scalar`, which 32-bit lanes decide.
+    fn column_mod(&mut self, op: Binary, x: Id, y: Id) -> Option<Id> {
+        let (Binary::Eq | Binary::Ne, Op::Binary(Binary::Mod, a, m)) = (op, &self.node(x).op) else { return None };
+        let (a, m) = (*a, *m);
+        let modulus = self.as_int(m).filter(|m| *m > 0 && *m <= 1 << 30 && m.count_ones() == 1)?;
+        let slope = self.node(a).slope.filter(|k| i32::try_from(*k).is_ok() && !self.node(y).col)?;
+        let zero = self.at_zero(a);
+        // A remainder lies in 0..modulus, so this clamp changes no answer.
+        let (low, high) = (self.int(-1), self.int(modulus));
+        let is = self.two(Binary::Max, y, low);
+        let is = self.two(Binary::Min, is, high);
+        Some(self.add(Op::ColumnModIs { zero, slope, modulus, is, negated: op == Binary::Ne }, Lane::Bool))
+    }
+
+    /// A comparison of affine integers whose difference has slope 1 or -1 is a
+    /// threshold on the column.
+    fn affine_comparison(&mut self, op: Binary, difference: Option<i64>, x: Id, y: Id) -> Id {
         let Some(slope @ -1..=1) = difference else { return self.two(op, x, y) };
         let (left, right) = (self.at_zero(x), self.at_zero(y));
         let relation = match (op, slope) {

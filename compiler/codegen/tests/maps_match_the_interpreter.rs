@@ -165,8 +165,41 @@ impl Builder<'_> {
         self.exprs.add(Expr::Nary(op, xs), None)
     }
 
-    fn truth(&mut self, depth: usize) -> ExprId {
+    /// An affine integer, or a minimum, maximum or absolute value of some.
+    fn near_affine(&mut self) -> ExprId {
+        let (row, col) = (self.row(), self.col());
+        let shift = self.choices.below(9) as i64 - 4;
+        let shift = self.exprs.int(shift);
+        let x = match self.choices.below(3) {
+            0 => self.exprs.difference(row, col),
+            1 => self.exprs.sum(col, shift),
+            _ => {
+                let both = self.exprs.sum(row, col);
+                self.exprs.difference(shift, both)
+            }
+        };
         match self.choices.below(6) {
+            0 => self.exprs.unary(UnaryOp::Abs, x),
+            1 => self.exprs.add(Expr::Nary(NaryOp::Max, vec![x, row]), None),
+            2 => self.exprs.add(Expr::Nary(NaryOp::Min, vec![shift, x]), None),
+            3 => {
+                let modulus = self.exprs.int(4);
+                self.exprs.add(Expr::Binary(BinaryOp::Mod, x, modulus), None)
+            }
+            _ => x,
+        }
+    }
+
+    fn truth(&mut self, depth: usize) -> ExprId {
+        match self.choices.below(8) {
+            6 | 7 => {
+                let x = self.near_affine();
+                let value = self.choices.below(5) as i64 - 1;
+                let y = if self.choices.below(2) == 0 { self.row() } else { self.exprs.int(value) };
+                let (x, y) = if self.choices.below(2) == 0 { (x, y) } else { (y, x) };
+                let op = [BinaryOp::Eq, BinaryOp::Ne, BinaryOp::Lt, BinaryOp::Le][self.choices.below(4)];
+                self.exprs.add(Expr::Binary(op, x, y), None)
+            }
             0 => self.leaf(Lane::Bool),
             1 => {
                 let x = self.exact(Lane::Bool, depth - 1);
@@ -211,6 +244,10 @@ impl Builder<'_> {
                 ];
                 let op = ops[self.choices.below(ops.len())];
                 self.exprs.unary(op, x)
+            }
+            7 => {
+                let (x, y) = (self.exact(lane, depth - 1), self.exact(lane, depth - 1));
+                self.exprs.difference(x, y)
             }
             5 => {
                 let (x, y) = (self.exact(lane, depth - 1), self.exact(lane, depth - 1));
