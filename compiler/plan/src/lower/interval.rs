@@ -4,12 +4,16 @@
 //! A predicate's class on a tile (empty, full, partial) is proved from these
 //! bounds and never by evaluating the pairs. `None` means nothing is known.
 
-use attnc_algebra::{AxisId, BinaryOp, InputId, NaryOp, Node, TermId, Type, UnaryOp};
+use attnc_algebra::{AxisId, BinaryOp, InputId, NaryOp, Node, ReduceOp, TermId, Type, UnaryOp};
 
-use crate::loops::Access;
 use crate::loops::expr::{Expr, ExprId, Lane};
+use crate::loops::{Access, Stmt};
 
-use super::nest::{Binding, Nest};
+use super::nest::{Binding, Frame, Nest};
+
+/// Stands for an unbounded integer: beyond every table value in use, and far
+/// from overflow when scaled by an extent.
+const UNKNOWN: i64 = 1 << 40;
 
 /// Bounds of an integer over a tile, both attained or wider.
 #[derive(Clone, Copy, Debug)]
@@ -161,17 +165,20 @@ impl Nest<'_, '_> {
         }
         let last = index.len().checked_sub(1)?;
         let mut ends = Vec::new();
+        let mut single = self.x().truth(true);
         for (k, term) in index.iter().enumerate() {
             let bounds = self.interval(*term)?;
-            let monotone = k == last && declared.runs.is_some();
-            if !bounds.is_point() && !monotone {
-                return None;
+            if !bounds.is_point() && !(k == last && declared.runs.is_some()) {
+                let same = self.x().binary(BinaryOp::Eq, bounds.lo, bounds.hi);
+                single = self.and(single, same);
             }
             ends.push(bounds);
         }
         let lo = self.table_element(input, &ends.iter().map(|b| b.lo).collect::<Vec<_>>());
         let hi = self.table_element(input, &ends.iter().map(|b| b.hi).collect::<Vec<_>>());
-        Some(Interval { lo, hi })
+        // Over several elements nothing is known.
+        let (low, high) = (self.x().int(-UNKNOWN), self.x().int(UNKNOWN));
+        Some(Interval { lo: self.choose(single, lo, low), hi: self.choose(single, hi, high) })
     }
 
     fn table_element(&mut self, input: InputId, index: &[ExprId]) -> ExprId {
@@ -196,9 +203,43 @@ impl Nest<'_, '_> {
             Node::Nary(NaryOp::Or, xs) => self.fold_truth(&xs, Self::or, false),
             Node::Binary(op, x, y) if op.is_comparison() => self.comparison_truth(op, x, y),
             Node::Input { input, index } => self.flag_truth(input, &index),
-            Node::Reduce { .. } => self.unknown(),
+            Node::Reduce { op: ReduceOp::Any, axis, domain, body } => {
+                let both = self.planner.terms.nary(NaryOp::And, vec![domain, body]);
+                self.search_truth(axis, both, false)
+            }
+            Node::Reduce { op: ReduceOp::All, axis, domain, body } => {
+                let outside = self.planner.terms.unary(UnaryOp::Not, domain);
+                let either = self.planner.terms.nary(NaryOp::Or, vec![outside, body]);
+                self.search_truth(axis, either, true)
+            }
             _ => self.unknown(),
         }
+    }
+
+    /// `any` or `all` of a predicate over an axis: looked at position by
+    /// position, once per tile.
+    fn search_truth(&mut self, axis: AxisId, body: TermId, all: bool) -> Truth {
+        let one = self.x().int(1);
+        let [must, may] = [0, 1].map(|_| {
+            let tile = self.tile("found", Lane::Bool, one, one);
+            let start = self.x().truth(all);
+            self.map(tile, Frame::default(), start);
+            tile
+        });
+        let (var, at) = self.var(Lane::I64);
+        let stmts = self.inner(Some((axis, Binding::Fixed(at))), |nest| {
+            let truth = nest.truth(body);
+            for (tile, value) in [(must, truth.must), (may, truth.may)] {
+                let old = nest.element(tile, Frame::default());
+                let new = if all { nest.and(old, value) } else { nest.or(old, value) };
+                nest.map(tile, Frame::default(), new);
+            }
+            Ok(())
+        });
+        let Ok(body) = stmts else { return self.unknown() };
+        let (from, to) = (self.x().int(0), self.extent(axis));
+        self.emit(Stmt::For { var, from, to, step: 1, body });
+        Truth { must: self.element(must, Frame::default()), may: self.element(may, Frame::default()) }
     }
 
     fn unknown(&mut self) -> Truth {

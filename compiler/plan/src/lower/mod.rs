@@ -51,7 +51,7 @@ pub(crate) fn lower_stage(
         Some(rows) => {
             let (var, block) = nest.var(Lane::I64);
             let extent = nest.extent(rows);
-            let width = if matches!(layout, Layout::Packed { .. }) { TILE } else { ROWS };
+            let width = row_width(nest.planner, term, rows, layout);
             let count = extent::blocks(nest.x(), extent, width);
             nest.program.grid.push((var, count));
             let dim = block_dim(&mut nest, block, extent, width);
@@ -78,6 +78,17 @@ fn bind_cols(nest: &mut Nest<'_, '_>, cols: AxisId) {
     nest.program.grid.push((var, count));
     let dim = block_dim(nest, block, extent, TILE);
     nest.bind(cols, Binding::Tile(dim), true);
+}
+
+/// Rows of a task's tile. A pattern in blocks of rows is best met by tiles that
+/// lie inside its blocks.
+fn row_width(planner: &Planner<'_>, term: TermId, rows: AxisId, layout: &Layout) -> i64 {
+    use attnc_algebra::{BinaryOp, Node};
+    let in_blocks = planner.find(term, &mut |_, node| match node {
+        Node::Binary(BinaryOp::FloorDiv, x, _) => *planner.terms.node(*x) == Node::Position(rows),
+        _ => false,
+    });
+    if in_blocks || matches!(layout, Layout::Packed { .. }) { TILE } else { ROWS }
 }
 
 /// Positions `width * block ..` of an axis, at most `width` of them.
