@@ -219,7 +219,7 @@ impl BinaryOp {
             Mod => x - y * (x / y).floor(),
             Pow => libm::pow(x, y),
             LogAddExp => {
-                let top = x.max(y);
+                let top = NaryOp::Max.eval(x, y);
                 if top.is_infinite() { top } else { top + libm::log1p(libm::exp(x.min(y) - top)) }
             }
             Eq => f64::from(x == y),
