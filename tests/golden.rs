@@ -25,7 +25,8 @@ fn rows(text: &str) -> Result<String, CompileError> {
 
 #[test]
 fn plans_are_as_recorded() {
-    let mut found = String::from("# Forms and stages by sequence length, at each spec's default extents and profile.\n");
+    let mut found =
+        String::from("# Forms and stages by sequence length, at each spec's default extents and profile.\n");
     for spec in corpus::all() {
         let rows = rows(&spec.text).unwrap_or_else(|error| format!("  {error}\n"));
         found.push_str(&format!("\n{}\n{rows}", spec.name()));

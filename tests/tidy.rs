@@ -29,10 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("attnc-codegen", &["attnc-algebra", "attnc-plan"]),
     ("attnc-compiler", &["attnc-algebra", "attnc-cost", "attnc-rewrite", "attnc-plan"]),
     ("attnc-kernels", &[]),
-    (
-        "attnc",
-        &["attnc-algebra", "attnc-cost", "attnc-plan", "attnc-codegen", "attnc-compiler", "attnc-kernels"],
-    ),
+    ("attnc", &["attnc-algebra", "attnc-cost", "attnc-plan", "attnc-codegen", "attnc-compiler", "attnc-kernels"]),
     ("attnc-cli", &["attnc", "attnc-algebra", "attnc-compiler", "attnc-plan"]),
     ("attnc-tests", &["attnc", "attnc-algebra", "attnc-compiler", "attnc-plan"]),
 ];
@@ -73,7 +70,8 @@ fn files_and_functions_stay_short() {
             let full = format!("{name}::{}", function.name);
             if !unused.remove(full.as_str()) {
                 let (line, lines) = (function.line, function.lines);
-                findings.push(format!("{name}:{line}: `{}` has {lines} lines; at most {FUNCTION_LINES}", function.name));
+                findings
+                    .push(format!("{name}:{line}: `{}` has {lines} lines; at most {FUNCTION_LINES}", function.name));
             }
         }
     }

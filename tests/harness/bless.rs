@@ -58,8 +58,7 @@ pub fn compare_file(path: &Path, found: &str) -> Result<(), Mismatch> {
 /// # Errors
 /// If it cannot be written.
 pub fn write(path: &Path, text: &str) -> Result<(), Mismatch> {
-    std::fs::write(path, text)
-        .map_err(|e| Mismatch::Write { path: path.display().to_string(), message: e.to_string() })
+    std::fs::write(path, text).map_err(|e| Mismatch::Write { path: path.display().to_string(), message: e.to_string() })
 }
 
 /// The lines of two texts: ` ` in both, `-` only expected, `+` only found. Lines are matched greedily.

@@ -144,7 +144,8 @@ impl fmt::Display for Section {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "# A band skips\n# empty tiles.\n--- spec\nspec band\n\naxis i, j = N\n--- never plan n=64\nN x N\n";
+    const TEXT: &str =
+        "# A band skips\n# empty tiles.\n--- spec\nspec band\n\naxis i, j = N\n--- never plan n=64\nN x N\n";
 
     #[test]
     fn printing_what_was_parsed_gives_the_same_text() {

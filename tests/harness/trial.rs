@@ -256,7 +256,8 @@ impl Trial {
         let error = relative_error(&self.spec, output, found, &self.reference[at]);
         // The narrowest type decides: its operands are rounded once.
         let types = self.spec.inputs.iter().map(|i| i.dtype);
-        let permitted = types.map(|t| tolerance(t, self.longest)).fold(tolerance(found.dtype(), self.longest), f64::max);
+        let permitted =
+            types.map(|t| tolerance(t, self.longest)).fold(tolerance(found.dtype(), self.longest), f64::max);
         if error <= permitted || self.conditioned && error <= permitted + ROUNDINGS * self.sensitivity(at)? {
             return Ok(());
         }

@@ -61,7 +61,10 @@ fn range(text: &str) -> Result<(i64, i64), Failure> {
     let number = |t: &str| t.trim().parse::<i64>().map_err(|_| bad());
     match text.split_once("..") {
         None => number(text).map(|n| (n, n)),
-        Some((from, to)) => Ok((number(from)?, number(to.trim_start_matches('='))?)),
+        Some((from, to)) => match (number(from)?, number(to)?) {
+            (from, to) if (1..=to).contains(&from) => Ok((from, to)),
+            _ => Err(Failure::Usage(format!("--n {text}: a range runs upwards from 1 or more"))),
+        },
     }
 }
 
