@@ -145,7 +145,8 @@ fn show_draws_the_mask() {
 #[test]
 fn check_reports_every_error() {
     let path = scratch("two-errors.attn");
-    std::fs::write(&path, "spec x\naxis i = N\ninput q[i]\noutput a[i] = p\noutput b[i] = r\n").expect("it can be written");
+    std::fs::write(&path, "spec x\naxis i = N\ninput q[i]\noutput a[i] = p\noutput b[i] = r\n")
+        .expect("it can be written");
     let file = path.to_str().expect("a path of letters");
     let output = attnc(&["check", file]);
     assert_eq!(output.status.code(), Some(1));

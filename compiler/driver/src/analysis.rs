@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use attnc_algebra::{Extents, Spec, TermId};
+use attnc_cost::Nanos;
 use attnc_plan::Plan;
 use attnc_plan::PlanOptions;
 use attnc_plan::loops::verify::verify;
 use attnc_rewrite::{Explanation, Form, Saturated};
-use attnc_cost::Nanos;
-
 
 use crate::error::CompileError;
 use crate::observer::{Observer, Pass};

@@ -57,7 +57,9 @@ impl PlanTable {
         }
         let mut starts = vec![(from, found[0].1.key.clone())];
         for pair in found.windows(2) {
-            crossovers((pair[0].0, &pair[0].1), (pair[1].0, &pair[1].1), &mut starts, &mut |n| analysis.extract(&at(n)))?;
+            crossovers((pair[0].0, &pair[0].1), (pair[1].0, &pair[1].1), &mut starts, &mut |n| {
+                analysis.extract(&at(n))
+            })?;
         }
         let mut rows = Vec::new();
         for (index, (n_from, _)) in starts.iter().enumerate() {

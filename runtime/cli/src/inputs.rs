@@ -42,7 +42,8 @@ impl Inputs {
     /// # Errors
     /// If the sizes overflow or a declared range is empty.
     pub fn drawn(spec: &Spec, extents: &Extents, seed: u64) -> Result<Self, Failure> {
-        let tensors = attnc_algebra::draw::draw_inputs(spec, extents, seed).map_err(|e| Failure::input(e.to_string()))?;
+        let tensors =
+            attnc_algebra::draw::draw_inputs(spec, extents, seed).map_err(|e| Failure::input(e.to_string()))?;
         Ok(Self { names: spec.inputs.iter().map(|i| i.name.clone()).collect(), tensors, file: None })
     }
 
@@ -92,7 +93,10 @@ fn renames(spec: &Spec, rename: &[String]) -> Result<BTreeMap<String, String>, F
         };
         if !spec.inputs.iter().any(|i| i.name == input) {
             let names: Vec<&str> = spec.inputs.iter().map(|i| i.name.as_str()).collect();
-            return Err(Failure::input(format!("--rename: the spec has no input `{input}`; it has {}", names.join(", "))));
+            return Err(Failure::input(format!(
+                "--rename: the spec has no input `{input}`; it has {}",
+                names.join(", ")
+            )));
         }
         out.insert(input.to_string(), tensor.to_string());
     }

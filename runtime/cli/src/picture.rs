@@ -10,8 +10,7 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
 }
 
-const COLOURS: [&str; 8] =
-    ["#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f"];
+const COLOURS: [&str; 8] = ["#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f"];
 
 /// A chart with both axes logarithmic. `marks` are vertical lines at x with a label.
 pub fn chart(title: &str, x_label: &str, y_label: &str, lines: &[Line], marks: &[(f64, String)]) -> String {
@@ -35,13 +34,18 @@ pub fn chart(title: &str, x_label: &str, y_label: &str, lines: &[Line], marks: &
     }
     for (at, label) in marks {
         let at = x(*at);
-        let _ = write!(out, "<path d=\"M{at:.1} {top}V{:.1}\" stroke=\"#999\" stroke-dasharray=\"4 3\"/>", height - bottom);
+        let _ =
+            write!(out, "<path d=\"M{at:.1} {top}V{:.1}\" stroke=\"#999\" stroke-dasharray=\"4 3\"/>", height - bottom);
         text(&mut out, at + 4.0, top + 12.0, "start", label);
     }
     for (index, line) in lines.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
         let path: Vec<String> = line.points.iter().map(|(a, b)| format!("{:.1},{:.1}", x(*a), y(*b))).collect();
-        let _ = write!(out, "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" points=\"{}\"/>", path.join(" "));
+        let _ = write!(
+            out,
+            "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" points=\"{}\"/>",
+            path.join(" ")
+        );
         let row = top + 14.0 + 16.0 * index as f64;
         let _ = write!(out, "<rect x=\"{}\" y=\"{}\" width=\"10\" height=\"10\" fill=\"{colour}\"/>", left + 12.0, row);
         text(&mut out, left + 28.0, row + 9.0, "start", &line.label);

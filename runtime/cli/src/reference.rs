@@ -34,7 +34,8 @@ const BATCH: usize = 256;
 /// # Errors
 /// If the reference cannot evaluate the spec.
 pub fn check(spec: &Spec, extents: &Extents, inputs: &[Tensor], outputs: &[Tensor]) -> Result<Check, Failure> {
-    let fail = |e: attnc_algebra::ReferenceError| Failure::input(format!("the reference cannot evaluate the spec: {e}"));
+    let fail =
+        |e: attnc_algebra::ReferenceError| Failure::input(format!("the reference cannot evaluate the spec: {e}"));
     let mut reference = Reference::new(spec, extents, inputs).map_err(fail)?;
     let mut check = Check { accuracy: Accuracy::default(), rows_checked: 0, rows_total: 0 };
     let total: usize = outputs.iter().map(|o| row_count(o.shape())).sum();
@@ -46,7 +47,8 @@ pub fn check(spec: &Spec, extents: &Extents, inputs: &[Tensor], outputs: &[Tenso
         let chosen = sample(rows, affordable);
         let width = shape.last().copied().unwrap_or(1);
         let leading = &shape[..shape.len().saturating_sub(1)];
-        let grouped: Vec<bool> = declared.axes.iter().map(|a| matches!(spec.axis(*a).name.as_str(), "b" | "h")).collect();
+        let grouped: Vec<bool> =
+            declared.axes.iter().map(|a| matches!(spec.axis(*a).name.as_str(), "b" | "h")).collect();
         let progress = Progress::new(chosen.len().div_ceil(BATCH) as u64, "evaluating the reference");
         let mut groups: BTreeMap<Vec<usize>, Vec<(Vec<f64>, Vec<f64>)>> = BTreeMap::new();
         for batch in chosen.chunks(BATCH) {

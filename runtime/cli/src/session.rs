@@ -25,8 +25,8 @@ impl SpecFile {
     /// If it cannot be read or is not UTF-8.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let bytes = std::fs::read(path).map_err(|e| Failure::file(path, &e))?;
-        let text = String::from_utf8(bytes)
-            .map_err(|e| Failure::input(format!("{}: not UTF-8 text: {e}", path.display())))?;
+        let text =
+            String::from_utf8(bytes).map_err(|e| Failure::input(format!("{}: not UTF-8 text: {e}", path.display())))?;
         Ok(Self { name: path.display().to_string(), text })
     }
 
@@ -94,7 +94,8 @@ pub fn options(common: &Common) -> Result<Options, Failure> {
 }
 
 fn profile(threads: usize) -> Result<MachineProfile, Failure> {
-    let stored = attnc::profile::load().map_err(|e| Failure::input(format!("{e}\nrun `attnc probe` to write it anew")))?;
+    let stored =
+        attnc::profile::load().map_err(|e| Failure::input(format!("{e}\nrun `attnc probe` to write it anew")))?;
     let mut profile = stored.unwrap_or_default();
     profile.threads = threads as u32;
     Ok(profile)
@@ -108,6 +109,8 @@ pub fn dumps(names: &[String]) -> Result<Vec<Pass>, Failure> {
     let known = || Pass::ALL.map(Pass::name).join(", ");
     names
         .iter()
-        .map(|n| Pass::from_name(n).ok_or_else(|| Failure::Usage(format!("--dump-after {n}: expected one of {}", known()))))
+        .map(|n| {
+            Pass::from_name(n).ok_or_else(|| Failure::Usage(format!("--dump-after {n}: expected one of {}", known())))
+        })
         .collect()
 }

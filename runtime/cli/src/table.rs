@@ -8,7 +8,9 @@ pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     };
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     let numeric = |column: usize| {
-        rows.iter().filter_map(|r| r.get(column)).all(|c| c.is_empty() || c.starts_with(|x: char| x.is_ascii_digit() || x == '-'))
+        rows.iter()
+            .filter_map(|r| r.get(column))
+            .all(|c| c.is_empty() || c.starts_with(|x: char| x.is_ascii_digit() || x == '-'))
     };
     let right: Vec<bool> = (0..header.len()).map(numeric).collect();
     let line = |cells: Vec<&str>| {

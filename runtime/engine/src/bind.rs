@@ -22,9 +22,9 @@ mod overlap;
 mod values;
 
 pub use extents::bind_extents;
+pub(crate) use indices::IndexChecks;
 pub use names::{Named, inputs_in_order, outputs_in_order};
 pub use values::check_values;
-pub(crate) use indices::IndexChecks;
 
 /// Checked arguments of one launch. Holds the borrow of every tensor it points into.
 pub struct BoundArgs<'a, 'm> {
@@ -65,7 +65,8 @@ pub fn bind<'a, 'm>(
     block: *mut u8,
 ) -> Result<BoundArgs<'a, 'm>, BindError> {
     overlap::check(plan, inputs, outputs)?;
-    let mut binder = Binder { plan, layout, inputs, block, copies: Vec::new(), places: BTreeMap::new(), late: Vec::new() };
+    let mut binder =
+        Binder { plan, layout, inputs, block, copies: Vec::new(), places: BTreeMap::new(), late: Vec::new() };
     binder.place_outputs(outputs)?;
     let mut stages = Vec::new();
     for stage in plan.stages() {
@@ -124,13 +125,16 @@ impl<'a, 'm> Binder<'_, '_, 'a, 'm> {
                 }
             }
             // SAFETY-relevant: the offset lies in the block, which has `intermediate_bytes` bytes.
-            Role::Intermediate => {
-                Place { base: self.block.wrapping_add(sizes.offset), strides: sizes.strides.clone() }
+            Role::Intermediate => Place { base: self.block.wrapping_add(sizes.offset), strides: sizes.strides.clone() },
+            _ => {
+                return Err(BindError::Extents(format!("the plan writes `{}`, which is not its to write", buffer.name)));
             }
-            _ => return Err(BindError::Extents(format!("the plan writes `{}`, which is not its to write", buffer.name))),
         };
         if !self.has_unit(id, &place.strides, unit) {
-            return Err(BindError::Extents(format!("the plan reads `{}` along an axis it is not stored along", buffer.name)));
+            return Err(BindError::Extents(format!(
+                "the plan reads `{}` along an axis it is not stored along",
+                buffer.name
+            )));
         }
         self.places.insert((id, unit), place.clone());
         Ok(place)

@@ -37,10 +37,8 @@ impl CompiledRow {
         observer.begin(Pass::Code);
         let mut functions = Vec::new();
         for stage in plan.stages() {
-            let function = attnc_codegen::lower(&stage.program, target.as_ref()).map_err(|e| HostError::Codegen {
-                stage: stage.program.name.clone(),
-                message: e.to_string(),
-            })?;
+            let function = attnc_codegen::lower(&stage.program, target.as_ref())
+                .map_err(|e| HostError::Codegen { stage: stage.program.name.clone(), message: e.to_string() })?;
             functions.push((stage.program.name.clone(), function));
         }
         let code = CodeMemory::compile(target.clone(), functions.clone())?;

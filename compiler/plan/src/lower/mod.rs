@@ -7,6 +7,7 @@
 pub(crate) mod extent;
 
 mod attend;
+mod branch;
 mod contract;
 mod domain;
 mod interval;

@@ -12,6 +12,7 @@ use crate::loops::expr::{Expr, ExprId, Lane};
 use crate::loops::{Access, Stmt};
 use crate::planner::{Layout, is_reduction};
 
+use super::branch::Branches;
 use super::nest::{Binding, Frame, Nest};
 
 /// Pointwise work above which a part that varies with less than the frame is
@@ -132,8 +133,12 @@ impl Nest<'_, '_> {
             Node::Binary(op, x, y) => self.eval_binary(term, op, x, y, frame, exact),
             Node::Nary(op, xs) => self.eval_nary(term, op, &xs, frame, exact),
             Node::Select(c, a, b) => {
-                let c = self.eval(c, frame, exact)?;
                 let lane = self.operand_lane(term, exact);
+                let branches = Branches { condition: c, then: a, otherwise: b };
+                if let Some(value) = self.eval_branches(branches, lane, frame, exact)? {
+                    return Ok(value);
+                }
+                let c = self.eval(c, frame, exact)?;
                 let a = self.eval_as(a, lane, frame, exact)?;
                 let b = self.eval_as(b, lane, frame, exact)?;
                 Ok(self.x().add(Expr::Select(c, a, b), None))

@@ -2,9 +2,9 @@
 
 use attnc::{Kernel, Listing};
 use attnc_algebra::Extents;
+use attnc_compiler::Explanation;
 use attnc_compiler::extents::{at_length, defaults, length_symbol, listing};
 use attnc_plan::Plan;
-use attnc_compiler::Explanation;
 use serde_json::{Map, Value, json};
 
 use crate::args::ExplainArgs;
@@ -26,14 +26,18 @@ pub fn run(args: &ExplainArgs) -> Result<String, Failure> {
         .stages()
         .map(|s| (s.program.name.clone(), attnc_plan::loops::print::text(&s.program, &symbols)))
         .collect();
-    let listings = if args.clif || args.asm { kernel.listings(&extents).map_err(|e| file.failure(e))? } else { Vec::new() };
+    let listings =
+        if args.clif || args.asm { kernel.listings(&extents).map_err(|e| file.failure(e))? } else { Vec::new() };
     if let Some(path) = &args.dot {
         std::fs::write(path, dot(prepared.plan())).map_err(|e| Failure::file(path, &e))?;
     }
     if args.common.json {
         let mut report = report(&kernel, &extents, &explanation, prepared.candidate());
         if args.loops {
-            report.insert("loops".into(), json!(loops.iter().map(|(n, t)| json!({ "stage": n, "text": t })).collect::<Vec<_>>()));
+            report.insert(
+                "loops".into(),
+                json!(loops.iter().map(|(n, t)| json!({ "stage": n, "text": t })).collect::<Vec<_>>()),
+            );
         }
         let texts = |f: fn(&Listing) -> &str| -> Value {
             json!(listings.iter().map(|l| json!({ "stage": l.stage, "text": f(l) })).collect::<Vec<_>>())
@@ -122,7 +126,10 @@ fn human(kernel: &Kernel, extents: &Extents, explanation: &Explanation, chosen: 
         let how = if step.reversed { ", read backwards" } else { "" };
         out.push_str(&format!("\n{number:>3}. {}{how}\n", step.rule_name()));
         if let Some(rule) = step.rule {
-            out.push_str(&format!("     {} -> {}\n     sound by: {} ({})\n", rule.before, rule.after, rule.sound, rule.source));
+            out.push_str(&format!(
+                "     {} -> {}\n     sound by: {} ({})\n",
+                rule.before, rule.after, rule.sound, rule.source
+            ));
         }
         let name = &spec.outputs[step.output].name;
         for (at, line) in explanation.print(step).lines().enumerate() {

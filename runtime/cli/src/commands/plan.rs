@@ -33,11 +33,8 @@ pub fn run(args: &PlanArgs) -> Result<String, Failure> {
     let spec = analysis.spec();
     if args.common.json {
         let rows: Vec<Value> = plan.rows.iter().map(row_json).collect();
-        let named: serde_json::Map<String, Value> = extents
-            .0
-            .iter()
-            .map(|(id, v)| (crate::mask::symbol_name(spec, *id).to_string(), json!(v)))
-            .collect();
+        let named: serde_json::Map<String, Value> =
+            extents.0.iter().map(|(id, v)| (crate::mask::symbol_name(spec, *id).to_string(), json!(v))).collect();
         return Ok(format!(
             "{}\n",
             json!({ "spec": spec.name, "extents": named, "profile": options.compiler.profile.name, "rows": rows })

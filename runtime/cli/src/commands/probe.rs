@@ -23,7 +23,8 @@ pub fn run(args: &ProbeArgs) -> Result<String, Failure> {
     drop(progress);
     let path = attnc::profile::store(&profile, args.output.as_deref()).map_err(|e| Failure::input(e.to_string()))?;
     let seconds = started.elapsed().as_secs_f64();
-    let levels: Vec<_> = profile.levels.iter().map(|l| json!({ "bytes": l.bytes, "gbytes_per_s": l.gbytes_per_s })).collect();
+    let levels: Vec<_> =
+        profile.levels.iter().map(|l| json!({ "bytes": l.bytes, "gbytes_per_s": l.gbytes_per_s })).collect();
     if args.json {
         let object = json!({
             "name": profile.name, "threads": profile.threads,

@@ -45,8 +45,11 @@ pub fn run(args: &RunArgs) -> Result<String, Failure> {
     report.insert("code_bytes".into(), json!(prepared.code().iter().map(|r| r.length).sum::<usize>()));
     report.insert("output_hash".into(), json!(format!("{:016x}", hash(&outputs))));
     report.insert("candidates".into(), candidates(&kernel, &extents).map_err(|e| file.failure(e))?);
-    let passes: Vec<Value> =
-        kernel.pass_times().iter().map(|p| json!({ "pass": p.pass.name(), "ms": p.time.as_secs_f64() * 1e3 })).collect();
+    let passes: Vec<Value> = kernel
+        .pass_times()
+        .iter()
+        .map(|p| json!({ "pass": p.pass.name(), "ms": p.time.as_secs_f64() * 1e3 }))
+        .collect();
     report.insert("passes".into(), json!(passes));
     if args.check {
         let check = reference::check(kernel.spec(), &extents, inputs.tensors(), &outputs)?;
@@ -72,11 +75,7 @@ pub fn run(args: &RunArgs) -> Result<String, Failure> {
 }
 
 /// Runs `repeat` times; the outputs and the median time in ms.
-fn timed(
-    kernel: &Kernel,
-    views: &[(&str, TensorView<'_>)],
-    repeat: u32,
-) -> Result<(Vec<Tensor>, f64), attnc::Error> {
+fn timed(kernel: &Kernel, views: &[(&str, TensorView<'_>)], repeat: u32) -> Result<(Vec<Tensor>, f64), attnc::Error> {
     let mut times = Vec::new();
     let mut outputs = Vec::new();
     for _ in 0..repeat {
@@ -91,11 +90,8 @@ fn timed(
 
 fn describe(report: &mut Map<String, Value>, kernel: &Kernel, extents: &Extents) {
     let spec = kernel.spec();
-    let params: Map<String, Value> = spec
-        .params
-        .iter()
-        .map(|(name, term)| (name.clone(), json!(mask::constant(spec, *term, extents))))
-        .collect();
+    let params: Map<String, Value> =
+        spec.params.iter().map(|(name, term)| (name.clone(), json!(mask::constant(spec, *term, extents)))).collect();
     let named: Map<String, Value> =
         extents.0.iter().map(|(id, v)| (spec.symbols[id.0 as usize].name.clone(), json!(v))).collect();
     report.insert("spec".into(), json!(spec.name));
@@ -108,9 +104,7 @@ fn describe(report: &mut Map<String, Value>, kernel: &Kernel, extents: &Extents)
 
 fn candidates(kernel: &Kernel, extents: &Extents) -> Result<Value, attnc::Error> {
     let all = kernel.analysis().candidates(extents)?;
-    let one = |c: &attnc_compiler::Candidate| {
-        json!({ "variant": c.name(), "form": c.form(), "exact": true, "predicted_ms": c.predicted_ms(), "error": 0.0 })
-    };
+    let one = |c: &attnc_compiler::Candidate| json!({ "variant": c.name(), "form": c.form(), "exact": true, "predicted_ms": c.predicted_ms(), "error": 0.0 });
     Ok(json!(all.iter().map(one).collect::<Vec<_>>()))
 }
 
@@ -125,7 +119,8 @@ fn expectations(kernel: &Kernel, args: &RunArgs, inputs: &Inputs, outputs: &[Ten
             return Err(Failure::input(format!("the spec has no output `{output}`; it has {}", names.join(", "))));
         };
         let expected = inputs.recorded(recorded)?;
-        let accuracy = reference::compare(&outputs[at], &expected).map_err(|e| Failure::input(format!("{recorded}: {e}")))?;
+        let accuracy =
+            reference::compare(&outputs[at], &expected).map_err(|e| Failure::input(format!("{recorded}: {e}")))?;
         rows.push(json!({
             "output": output, "tensor": recorded,
             "max_abs_err": finite(accuracy.max_abs_err), "max_rel_err": finite(accuracy.max_rel_err),
@@ -175,14 +170,20 @@ fn human(report: &Value) -> String {
     if report.get("max_rel_err").is_some() {
         out += &format!(
             "  checked   {} of {} rows against the f64 reference: largest error {} absolute, {} relative\n",
-            report["rows_checked"], report["rows_total"], number("max_abs_err"), number("max_rel_err")
+            report["rows_checked"],
+            report["rows_total"],
+            number("max_abs_err"),
+            number("max_rel_err")
         );
     }
     for row in report["expected"].as_array().into_iter().flatten() {
         let n = |key: &str| row[key].as_f64().map(table::number).unwrap_or_default();
         out += &format!(
             "  expected  {} against {}: largest error {} absolute, {} relative\n",
-            row["output"].as_str().unwrap_or(""), row["tensor"].as_str().unwrap_or(""), n("max_abs_err"), n("max_rel_err")
+            row["output"].as_str().unwrap_or(""),
+            row["tensor"].as_str().unwrap_or(""),
+            n("max_abs_err"),
+            n("max_rel_err")
         );
     }
     let rows: Vec<Vec<String>> = report["candidates"]

@@ -46,7 +46,8 @@ pub fn run(args: &ShowArgs) -> Result<String, Failure> {
         std::fs::write(path, picture::masks(&head, &panels)).map_err(|e| Failure::file(path, &e))?;
     }
     if args.common.json {
-        let rows: Vec<_> = drawn.iter().flat_map(|(title, panels)| panels.iter().map(move |p| panel_json(title, p))).collect();
+        let rows: Vec<_> =
+            drawn.iter().flat_map(|(title, panels)| panels.iter().map(move |p| panel_json(title, p))).collect();
         return Ok(format!("{}\n", json!({ "spec": spec.name, "extents": named(&spec, &extents), "rows": rows })));
     }
     let mut out = format!("{head}\n");

@@ -106,8 +106,12 @@ impl Binder<'_> {
             .collect();
         let name = &self.spec.axis(axis).name;
         BindError::Extents(match missing[..] {
-            [] => format!("the extent of axis {name} does not fit in 64 bits for {}", listing(self.spec, &self.extents)),
-            _ => format!("the extent of axis {name} is not known: no input's shape gives {}; set it", missing.join(", ")),
+            [] => {
+                format!("the extent of axis {name} does not fit in 64 bits for {}", listing(self.spec, &self.extents))
+            }
+            _ => {
+                format!("the extent of axis {name} is not known: no input's shape gives {}; set it", missing.join(", "))
+            }
         })
     }
 }
@@ -115,7 +119,9 @@ impl Binder<'_> {
 fn extent_of(input: &str, extent: usize) -> Result<i64, BindError> {
     match i64::try_from(extent) {
         Ok(extent) if extent >= 1 => Ok(extent),
-        Ok(extent) => Err(BindError::Extents(format!("`{input}` has an axis of extent {extent}; an extent is at least 1"))),
+        Ok(extent) => {
+            Err(BindError::Extents(format!("`{input}` has an axis of extent {extent}; an extent is at least 1")))
+        }
         Err(_) => Err(BindError::TooLarge { what: input.to_string() }),
     }
 }

@@ -20,7 +20,8 @@ pub fn check(plan: &Plan, inputs: &[TensorView<'_>], outputs: &[TensorViewMut<'_
         let range = range(&output.view());
         let meets = |other: &Range<isize>| range.start < other.end && other.start < range.end;
         let input = inputs.iter().position(|i| meets(&self::range(i))).map(|at| Role::Input(at as u32));
-        let earlier = outputs[..k].iter().position(|o| meets(&self::range(&o.view()))).map(|at| Role::Output(at as u32));
+        let earlier =
+            outputs[..k].iter().position(|o| meets(&self::range(&o.view()))).map(|at| Role::Output(at as u32));
         if let Some(other) = input.or(earlier) {
             return Err(BindError::Overlap { output: name(Role::Output(k as u32)), other: name(other) });
         }

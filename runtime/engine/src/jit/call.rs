@@ -81,11 +81,7 @@ impl StageLaunch {
         let mut shapes = Vec::new();
         let mut args = Vec::new();
         for buffer in buffers {
-            args.push(BufferArg {
-                base: buffer.base,
-                strides: buffer.strides.as_ptr(),
-                shape: buffer.shape.as_ptr(),
-            });
+            args.push(BufferArg { base: buffer.base, strides: buffer.strides.as_ptr(), shape: buffer.shape.as_ptr() });
             // Moving a vector does not move its elements.
             shapes.push(buffer.strides);
             shapes.push(buffer.shape);

@@ -40,7 +40,19 @@ pub fn product_f32_gflops(table: &KernelTable, budget: Duration) -> f64 {
     let ns = least_ns(budget, || {
         // SAFETY: the strides and sizes describe exactly the three vectors, which hold m*k, k*n and m*n elements.
         unsafe {
-            (table.product_f32)(m, n, k, a.as_ptr(), k as isize, 1, b.as_ptr(), n as isize, c.as_mut_ptr(), n as isize, 0);
+            (table.product_f32)(
+                m,
+                n,
+                k,
+                a.as_ptr(),
+                k as isize,
+                1,
+                b.as_ptr(),
+                n as isize,
+                c.as_mut_ptr(),
+                n as isize,
+                0,
+            );
         }
         black_box(&mut c);
     });
@@ -55,7 +67,19 @@ pub fn product_f64_gflops(table: &KernelTable, budget: Duration) -> f64 {
     let ns = least_ns(budget, || {
         // SAFETY: as in `product_f32_gflops`.
         unsafe {
-            (table.product_f64)(m, n, k, a.as_ptr(), k as isize, 1, b.as_ptr(), n as isize, c.as_mut_ptr(), n as isize, 0);
+            (table.product_f64)(
+                m,
+                n,
+                k,
+                a.as_ptr(),
+                k as isize,
+                1,
+                b.as_ptr(),
+                n as isize,
+                c.as_mut_ptr(),
+                n as isize,
+                0,
+            );
         }
         black_box(&mut c);
     });
