@@ -42,7 +42,7 @@ pub(super) static RULES: &[Rule] = &[
         after: "sum[j](sum[d](A * B))",
         search: [SUM],
         apply: factors_enter_sum,
-        when: [BOUND, NO_FACTOR],
+        when: [BOUND, NO_FACTOR, MAY_BE_UNDEFINED],
         sound: "distributivity over a finite sum, A free of d",
         stability: Reorders,
         class: Exact,
@@ -111,7 +111,10 @@ fn factors_leave_sum(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
         if leave.is_empty() || stay.is_empty() {
             continue;
         }
-        if let Some(reason) = leave.iter().find_map(|f| site.may_leave(*f, axis, domain).err()) {
+        // Softmax weights restrict the sum like a domain of its own.
+        let domains: Vec<TermId> = stay.iter().flat_map(|f| softmax_domains(site, *f, axis)).chain([domain]).collect();
+        let refused = |f: &Id| domains.iter().find_map(|m| site.may_leave(*f, axis, *m).err());
+        if let Some(reason) = leave.iter().find_map(refused) {
             out.decline(reason);
             continue;
         }
@@ -133,6 +136,16 @@ fn factors_enter_sum(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
                 }
                 if others.iter().any(|f| site.varies(*f, d)) || site.domain_axes(domain).contains(axis) {
                     out.decline(BOUND);
+                    continue;
+                }
+                // A factor that is undefined in an empty row would be lost there.
+                let mut domains = vec![domain];
+                for (_, parts) in site.factorings(summand) {
+                    domains.extend(parts.iter().flat_map(|f| softmax_domains(site, *f, d)));
+                }
+                let never_empty = |m: &TermId| site.domain(*m).is_never_empty(site.spec(), d);
+                if !others.iter().all(|f| site.facts(*f).defined) && !domains.iter().all(never_empty) {
+                    out.decline(MAY_BE_UNDEFINED);
                     continue;
                 }
                 let mut entered: Vec<Tree> = others.into_iter().map(Tree::Class).collect();
@@ -200,8 +213,17 @@ fn product_distributes(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
     }
 }
 
+/// The domains of the softmaxes along `axis` that a class is.
+fn softmax_domains(site: &Site<'_>, class: Id, axis: AxisId) -> Vec<TermId> {
+    let domain = |n: &ENode| match n {
+        ENode::Softmax(a, domain, _) if *a == axis => Some(*domain),
+        _ => None,
+    };
+    site.nodes(class, Kind::Softmax).filter_map(domain).collect()
+}
+
 /// Whether a class is softmax weights along `axis`, perhaps scaled.
 fn is_softmax(site: &Site<'_>, class: Id, axis: AxisId) -> bool {
-    let weights = |id: Id| site.nodes(id, Kind::Softmax).any(|n| matches!(n, ENode::Softmax(a, ..) if *a == axis));
+    let weights = |id: Id| !softmax_domains(site, id, axis).is_empty();
     weights(class) || site.products(class).any(|(_, xs)| xs.iter().any(|x| weights(*x)))
 }
