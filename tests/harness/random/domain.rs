@@ -41,6 +41,10 @@ pub enum Domain {
     Length,
     /// A comparison of real tables.
     Below,
+    /// The nearest of some centres, equal for query and key.
+    Nearest(i64),
+    /// The keys of largest product with the query.
+    Top(i64),
     /// One domain on even heads, another on odd ones.
     PerHead(Box<Domain>, Box<Domain>),
     /// Both.
@@ -83,6 +87,8 @@ fn atoms() -> impl Strategy<Value = Domain> {
         Just(Domain::Kept),
         Just(Domain::Length),
         Just(Domain::Below),
+        (1i64..6).prop_map(Domain::Nearest),
+        (1i64..20).prop_map(Domain::Top),
     ]
 }
 
@@ -144,6 +150,21 @@ impl Domain {
                 writer.input(&format!("qkind{kinds}: i32[{batch}i] in 0 .. {}", kinds - 1));
                 writer.input(&format!("kkind{kinds}: i32[{batch}j] in 0 .. {}", kinds - 1));
                 format!("qkind{kinds} == kkind{kinds}")
+            }
+            Self::Nearest(centres) => {
+                let (q, k) = (writer.query("q", "d"), writer.key("k", "d"));
+                writer.axis(&format!("c{centres} = {centres}"));
+                writer.input(&format!("centre{centres}[h, c{centres}, d]"));
+                for (name, x) in [("nearq", q), ("neark", k)] {
+                    let product = format!("sum[d]({x} * centre{centres})");
+                    writer.define(&format!("{name}{centres} = argmax[c{centres}]({product})"));
+                }
+                format!("nearq{centres} == neark{centres}")
+            }
+            Self::Top(count) => {
+                let (q, k) = (writer.query("q", "d"), writer.key("k", "d"));
+                writer.define(&format!("product = sum[d]({q} * {k})"));
+                format!("rank[j](product) < {count}")
             }
             Self::Length => {
                 writer.input("length: i32[h] in 0 .. N");

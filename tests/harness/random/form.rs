@@ -21,6 +21,12 @@ pub enum Form {
     Mean(&'static str),
     /// The greatest score seen, and the mean of the values.
     Max,
+    /// Softmax weights over queries, normalised over keys again.
+    Slots,
+    /// The spread of the values under softmax weights.
+    Spread,
+    /// Softmax weights and the position of the largest score as a second output.
+    SoftmaxWithBest,
     /// Squared softmax weights.
     SquaredWeights,
     /// A kernel of features of queries and keys.
@@ -71,6 +77,9 @@ pub fn forms() -> impl Strategy<Value = Form> {
         1 => weights().prop_map(Form::Mean),
         1 => Just(Form::Max),
         1 => Just(Form::SquaredWeights),
+        1 => Just(Form::Slots),
+        1 => Just(Form::Spread),
+        1 => Just(Form::SoftmaxWithBest),
         2 => features().prop_map(Form::Features),
         2 => positive().prop_map(Form::NormalisedFeatures),
         1 => features().prop_map(Form::Decaying),
@@ -128,7 +137,16 @@ impl Form {
         let rows = format!("{leading}i");
         let sum = |body: &str| format!("sum{over}({body})");
         let result = match self {
-            Self::Softmax | Self::SoftmaxWithLse => {
+            Self::Slots => {
+                writer.define(&format!("slot = softmax{}({score})", over.replacen("[j", "[i", 1)));
+                format!("sum[j](slot * {value}) / (sum[j](slot) + 0.001)")
+            }
+            Self::Spread => {
+                writer.define(&format!("weight = softmax{over}({score})"));
+                writer.define(&format!("middle = sum[j](weight * {value})"));
+                format!("sqrt(sum[j](weight * ({value} - middle) ^ 2) + 0.01)")
+            }
+            Self::Softmax | Self::SoftmaxWithLse | Self::SoftmaxWithBest => {
                 writer.define(&format!("weight = softmax{over}({score})"));
                 format!("sum[j](weight * {value})")
             }
@@ -160,6 +178,9 @@ impl Form {
         };
         let result = epilogue.write(writer, result);
         writer.define(&format!("output out[{rows}, e] = {result}"));
+        if self == Self::SoftmaxWithBest {
+            writer.define(&format!("output best[{rows}] = argmax{over}({score})"));
+        }
         if self == Self::SoftmaxWithLse {
             writer.define(&format!("output lse[{rows}] = logsumexp{over}({score})"));
         }

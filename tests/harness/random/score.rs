@@ -20,6 +20,12 @@ pub enum Base {
     Additive,
     /// Distance of positions alone.
     Position,
+    /// A dot product with keys in another order, from a table.
+    Gathered,
+    /// A dot product with the mean of a key and the one before it.
+    Shifted,
+    /// A dot product with keys convolved over positions.
+    Convolved,
 }
 
 /// A step of a score program.
@@ -65,6 +71,9 @@ pub fn scores() -> impl Strategy<Value = Score> {
         1 => Just(Base::Cosine),
         1 => Just(Base::Additive),
         1 => Just(Base::Position),
+        1 => Just(Base::Gathered),
+        1 => Just(Base::Shifted),
+        1 => Just(Base::Convolved),
     ];
     (base, prop::collection::vec(steps(), 0..4)).prop_map(|(base, steps)| Score { base, steps })
 }
@@ -120,6 +129,21 @@ impl Base {
         }
         let k = writer.key("k", "d");
         match self {
+            Self::Gathered => {
+                writer.input("order: i32[j]");
+                format!("sum[d]({q} * {}) / sqrt(D)", writer.key_at("k", "order[j]", "d"))
+            }
+            Self::Shifted => {
+                let before = writer.key_at("k", "j - 1", "d");
+                format!("sum[d]({q} * ({k} + (if j > 0 then {before} else 0))) / sqrt(4 * D)")
+            }
+            Self::Convolved => {
+                writer.axis("t3 = 3");
+                writer.input("filter[h, t3]");
+                let before = writer.key_at("k", "j - t3", "d");
+                writer.define(&format!("smooth = sum[t3 where j - t3 >= 0](filter * {before})"));
+                format!("sum[d]({q} * smooth) / sqrt(3 * D)")
+            }
             Self::Distance => format!("-sum[d](({q} - {k}) ^ 2) / D"),
             Self::Cosine => {
                 format!("sum[d]({q} * {k}) / sqrt((sum[d]({q} * {q}) + 0.1) * (sum[d]({k} * {k}) + 0.1))")

@@ -114,6 +114,17 @@ impl Writer {
         }
     }
 
+    /// The same tensor as [`Self::key`] at another key position.
+    pub fn key_at(&mut self, name: &str, position: &str, dim: &str) -> String {
+        let plain = self.key(name, dim);
+        let heads = match self.heads {
+            Heads::Full | Heads::Unbatched => "h, ",
+            Heads::SharedKeys => "",
+            Heads::Grouped => return plain.replace(", j, ", &format!(", {position}, ")),
+        };
+        format!("{name}[{}{heads}{position}, {dim}]", self.batch())
+    }
+
     /// The spec.
     pub fn finish(self) -> String {
         let mut lines = vec!["spec random".to_string()];
