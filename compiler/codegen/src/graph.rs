@@ -12,6 +12,9 @@ use attnc_algebra::term::Real;
 use attnc_algebra::{BinaryOp, NaryOp, UnaryOp};
 use attnc_plan::loops::{BufferId, Expr, ExprId, Exprs, Lane, TileId, VarId};
 
+mod comparison;
+mod composed;
+
 /// Index of a node; operands come before users.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Id(pub u32);
@@ -337,80 +340,6 @@ impl Graph {
         }
     }
 
-    fn int_sign(&mut self, op: UnaryOp, x: Id) -> Id {
-        let zero = self.int(0);
-        if op == UnaryOp::Relu {
-            return self.two(Binary::Max, x, zero);
-        }
-        let (one, minus) = (self.int(1), self.int(-1));
-        let low = self.two(Binary::Max, x, minus);
-        self.two(Binary::Min, low, one)
-    }
-
-    /// Functions written as arithmetic around calls: the same operations in
-    /// the same order as [`UnaryOp::eval`], so that f64 gives the same bits.
-    fn composed(&mut self, op: UnaryOp, x: Id) -> Id {
-        let lane = self.lane(x);
-        let (zero, one) = (self.real(lane, 0.0), self.real(lane, 1.0));
-        match op {
-            UnaryOp::Recip => self.two(Binary::Div, one, x),
-            UnaryOp::Sign => {
-                let minus = self.real(lane, -1.0);
-                let none = self.two(Binary::Mul, x, zero);
-                let (above, below) = (self.two(Binary::Lt, zero, x), self.two(Binary::Lt, x, zero));
-                let rest = self.select(below, minus, none);
-                self.select(above, one, rest)
-            }
-            UnaryOp::Sigmoid => {
-                let weight = self.sigmoid_divisor(x);
-                self.two(Binary::Div, one, weight)
-            }
-            UnaryOp::Silu => {
-                let weight = self.sigmoid_divisor(x);
-                self.two(Binary::Div, x, weight)
-            }
-            UnaryOp::Relu => {
-                let below = self.two(Binary::Lt, x, zero);
-                self.select(below, zero, x)
-            }
-            UnaryOp::Elu => {
-                let above = self.two(Binary::Lt, zero, x);
-                let low = self.call(Function::Expm1, &[x]);
-                self.select(above, x, low)
-            }
-            UnaryOp::Gelu => {
-                let (half, root) = (self.real(lane, 0.5), self.real(lane, std::f64::consts::FRAC_1_SQRT_2));
-                let argument = self.two(Binary::Mul, x, root);
-                let erf = self.call(Function::Erf, &[argument]);
-                let (left, right) = (self.two(Binary::Mul, half, x), self.two(Binary::Add, one, erf));
-                self.two(Binary::Mul, left, right)
-            }
-            // Softplus: max(x, 0) + log1p(exp(-|x|)).
-            _ => {
-                let above = self.two(Binary::Lt, zero, x);
-                let top = self.select(above, x, zero);
-                let minus = self.one(Unary::Neg, x);
-                let argument = self.select(above, minus, x);
-                self.add_log1p_exp(top, argument)
-            }
-        }
-    }
-
-    /// `1 + exp(-x)`
-    fn sigmoid_divisor(&mut self, x: Id) -> Id {
-        let one = self.real(self.lane(x), 1.0);
-        let minus = self.one(Unary::Neg, x);
-        let exp = self.call(Function::Exp, &[minus]);
-        self.two(Binary::Add, one, exp)
-    }
-
-    /// `top + log1p(exp(argument))`
-    fn add_log1p_exp(&mut self, top: Id, argument: Id) -> Id {
-        let exp = self.call(Function::Exp, &[argument]);
-        let log = self.call(Function::Log1p, &[exp]);
-        self.two(Binary::Add, top, log)
-    }
-
     fn binary(&mut self, op: BinaryOp, x: Id, y: Id) -> Id {
         match op {
             BinaryOp::Div => self.two(Binary::Div, x, y),
@@ -459,83 +388,5 @@ impl Graph {
             };
         }
         acc
-    }
-
-    /// A comparison; of integers affine in the column, as thresholds.
-    fn comparison(&mut self, op: Binary, x: Id, y: Id) -> Id {
-        if self.lane(x) != Lane::I64 || !(self.node(x).col || self.node(y).col) {
-            return self.two(op, x, y);
-        }
-        if let (Some(k), Some(l)) = (self.node(x).slope, self.node(y).slope) {
-            return self.affine_comparison(op, k.checked_sub(l), x, y);
-        }
-        let split = if matches!(op, Binary::Lt | Binary::Le) { self.split_comparison(op, x, y) } else { None };
-        split
-            .or_else(|| self.column_mod(op, x, y))
-            .or_else(|| self.column_mod(op, y, x))
-            .unwrap_or_else(|| self.two(op, x, y))
-    }
-
-    /// `|a| <= y` is `a <= y and -a <= y`, `x <= min(a, b)` is `x <= a and x <= b`,
-    /// and so on, where the parts are affine.
-    fn split_comparison(&mut self, op: Binary, x: Id, y: Id) -> Option<Id> {
-        let (left, right) = (self.node(x).op.clone(), self.node(y).op.clone());
-        let affine = |graph: &Self, ids: &[Id]| ids.iter().all(|id| graph.node(*id).slope.is_some());
-        let (pairs, join) = match (left, right) {
-            (Op::Unary(Unary::Abs, a), _) if affine(self, &[a, y]) => {
-                let minus = self.one(Unary::Neg, a);
-                ([(a, y), (minus, y)], Binary::And)
-            }
-            (_, Op::Unary(Unary::Abs, b)) if affine(self, &[x, b]) => {
-                let minus = self.one(Unary::Neg, b);
-                ([(x, b), (x, minus)], Binary::Or)
-            }
-            (Op::Binary(side @ (Binary::Max | Binary::Min), a, b), _) if affine(self, &[a, b, y]) => {
-                ([(a, y), (b, y)], if side == Binary::Max { Binary::And } else { Binary::Or })
-            }
-            (_, Op::Binary(side @ (Binary::Max | Binary::Min), a, b)) if affine(self, &[a, b, x]) => {
-                ([(x, a), (x, b)], if side == Binary::Max { Binary::Or } else { Binary::And })
-            }
-            _ => return None,
-        };
-        let [first, second] = pairs.map(|(x, y)| self.comparison(op, x, y));
-        Some(self.two(join, first, second))
-    }
-
-    /// `(affine) mod 2^k == scalar`, which 32-bit lanes decide.
-    fn column_mod(&mut self, op: Binary, x: Id, y: Id) -> Option<Id> {
-        let (Binary::Eq | Binary::Ne, Op::Binary(Binary::Mod, a, m)) = (op, &self.node(x).op) else { return None };
-        let (a, m) = (*a, *m);
-        let modulus = self.as_int(m).filter(|m| *m > 0 && *m <= 1 << 30 && m.count_ones() == 1)?;
-        let slope = self.node(a).slope.filter(|k| i32::try_from(*k).is_ok() && !self.node(y).col)?;
-        let zero = self.at_zero(a);
-        // A remainder lies in 0..modulus, so this clamp changes no answer.
-        let (low, high) = (self.int(-1), self.int(modulus));
-        let is = self.two(Binary::Max, y, low);
-        let is = self.two(Binary::Min, is, high);
-        Some(self.add(Op::ColumnModIs { zero, slope, modulus, is, negated: op == Binary::Ne }, Lane::Bool))
-    }
-
-    /// A comparison of affine integers whose difference has slope 1 or -1 is a
-    /// threshold on the column.
-    fn affine_comparison(&mut self, op: Binary, difference: Option<i64>, x: Id, y: Id) -> Id {
-        let Some(slope @ -1..=1) = difference else { return self.two(op, x, y) };
-        let (left, right) = (self.at_zero(x), self.at_zero(y));
-        let relation = match (op, slope) {
-            (_, 0) => return self.two(op, left, right),
-            (Binary::Eq, _) => Relation::Equal,
-            (Binary::Ne, _) => Relation::Unequal,
-            (Binary::Lt, 1) => Relation::Below,
-            (Binary::Lt, _) => Relation::Above,
-            (_, 1) => Relation::AtMost,
-            _ => Relation::AtLeast,
-        };
-        let threshold =
-            if slope == 1 { self.two(Binary::Sub, right, left) } else { self.two(Binary::Sub, left, right) };
-        // Columns lie in 0..2^31 - 1, so these clamps change no answer.
-        let (low, high) = (self.int(-1), self.int(i64::from(i32::MAX)));
-        let threshold = self.two(Binary::Max, threshold, low);
-        let threshold = self.two(Binary::Min, threshold, high);
-        self.add(Op::ColumnIs(relation, threshold), Lane::Bool)
     }
 }

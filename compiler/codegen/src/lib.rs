@@ -5,10 +5,11 @@
 //! microkernels. Never runs anything and knows no machine: the engine compiles
 //! the function for its host and calls it. Programs must have passed
 //! `attnc_plan`'s verifier: every access is emitted without a check.
-//! Read [`abi`] next, then `graph`, `cells` and `lanes`.
+//! Read [`abi`] next, then `graph`, `cells`, `nodes` and `lanes`.
 #![forbid(unsafe_code)]
 
 pub mod abi;
+mod calls;
 mod cells;
 mod demand;
 mod error;
@@ -17,6 +18,7 @@ mod graph;
 mod isa;
 mod lanes;
 mod memory;
+mod nodes;
 mod place;
 mod reduce;
 mod scalar;

@@ -384,3 +384,49 @@ impl Printer<'_> {
         self.shared.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::expr::Exprs;
+    use super::super::program::{Buffer, BufferId, Tile, TileId, VarId};
+    use super::*;
+    use attnc_algebra::DType;
+
+    #[test]
+    fn shared_parts_are_printed_once_and_brackets_only_where_needed() {
+        let mut e = Exprs::default();
+        let (row, col, n, two) =
+            (e.add(Expr::Row, None), e.add(Expr::Col, None), e.add(Expr::Extent(0), None), e.int(2));
+        let left = e.difference(n, two);
+        let index = e.times(left, two);
+        let x = e.add(Expr::Load { buffer: BufferId(0), index: vec![index], clamp: true }, Some(Lane::F32));
+        let square = e.times(x, x);
+        let value = e.binary(BinaryOp::Div, x, square);
+        let dst = Dst::Tile { tile: TileId(0), row, col };
+        let program = LoopProgram {
+            name: "sketch".into(),
+            compute: Lane::F32,
+            vars: vec![Lane::I64],
+            buffers: vec![Buffer {
+                name: "x".into(),
+                dtype: DType::F32,
+                shape: vec![n],
+                access: Access::Read,
+                unit_dim: None,
+            }],
+            tiles: vec![Tile { name: "t".into(), lane: Lane::F32, rows: two, cols: n }],
+            grid: vec![(VarId(0), n)],
+            body: vec![Stmt::Map { dst, rows: two, cols: n, value }],
+            exprs: e,
+        };
+        let expected = "\
+program sketch: f32
+  read x: f32[N]
+  tile t: f32[2, N]
+  task v0 in 0..N
+  map <2 x N> t[row, col] = %0 / (%0 * %0)
+      where %0 = x~[(N - 2) * 2]
+";
+        assert_eq!(text(&program, &["N".to_string()]), expected);
+    }
+}

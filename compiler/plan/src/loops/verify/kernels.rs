@@ -1,0 +1,81 @@
+//! What microkernels are given: views and tiles.
+
+use super::Verifier;
+use crate::loops::expr::{ExprId, Lane};
+use crate::loops::program::{Access, Stmt, TileId, View};
+
+impl Verifier<'_> {
+    /// A tile that a microkernel works on: a matrix, or a vector if `cols` is `None`.
+    pub(super) fn operand(&mut self, tile: TileId, rows: ExprId, cols: Option<ExprId>) {
+        let Some(declared) = self.program.tiles.get(tile.0 as usize) else {
+            return self.wrong("a tile is out of the table");
+        };
+        self.require(declared.lane == self.program.compute, "the tile is not of the compute type");
+        let access = |s: &Self| s.tile_name(tile);
+        self.fits(rows, declared.rows, &access);
+        match cols {
+            Some(cols) => self.fits(cols, declared.cols, &access),
+            None => self.require(declared.is_column(&self.program.exprs), "a vector is declared with one column"),
+        }
+    }
+
+    /// Views in range, of the compute type, with unit strides where the microkernel wants them.
+    pub(super) fn product(&mut self, stmt: &Stmt) {
+        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, masked, .. } = stmt else { return };
+        self.scalars(&[*rows, *cols, *depth], Lane::I64);
+        if let Some(masked) = masked {
+            self.scalars(&[*masked], Lane::Bool);
+        }
+        self.view(dst, *rows, *cols, true);
+        self.view(lhs, *rows, *depth, false);
+        self.view(rhs, *depth, *cols, true);
+        if let View::Buffer { buffer, .. } = dst {
+            let access = self.program.buffers.get(buffer.0 as usize).map(|b| b.access);
+            self.require(access == Some(Access::Write), "the buffer is only for reading");
+        }
+    }
+
+    /// A view of `rows` by `cols` elements; `unit`: its columns are adjacent.
+    fn view(&mut self, view: &View, rows: ExprId, cols: ExprId, unit: bool) {
+        match view {
+            View::Tile { tile, row, col, transposed } => {
+                self.scalars(&[*row, *col], Lane::I64);
+                self.require(!(unit && *transposed), "an operand with unit stride is transposed");
+                let Some(declared) = self.program.tiles.get(tile.0 as usize) else {
+                    return self.wrong("a tile is out of the table");
+                };
+                self.require(declared.lane == self.program.compute, "the tile is not of the compute type");
+                let (down, along) = if *transposed { (cols, rows) } else { (rows, cols) };
+                let access = |s: &Self| s.tile_name(*tile);
+                self.spans(*row, down, declared.rows, &access);
+                self.spans(*col, along, declared.cols, &access);
+            }
+            View::Buffer { buffer, index, row_dim, col_dim } => {
+                self.scalars(index, Lane::I64);
+                let Some(declared) = self.program.buffers.get(buffer.0 as usize) else {
+                    return self.wrong("a buffer is out of the table");
+                };
+                self.require(index.len() == declared.shape.len(), "the wrong number of indices");
+                self.require(
+                    crate::loops::storage::lane_of(declared.dtype) == self.program.compute
+                        && declared.dtype.size() as i64 == self.program.compute.size(),
+                    "the buffer is not of the compute type",
+                );
+                let one = |s: &Self, count: ExprId| s.program.exprs.as_int(count) == Some(1);
+                self.require(row_dim.is_some() || one(self, rows), "rows without a dimension");
+                self.require(col_dim.is_some() || one(self, cols), "columns without a dimension");
+                let adjacent = col_dim.is_none() || *col_dim == declared.unit_dim;
+                self.require(!unit || adjacent, "an operand's columns are not the unit dimension");
+                let access = |s: &Self| s.program.buffers[buffer.0 as usize].name.clone();
+                for (dim, (at, extent)) in index.iter().zip(&declared.shape).enumerate() {
+                    match (Some(dim) == *row_dim, Some(dim) == *col_dim) {
+                        (true, false) => self.spans(*at, rows, *extent, &access),
+                        (false, true) => self.spans(*at, cols, *extent, &access),
+                        (false, false) => self.within(*at, *extent, &access),
+                        (true, true) => self.wrong("rows and columns advance along one dimension"),
+                    }
+                }
+            }
+        }
+    }
+}
