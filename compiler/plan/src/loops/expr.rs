@@ -307,6 +307,7 @@ impl Exprs {
         match (op, constant) {
             (NaryOp::Add, Some(0)) | (NaryOp::Mul, Some(1)) if !rest.is_empty() => constant = None,
             (NaryOp::Mul, Some(0)) => rest.clear(),
+            (NaryOp::Mul, Some(-1)) if rest.len() == 1 => return self.unary(UnaryOp::Neg, rest[0]),
             _ => {}
         }
         if let Some(c) = constant {
