@@ -4,7 +4,8 @@
 //! 128-bit vectors, and the [`abi`] by which it reaches its arguments and the
 //! microkernels. Never runs anything and knows no machine: the engine compiles
 //! the function for its host and calls it. Programs must have passed
-//! `attnc_plan`'s verifier: every access is emitted without a check.
+//! `attnc_plan`'s verifier: every access is emitted without a check. Extents
+//! must be below 2^31 - 1, since columns are compared in 32-bit lanes.
 //! Read [`abi`] next, then `graph`, `cells`, `nodes` and `lanes`.
 #![forbid(unsafe_code)]
 

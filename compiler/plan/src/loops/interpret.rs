@@ -2,7 +2,7 @@
 //!
 //! Every access is checked: an index out of range is an [`InterpretError`],
 //! never a panic and never a wrong element, so it also finds what the verifier
-//! should have refused. Tiles start each task filled with NaN and with integers
+//! should have refused. Names must be in their tables, as the verifier demands. Tiles start each task filled with NaN and with integers
 //! far out of range, which shows reads of undefined contents. Must not know
 //! machine code. Lane semantics are in [`super::arithmetic`], storage in
 //! [`super::storage`].
