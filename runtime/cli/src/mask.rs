@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use attnc::Tensor;
-use attnc_algebra::{AxisId, AxisSet, Extents, Node, Output, Reference, Spec, SymbolId, TermId, Terms, Type};
+use attnc_algebra::{Axis, AxisId, AxisSet, Extents, Node, Output, Reference, Spec, SymbolId, TermId, Terms, Type};
 use attnc_algebra::{ReduceOp, UnaryOp};
 
 /// A predicate over pairs of positions, as it restricts a softmax or a reduction.
@@ -45,41 +45,36 @@ fn density(spec: &Spec, extents: &Extents, inputs: &[Tensor], mask: &Mask) -> f6
     let one = counting.terms.add(Node::Int(1));
     let op = ReduceOp::Sum;
     let count = counting.terms.add(Node::Reduce { op, axis: mask.column, domain: mask.domain, body: one });
-    let axes: Vec<AxisId> = counting.terms.free(count).iter().collect();
+    let mut axes: Vec<AxisId> = counting.terms.free(count).iter().collect();
     let shape: Vec<usize> = axes.iter().map(|a| extent(spec, *a, extents)).collect();
-    counting.outputs = vec![Output { name: "pairs".to_string(), axes: axes.clone(), term: count }];
+    // The reference returns rows over the last axis; one of extent 1 makes each position of the others a row.
+    let single = counting.terms.add(Node::Int(1));
+    axes.push(AxisId(counting.axes.len() as u32));
+    counting.axes.push(Axis { name: "one".to_string(), extent: single });
+    counting.outputs = vec![Output { name: "pairs".to_string(), axes, term: count }];
     let Ok(mut reference) = Reference::new(&counting, extents, inputs) else { return 1.0 };
-    let total: usize = shape.iter().product();
     let columns = extent(spec, mask.column, extents).max(1);
-    let wanted = (MASK_OPERATIONS / columns).clamp(8, total.max(8));
-    // The last axis is whole in what the reference returns; a leading axis of extent 1 makes each position a row.
-    let allowed: Option<(f64, usize)> = sampled(&mut reference, &shape, wanted);
-    allowed.map_or(1.0, |(sum, rows)| sum / (rows.max(1) * columns) as f64)
+    let rows: usize = shape.iter().product();
+    let wanted = (MASK_OPERATIONS / columns).clamp(8, rows.max(8)).min(rows);
+    let positions: Vec<Vec<usize>> =
+        (0..wanted).map(|k| position(rows as u128 * (2 * k as u128 + 1) / (2 * wanted as u128), &shape)).collect();
+    let counts = reference.output_rows(0, &positions);
+    counts.map_or(1.0, |c| c.sum() / (wanted.max(1) * columns) as f64)
+}
+
+/// The position with a flat number in a row-major array.
+fn position(number: u128, shape: &[usize]) -> Vec<usize> {
+    let mut rest = number as usize;
+    let mut position = vec![0; shape.len()];
+    for (p, extent) in position.iter_mut().zip(shape).rev() {
+        *p = rest % extent;
+        rest /= extent;
+    }
+    position
 }
 
 /// Predicates evaluated to estimate a density.
-const MASK_OPERATIONS: usize = 1 << 24;
-
-/// Sum and number of the counts at sampled leading positions.
-fn sampled(reference: &mut Reference<'_>, shape: &[usize], wanted: usize) -> Option<(f64, usize)> {
-    let width = shape.last().copied().unwrap_or(1);
-    let leading = &shape[..shape.len().saturating_sub(1)];
-    let lines: usize = leading.iter().product();
-    let count = (wanted / width.max(1)).clamp(1, lines.max(1));
-    let rows: Vec<Vec<usize>> = (0..count)
-        .map(|k| {
-            let mut at = lines * k / count;
-            let mut row = vec![0; leading.len()];
-            for (p, e) in row.iter_mut().zip(leading).rev() {
-                *p = at % e;
-                at /= e;
-            }
-            row
-        })
-        .collect();
-    let values = reference.output_rows(0, &rows).ok()?;
-    Some((values.sum(), values.len()))
-}
+const MASK_OPERATIONS: usize = 1 << 23;
 
 /// Floating-point operations on allowed pairs: two for each point of every sum and softmax of the spec as written.
 pub fn flops(spec: &Spec, extents: &Extents, inputs: &[Tensor]) -> f64 {

@@ -127,7 +127,10 @@ impl<'a, 'm> Binder<'_, '_, 'a, 'm> {
             // SAFETY-relevant: the offset lies in the block, which has `intermediate_bytes` bytes.
             Role::Intermediate => Place { base: self.block.wrapping_add(sizes.offset), strides: sizes.strides.clone() },
             _ => {
-                return Err(BindError::Extents(format!("the plan writes `{}`, which is not its to write", buffer.name)));
+                return Err(BindError::Extents(format!(
+                    "the plan writes `{}`, which is not its to write",
+                    buffer.name
+                )));
             }
         };
         if !self.has_unit(id, &place.strides, unit) {
