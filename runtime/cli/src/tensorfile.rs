@@ -55,11 +55,6 @@ impl TensorFile {
         }
     }
 
-    /// Whether there is a tensor of that name.
-    pub fn holds(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
-    }
-
     fn listing(&self) -> String {
         let line = |(name, held): (&String, &Held)| match held {
             Held::Tensor(t) => format!("  {name}: {}{:?}\n", t.dtype().name(), t.shape()),
