@@ -92,6 +92,11 @@ fn preference(planner: &Planner<'_>, axes: &[AxisId], rows: Option<AxisId>, cols
     let size = |a: Option<AxisId>| a.map_or(0.0, |a| (planner.hint_extent(a) as f64).log2() / 64.0);
     let unit = if cols.is_some() && cols == axes.last().copied() { 1.0 } else { 0.0 };
     let lone = if axes.len() == 1 && cols.is_some() { -2.0 } else { 0.0 };
-    let rows_there = if rows.is_some() { 0.5 } else { 0.0 };
+    // A few rows are better left to the grid: an inner reduction can have the lanes.
+    let rows_there = match rows {
+        Some(a) if planner.hint_extent(a) >= 16 => 0.5,
+        Some(_) => -0.5,
+        None => 0.0,
+    };
     unit + lone + rows_there + size(rows) + size(cols) / 16.0
 }
