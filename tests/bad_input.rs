@@ -3,7 +3,10 @@
 
 use attnc::{BindError, DType, Engine, Error, Kernel, Options, Tensor, TensorView, compile};
 use attnc_algebra::{Diagnostic, Limits, SettingValue, Settings};
+use attnc_compiler::extents::defaults;
+use attnc_compiler::{Analysis, CompileError, Unobserved};
 use attnc_tests::corpus;
+use ndarray::{ArrayD, IxDyn};
 
 const SPEC: &str = "spec x
 axis i, j = N
@@ -100,12 +103,27 @@ fn cut_and_doubled_specs_never_panic() {
             let doubled: String = words[..at].concat() + words[at] + " " + &words[at..].concat();
             let cut = words[..at].concat();
             for text in [without, doubled, cut] {
-                if let Err(diagnostics) = attnc_algebra::compile_text(&text, &Settings::default()) {
-                    let shown = attnc_algebra::render("spec", &text, &diagnostics);
-                    assert!(shown.contains("error["), "{text}");
+                match attnc_algebra::compile_text(&text, &Settings::default()) {
+                    Ok(_) => plans_or_says_why(&text),
+                    Err(diagnostics) => {
+                        let shown = attnc_algebra::render("spec", &text, &diagnostics);
+                        assert!(shown.contains("error["), "{text}");
+                    }
                 }
             }
         }
+    }
+}
+
+/// Plans a spec that may mean something odd; a defect of attnc is not among the reasons not to.
+fn plans_or_says_why(text: &str) {
+    let plan = || -> Result<(), CompileError> {
+        let analysis = Analysis::new(text, &attnc_compiler::Options::default(), &mut Unobserved)?;
+        let extents = defaults(analysis.spec(), &Settings::default());
+        analysis.plan(&analysis.extract(&extents)?, &extents).map(|_| ())
+    };
+    if let Err(error) = plan() {
+        assert!(!error.is_internal(), "{error}\n{text}");
     }
 }
 
@@ -253,5 +271,19 @@ fn a_query_that_is_not_finite_spoils_its_own_row_only() {
             assert_eq!(after[0].to_f64()[at.clone()], before[0].to_f64()[at], "row {row} in {engine:?}");
         }
         assert!(after[0].to_f64()[40 * d..41 * d].iter().all(|x| !x.is_finite()), "row 40 in {engine:?}");
+    }
+}
+
+#[test]
+fn a_broadcast_view_is_an_input_like_any_other() {
+    let (n, d) = (33, 8);
+    let one = ArrayD::from_shape_fn(IxDyn(&[1, 1, n, d]), |at| ((at[2] * 7 + at[3] * 3) % 11) as f32 / 11.0);
+    let wide = one.broadcast(IxDyn(&[2, 3, n, d])).expect("it broadcasts");
+    let copied = wide.to_owned();
+    for engine in ENGINES {
+        let kernel = kernel(SPEC, engine);
+        let run = |x: TensorView<'_>| kernel.run(&[("q", x.clone()), ("k", x.clone()), ("v", x)]).expect("it runs");
+        let (repeated, whole) = (run(TensorView::F32(wide.view())), run(TensorView::F32(copied.view())));
+        assert_eq!(repeated[0].to_f64(), whole[0].to_f64(), "{engine:?}");
     }
 }

@@ -1,4 +1,5 @@
-//! The corpus: every spec of `ir-specs` and of `tests/invented`, with the settings they are tested at.
+//! The corpus: every spec of `ir-specs`, of `tests/invented` and of `tests/regressions`, with the settings they are
+//! tested at.
 
 use std::path::PathBuf;
 
@@ -22,8 +23,8 @@ const SMALL: &[(&str, i64)] =
 
 /// All specs of the corpus, in order of their paths.
 pub fn all() -> Vec<CorpusSpec> {
-    let folders = [root().join("ir-specs"), root().join("tests/invented")];
-    folders.iter().flat_map(|folder| files(folder, ".attn")).map(load).collect()
+    let folders = ["ir-specs", "tests/invented", "tests/regressions"].map(|folder| root().join(folder));
+    folders.iter().filter(|folder| folder.exists()).flat_map(|folder| files(folder, ".attn")).map(load).collect()
 }
 
 /// The specs of `ir-specs` alone.

@@ -268,7 +268,7 @@ impl Trial {
 /// A real tensor with every element moved to a neighbour in its type; others as they are. Tables that are compared are
 /// one-dimensional here, and stay, too: moving them would decide otherwise.
 fn moved(tensor: &Tensor, input: &Input) -> Tensor {
-    let down = |at: usize| at % 3 == 0;
+    let down = |at: usize| at.is_multiple_of(3);
     let data = match tensor.data() {
         Data::F32(v) if input.axes.len() > 1 => {
             Data::F32(v.iter().enumerate().map(|(at, x)| if down(at) { x.next_down() } else { x.next_up() }).collect())
