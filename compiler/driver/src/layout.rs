@@ -75,10 +75,17 @@ impl Layout {
     /// # Errors
     /// If some size overflows.
     pub fn new(plan: &Plan, extents: Vec<i64>) -> Result<Self, LayoutError> {
+        // Generated code compares positions in 32 bits.
+        if extents.iter().any(|e| *e >= i64::from(i32::MAX)) {
+            return Err(LayoutError { what: "an extent of 2^31 - 1 or more".to_string() });
+        }
         let mut buffers = Vec::new();
         for (index, buffer) in plan.buffers.iter().enumerate() {
             let too_large = || LayoutError { what: buffer.name.clone() };
             let shape = plan.shape(PlanBufferId(index as u32), &extents).ok_or_else(too_large)?;
+            if shape.iter().any(|e| *e >= i64::from(i32::MAX)) {
+                return Err(too_large());
+            }
             let strides = row_major(&shape).ok_or_else(too_large)?;
             let bytes = byte_size(&shape, buffer.dtype.size()).ok_or_else(too_large)?;
             let unit_dims = unit_dims(plan, PlanBufferId(index as u32));
