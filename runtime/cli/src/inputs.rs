@@ -85,6 +85,31 @@ impl Inputs {
     }
 }
 
+/// Refuses to draw inputs that the machine's free memory cannot hold, rather than to be killed while drawing.
+fn check_memory(spec: &Spec, extents: &Extents) -> Result<(), Failure> {
+    let bytes = |axes: &[attnc_algebra::AxisId], size: usize| {
+        let extent = |a: &attnc_algebra::AxisId| spec.eval_extent(spec.axis(*a).extent, extents).unwrap_or(1) as f64;
+        axes.iter().map(extent).product::<f64>() * size as f64
+    };
+    let inputs: f64 = spec.inputs.iter().map(|i| bytes(&i.axes, i.dtype.size())).sum();
+    let outputs: f64 = spec.outputs.iter().map(|o| bytes(&o.axes, 4)).sum();
+    match free_memory() {
+        Some(free) if inputs + outputs > free as f64 => Err(Failure::input(format!(
+            "inputs and outputs would take {}, but {} of memory is free",
+            crate::table::bytes((inputs + outputs) as u64),
+            crate::table::bytes(free)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Free memory in bytes, where the system tells.
+fn free_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
 fn renames(spec: &Spec, rename: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     let mut out = BTreeMap::new();
     for item in rename {

@@ -150,11 +150,15 @@ pub fn panels(spec: &Spec, extents: &Extents, inputs: &[Tensor], mask: &Mask) ->
     Ok(panels.into_iter().map(|(places, grid)| (joined(&places), grid)).collect())
 }
 
+/// Groups of heads that a label lists one by one.
+const LISTED: usize = 4;
+
 fn joined(places: &[String]) -> String {
     match places {
         [] => String::new(),
         [one] => one.clone(),
-        [first, .., last] => format!("{first} … {last}"),
+        [_, ..] if places.len() <= LISTED => places.join("; "),
+        [first, .., last] => format!("{first} … {last}, {} in all", places.len()),
     }
 }
 

@@ -61,7 +61,10 @@ pub fn settings(set: &[String]) -> Result<Settings, Failure> {
 }
 
 /// The engine options that common flags mean. Threads default to the machine's; the profile to this machine's
-/// measured one if there is one.
+/// measured one if there is one, else to the committed default.
+///
+/// The number of threads does not enter the profile: which plan is chosen, and so every bit of the result, must not
+/// depend on it.
 ///
 /// # Errors
 /// If a flag's value has no meaning.
@@ -89,16 +92,14 @@ pub fn options(common: &Common) -> Result<Options, Failure> {
     options.compiler.settings = settings(&common.set)?;
     options.compiler.allow = allow.collect::<Result<_, _>>()?;
     options.compiler.budget = common.budget;
-    options.compiler.profile = profile(options.thread_count())?;
+    options.compiler.profile = profile()?;
     Ok(options)
 }
 
-fn profile(threads: usize) -> Result<MachineProfile, Failure> {
-    let stored =
-        attnc::profile::load().map_err(|e| Failure::input(format!("{e}\nrun `attnc probe` to write it anew")))?;
-    let mut profile = stored.unwrap_or_default();
-    profile.threads = threads as u32;
-    Ok(profile)
+fn profile() -> Result<MachineProfile, Failure> {
+    let stored = attnc::profile::load();
+    let stored = stored.map_err(|e| Failure::input(format!("{e}\nrun `attnc probe` to write it anew")))?;
+    Ok(stored.unwrap_or_default())
 }
 
 /// The passes that `--dump-after` names.

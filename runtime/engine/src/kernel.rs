@@ -79,6 +79,17 @@ const ROW_ENDS: [i64; 6] = [1 << 20, 1 << 17, 1 << 14, 1 << 11, 1 << 8, 1 << 6];
 
 /// Compiles a spec's text.
 ///
+/// ```
+/// use ndarray::array;
+///
+/// let text = "input x[i, d]\n input y[j, d]\n axis i = M\n axis j = N\n output s[i, j] = sum[d](x * y)";
+/// let kernel = attnc::compile(text, &attnc::Options::default())?;
+/// let (x, y) = (array![[1.0f32, 2.0]], array![[3.0f32, 4.0], [5.0, 6.0]]);
+/// let outputs = kernel.run(&[("x", (&x).into()), ("y", (&y).into())])?;
+/// assert_eq!(outputs[0].to_f64(), [11.0, 17.0]);
+/// # Ok::<(), attnc::Error>(())
+/// ```
+///
 /// # Errors
 /// If the spec is wrong or the options cannot be met on this machine.
 pub fn compile(source: &str, options: &Options) -> Result<Kernel, Error> {

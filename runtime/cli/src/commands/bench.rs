@@ -42,7 +42,11 @@ struct Row {
 pub fn run(args: &BenchArgs) -> Result<String, Failure> {
     let files = spec_files(&args.path)?;
     let lengths = args.n.iter().map(|n| length(n)).collect::<Result<Vec<i64>, _>>()?;
-    let options = options(&args.common)?;
+    let mut options = options(&args.common)?;
+    // Predictions and measurements are for the same number of threads: the profile's unless set.
+    let threads = args.common.threads.unwrap_or(options.compiler.profile.threads);
+    options.threads = threads as usize;
+    options.compiler.profile.threads = threads;
     let progress = Progress::new((files.len() * lengths.len()) as u64, "measuring");
     let mut rows = Vec::new();
     for path in &files {
