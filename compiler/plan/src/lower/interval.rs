@@ -168,7 +168,8 @@ impl Nest<'_, '_> {
         let mut single = self.x().truth(true);
         for (k, term) in index.iter().enumerate() {
             let bounds = self.interval(*term)?;
-            if !bounds.is_point() && !(k == last && declared.runs.is_some()) {
+            let monotone = k == last && declared.runs.is_some();
+            if !monotone && !bounds.is_point() {
                 let same = self.x().binary(BinaryOp::Eq, bounds.lo, bounds.hi);
                 single = self.and(single, same);
             }
