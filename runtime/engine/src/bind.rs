@@ -107,10 +107,10 @@ struct Binder<'p, 'i, 'a, 'm> {
 
 impl<'a, 'm> Binder<'_, '_, 'a, 'm> {
     fn place(&mut self, id: PlanBufferId, unit: Option<usize>, access: Access) -> Result<Place, BindError> {
-        if let Some(place) = self.places.get(&(id, unit)).or_else(|| self.places.get(&(id, None))) {
-            if self.has_unit(id, &place.strides, unit) {
-                return Ok(place.clone());
-            }
+        if let Some(place) = self.places.get(&(id, unit)).or_else(|| self.places.get(&(id, None)))
+            && self.has_unit(id, &place.strides, unit)
+        {
+            return Ok(place.clone());
         }
         let buffer = &self.plan.buffers[id.0 as usize];
         let sizes = &self.layout.buffers[id.0 as usize];
