@@ -29,6 +29,9 @@ const FEWEST_ROWS: usize = 32;
 /// Rows evaluated between two steps of the progress bar.
 const BATCH: usize = 256;
 
+/// An output row and its reference.
+type ComparedRow = (Vec<f64>, Vec<f64>);
+
 /// Compares all outputs with the reference, on sampled rows where all would take too long.
 ///
 /// # Errors
@@ -50,7 +53,7 @@ pub fn check(spec: &Spec, extents: &Extents, inputs: &[Tensor], outputs: &[Tenso
         let grouped: Vec<bool> =
             declared.axes.iter().map(|a| matches!(spec.axis(*a).name.as_str(), "b" | "h")).collect();
         let progress = Progress::new(chosen.len().div_ceil(BATCH) as u64, "evaluating the reference");
-        let mut groups: BTreeMap<Vec<usize>, Vec<(Vec<f64>, Vec<f64>)>> = BTreeMap::new();
+        let mut groups: BTreeMap<Vec<usize>, Vec<ComparedRow>> = BTreeMap::new();
         for batch in chosen.chunks(BATCH) {
             let positions: Vec<Vec<usize>> = batch.iter().map(|row| unflatten(*row, leading)).collect();
             let expected = reference.output_rows(at, &positions).map_err(fail)?;

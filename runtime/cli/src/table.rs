@@ -44,7 +44,7 @@ const RULE: &str = "────────────────────
 /// A number with the digits that matter.
 pub fn number(value: f64) -> String {
     match value.abs() {
-        v if v == 0.0 => "0".to_string(),
+        0.0 => "0".to_string(),
         v if v >= 1000.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),
         v if v >= 0.01 => format!("{value:.3}"),

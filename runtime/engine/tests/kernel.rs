@@ -199,7 +199,8 @@ fn a_cache_returns_the_kernel_it_holds() {
 fn half_precision_and_doubles_run_in_their_types() {
     let text = SOFTMAX.replace("q[", "q: bf16[").replace("k[", "k: bf16[").replace("v[", "v: f16[");
     let kernel = kernel(&text, 1);
-    let (q, k) = (noise((1, 2, 33, 8), 1).mapv(half::bf16::from_f32), noise((1, 2, 33, 8), 2).mapv(half::bf16::from_f32));
+    let (q, k) =
+        (noise((1, 2, 33, 8), 1).mapv(half::bf16::from_f32), noise((1, 2, 33, 8), 2).mapv(half::bf16::from_f32));
     let v = noise((1, 2, 33, 6), 3).mapv(half::f16::from_f32);
     let got = kernel.run(&[("q", (&q).into()), ("k", (&k).into()), ("v", (&v).into())]).expect("the inputs fit");
     let plain = self::kernel(SOFTMAX, 1);
