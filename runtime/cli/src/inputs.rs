@@ -43,6 +43,7 @@ impl Inputs {
     /// If the sizes overflow or a declared range is empty.
     pub fn drawn(spec: &Spec, extents: &Extents, seed: u64) -> Result<Self, Failure> {
         check_memory(spec, extents)?;
+        check_memory(spec, extents)?;
         let tensors =
             attnc_algebra::draw::draw_inputs(spec, extents, seed).map_err(|e| Failure::input(e.to_string()))?;
         Ok(Self { names: spec.inputs.iter().map(|i| i.name.clone()).collect(), tensors, file: None })
