@@ -61,8 +61,32 @@ pub fn write(path: &Path, text: &str) -> Result<(), Mismatch> {
     std::fs::write(path, text).map_err(|e| Mismatch::Write { path: path.display().to_string(), message: e.to_string() })
 }
 
-/// The lines of two texts: ` ` in both, `-` only expected, `+` only found. Lines are matched greedily.
+/// How many lines around a difference are shown.
+const CONTEXT: usize = 4;
+
+/// The lines of two texts that differ, with those around them: ` ` in both, `-` only expected, `+` only found.
 pub fn diff(expected: &str, found: &str) -> String {
+    let all = all_lines(expected, found);
+    let lines: Vec<&str> = all.lines().collect();
+    let differs = |line: &&str| !line.starts_with(' ');
+    let mut out = String::new();
+    let mut skipped = false;
+    for (at, line) in lines.iter().enumerate() {
+        let around = &lines[at.saturating_sub(CONTEXT)..lines.len().min(at + CONTEXT + 1)];
+        if around.iter().any(differs) {
+            out.push_str(line);
+            out.push('\n');
+            skipped = false;
+        } else if !skipped {
+            out.push_str("  ...\n");
+            skipped = true;
+        }
+    }
+    out
+}
+
+/// All lines of two texts, marked. Lines are matched greedily.
+fn all_lines(expected: &str, found: &str) -> String {
     let (old, new): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), found.lines().collect());
     let mut out = String::new();
     let (mut i, mut j) = (0, 0);
@@ -112,5 +136,7 @@ mod tests {
         assert_eq!(diff("a\nb\nc\n", "a\nc\nd\n"), " a\n-b\n c\n+d\n");
         assert_eq!(diff("", "x\n"), "+x\n");
         assert_eq!(diff("x\n", "y\n"), "-x\n+y\n");
+        let long: String = (0..20).map(|n| format!("{n}\n")).collect();
+        assert_eq!(diff(&long, &format!("{long}end\n")), "  ...\n 16\n 17\n 18\n 19\n+end\n");
     }
 }
