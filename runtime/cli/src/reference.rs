@@ -74,9 +74,6 @@ pub fn check(spec: &Spec, extents: &Extents, inputs: &[Tensor], outputs: &[Tenso
     Ok(check)
 }
 
-/// A row as computed and as expected.
-type Row = (Vec<f64>, Vec<f64>);
-
 /// Compares an output with a recorded tensor of the same shape; a missing leading axis of extent 1 is allowed. The
 /// leading axes, but the last two, are the groups that errors are relative to.
 ///
