@@ -1,7 +1,7 @@
 //! Terms to stages: which sub-terms get a buffer of their own, and in which
 //! order stages run.
 //!
-//! A stage is built by [`crate::lower`]; while it is, it may ask for a
+//! A stage is built by `lower`; while it is, it may ask for a
 //! sub-term to be *materialised*, which builds that term's stage first.
 //! Decisions read extents at a *hint* (the upper end of the plan row); they
 //! change speed and memory, never meaning. Knows nothing of loop statements.

@@ -1,7 +1,7 @@
 //! Spec text to syntax tree and back.
 //!
 //! Knows the grammar and nothing of meaning: names are resolved in
-//! [`crate::elaborate`]. Read [`ast`] next.
+//! `elaborate`. Read [`ast`] next.
 
 pub mod ast;
 mod expression;
