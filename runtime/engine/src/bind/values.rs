@@ -33,7 +33,9 @@ fn check_range(name: &str, view: &TensorView<'_>, low: f64, high: f64) -> Result
             let v = v.to_f64();
             !(v >= low && v <= high)
         };
-        if !a.iter().any(outside) {
+        // Where the elements lie in one piece, a slice is several times faster to look through.
+        let any = a.as_slice_memory_order().map_or_else(|| a.iter().any(outside), |all| all.iter().any(outside));
+        if !any {
             return None;
         }
         a.indexed_iter().find(|(_, v)| outside(v)).map(|(at, v)| (at.slice().to_vec(), v.to_f64()))
@@ -74,15 +76,21 @@ pub fn table_ranges(inputs: &[TensorView<'_>]) -> Vec<Option<(i64, i64)>> {
 }
 
 fn integer_range(view: &TensorView<'_>) -> Option<(i64, i64)> {
-    fn ends(values: impl Iterator<Item = i64>) -> Option<(i64, i64)> {
-        values.fold(None, |range, v| Some(range.map_or((v, v), |(low, high): (i64, i64)| (low.min(v), high.max(v)))))
+    fn ends<T: Copy + Into<i64>>(a: &ArrayViewD<'_, T>) -> Option<(i64, i64)> {
+        fn fold<'e, T: Copy + Into<i64> + 'e>(values: impl Iterator<Item = &'e T>) -> Option<(i64, i64)> {
+            values.fold(None, |range, v| {
+                let v = (*v).into();
+                Some(range.map_or((v, v), |(low, high): (i64, i64)| (low.min(v), high.max(v))))
+            })
+        }
+        a.as_slice_memory_order().map_or_else(|| fold(a.iter()), |all| fold(all.iter()))
     }
     match view {
-        TensorView::I8(a) => ends(a.iter().map(|v| i64::from(*v))),
-        TensorView::U8(a) => ends(a.iter().map(|v| i64::from(*v))),
-        TensorView::I32(a) => ends(a.iter().map(|v| i64::from(*v))),
-        TensorView::I64(a) => ends(a.iter().copied()),
-        TensorView::Bool(a) => ends(a.iter().map(|v| i64::from(*v))),
+        TensorView::I8(a) => ends(a),
+        TensorView::U8(a) => ends(a),
+        TensorView::I32(a) => ends(a),
+        TensorView::I64(a) => ends(a),
+        TensorView::Bool(a) => ends(a),
         _ => None,
     }
 }
