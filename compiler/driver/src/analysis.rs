@@ -10,6 +10,7 @@ use attnc_plan::loops::verify::verify;
 use attnc_rewrite::{Explanation, Form, Saturated};
 
 use crate::error::CompileError;
+use crate::nest;
 use crate::observer::{Observer, Pass};
 use crate::options::Options;
 
@@ -37,10 +38,12 @@ pub struct Candidate {
 impl Candidate {
     fn new(spec: Spec, form: Form, predicted: Nanos) -> Self {
         let key = structure(&spec);
-        Self { spec, form, predicted, key, name: form.name().to_string() }
+        let name = nest::name(&spec, form);
+        Self { spec, form, predicted, key, name }
     }
 
-    /// Its name among the candidates: that of its form, with a number if the form is not alone.
+    /// Its name: how its work grows and the order in which it reduces axes, `quadratic-j.d`; with a number if that is
+    /// not one candidate's alone.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -10,6 +10,7 @@ pub mod analysis;
 pub mod error;
 pub mod extents;
 pub mod layout;
+mod nest;
 pub mod observer;
 pub mod options;
 mod placement;

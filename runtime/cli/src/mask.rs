@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use attnc::Tensor;
 use attnc_algebra::{Axis, AxisId, AxisSet, Extents, Node, Output, Reference, Spec, SymbolId, TermId, Terms, Type};
-use attnc_algebra::{ReduceOp, UnaryOp};
+use attnc_algebra::{NaryOp, ReduceOp, UnaryOp};
 
 /// A predicate over pairs of positions, as it restricts a softmax or a reduction.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,26 +76,48 @@ fn position(number: u128, shape: &[usize]) -> Vec<usize> {
 /// Predicates evaluated to estimate a density.
 const MASK_OPERATIONS: usize = 1 << 23;
 
-/// Floating-point operations on allowed pairs: two for each point of every sum and softmax of the spec as written.
+/// Floating-point operations on allowed pairs: two for each point of every sum of the spec as written that its own
+/// restriction, the softmax weights it sums, or the softmax whose score it is in allows.
 pub fn flops(spec: &Spec, extents: &Extents, inputs: &[Tensor]) -> f64 {
-    let masks = masks(spec, extents);
-    let shares: Vec<(Mask, f64)> = masks.into_iter().map(|m| (m.clone(), density(spec, extents, inputs, &m))).collect();
+    let mut densities: BTreeMap<(AxisId, TermId), f64> = BTreeMap::new();
+    for mask in masks(spec, extents) {
+        let share = density(spec, extents, inputs, &mask);
+        densities.insert((mask.column, mask.domain), share);
+    }
+    let share_of = |axis: AxisId, domain: TermId| densities.get(&(axis, domain)).copied().unwrap_or(1.0);
+    // Operands have lower numbers than their users: a term's share is known when it is reached.
+    let mut shares: BTreeMap<TermId, f64> = spec.outputs.iter().map(|o| (o.term, 1.0)).collect();
     let mut total = 0.0;
-    for id in reachable(spec) {
-        let (axis, body) = match spec.terms.node(id) {
-            Node::Reduce { op: ReduceOp::Sum, axis, body, .. } => (*axis, *body),
-            _ => continue,
+    while let Some((id, share)) = shares.pop_last() {
+        let node = spec.terms.node(id);
+        let own = match node {
+            Node::Softmax { axis, domain, .. } | Node::Attend { axis, domain, .. } => share_of(*axis, *domain),
+            Node::Reduce { axis, domain, body, .. } => {
+                let weights = softmax_factors(spec, *body, *axis).into_iter().map(|d| share_of(*axis, d));
+                weights.fold(share_of(*axis, *domain).min(share), f64::min)
+            }
+            _ => share,
         };
-        let mut axes = spec.terms.free(body).clone();
-        axes.insert(axis);
-        let share = shares
-            .iter()
-            .filter(|(m, _)| axes.contains(m.column) && m.row.is_none_or(|row| axes.contains(row)))
-            .map(|(_, share)| *share)
-            .fold(1.0, f64::min);
-        total += 2.0 * share * volume(spec, &axes, extents);
+        if let Node::Reduce { op: ReduceOp::Sum, axis, body, .. } = node {
+            let mut axes = spec.terms.free(*body).clone();
+            axes.insert(*axis);
+            total += 2.0 * own * volume(spec, &axes, extents);
+        }
+        for operand in node.operands() {
+            let known = shares.entry(operand).or_insert(own);
+            *known = known.max(own);
+        }
     }
     total
+}
+
+/// The domains of the softmaxes along `axis` among the factors of a product.
+fn softmax_factors(spec: &Spec, term: TermId, axis: AxisId) -> Vec<TermId> {
+    match spec.terms.node(term) {
+        Node::Nary(NaryOp::Mul, factors) => factors.iter().flat_map(|f| softmax_factors(spec, *f, axis)).collect(),
+        Node::Softmax { axis: along, domain, .. } if *along == axis => vec![*domain],
+        _ => Vec::new(),
+    }
 }
 
 /// Operations of a naive evaluation, one for each point of every reduction.

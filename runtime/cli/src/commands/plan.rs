@@ -1,6 +1,7 @@
 //! `attnc plan`: the plan table.
 
-use attnc_compiler::extents::{at_length, defaults, listing, m_follows};
+use attnc_algebra::{Extents, SymbolId};
+use attnc_compiler::extents::{at_length, defaults, length_symbol, listing, m_follows};
 use attnc_compiler::{Analysis, CompileError, PlanRow, PlanTable};
 use serde_json::{Value, json};
 
@@ -31,10 +32,11 @@ pub fn run(args: &PlanArgs) -> Result<String, Failure> {
         std::fs::write(path, picture).map_err(|e| Failure::file(path, &e))?;
     }
     let spec = analysis.spec();
+    let fixed = fixed_extents(&analysis, &extents);
     if args.common.json {
         let rows: Vec<Value> = plan.rows.iter().map(row_json).collect();
         let named: serde_json::Map<String, Value> =
-            extents.0.iter().map(|(id, v)| (crate::mask::symbol_name(spec, *id).to_string(), json!(v))).collect();
+            fixed.0.iter().map(|(id, v)| (crate::mask::symbol_name(spec, *id).to_string(), json!(v))).collect();
         return Ok(format!(
             "{}\n",
             json!({ "spec": spec.name, "extents": named, "profile": options.compiler.profile.name, "rows": rows })
@@ -46,10 +48,19 @@ pub fn run(args: &PlanArgs) -> Result<String, Failure> {
     Ok(format!(
         "{} with {}{follows}, predicted for profile {}\n\n{}",
         spec.name,
-        listing(spec, &extents),
+        listing(spec, &fixed),
         options.compiler.profile.name,
         table::render(&header, &rows)
     ))
+}
+
+/// The extents that are the same in all rows: neither the length nor what follows it.
+fn fixed_extents(analysis: &Analysis, extents: &Extents) -> Extents {
+    let spec = analysis.spec();
+    let length = length_symbol(spec);
+    let follower = spec.symbol("M").filter(|_| m_follows(spec, &analysis.options().settings));
+    let is_fixed = |id: &SymbolId| Some(*id) != length && Some(*id) != follower;
+    Extents(extents.0.iter().filter(|(id, _)| is_fixed(id)).map(|(id, v)| (*id, *v)).collect())
 }
 
 /// `N` or `A..B`.
@@ -91,12 +102,7 @@ fn row_text(row: &PlanRow) -> Vec<String> {
 const POINTS: u32 = 2;
 
 /// Predicted time against N: a line for each candidate form, a mark at each crossover.
-fn chart(
-    analysis: &Analysis,
-    plan: &PlanTable,
-    extents: &attnc_algebra::Extents,
-    title: &str,
-) -> Result<String, CompileError> {
+fn chart(analysis: &Analysis, plan: &PlanTable, extents: &Extents, title: &str) -> Result<String, CompileError> {
     let (from, to) = (plan.rows.first().map_or(16, |r| r.n_from), plan.rows.last().map_or(16, |r| r.n_to));
     let follows = m_follows(analysis.spec(), &analysis.options().settings);
     let mut lines: Vec<Line> = Vec::new();
