@@ -172,7 +172,8 @@ impl Nest<'_, '_> {
         let value = self.element(tile, frame);
         let depth = self.depth_of(term);
         if depth == self.current_depth() {
-            self.remember(depth, (term, frame, false), value);
+            let key = self.key(term, frame, false);
+            self.remember(depth, key, value);
         }
     }
 

@@ -158,7 +158,7 @@ impl Nest<'_, '_> {
             return Ok(self.tile_view(tile));
         }
         let depth = self.depth_of(term);
-        let key = (term, own, false);
+        let key = self.key(term, own, false);
         let value = match self.remembered(depth, &key) {
             Some(known) => known,
             None => {

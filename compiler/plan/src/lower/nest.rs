@@ -46,6 +46,8 @@ struct Bound {
     binding: Binding,
     depth: usize,
     task: bool,
+    /// Equal for equal bindings.
+    id: u32,
 }
 
 /// The two axes over which an expression's lanes run.
@@ -70,8 +72,10 @@ impl Frame {
     }
 }
 
-/// What a memo entry is keyed by: the term, its frame, and whether it is an exact (f64) value.
-pub(crate) type Key = (TermId, Frame, bool);
+/// What a memo entry is keyed by: the term, its frame, whether it is an exact
+/// (f64) value, and the bindings of its free axes. An axis may be bound twice
+/// in one scope, along a tile and, inside a reduction over it, whole.
+pub(crate) type Key = (TermId, Frame, bool, Vec<u32>);
 
 #[derive(Default)]
 struct Scope {
@@ -88,6 +92,7 @@ pub(crate) struct Nest<'p, 'a> {
     scopes: Vec<Scope>,
     bindings: Vec<Bound>,
     depth: usize,
+    next_binding: u32,
     /// The axis whose rows this stage walks in order, if it is a scan stage.
     pub sequential: Option<AxisId>,
     /// The output term of the stage.
@@ -118,6 +123,7 @@ impl<'p, 'a> Nest<'p, 'a> {
             scopes: vec![Scope::default()],
             bindings: Vec::new(),
             depth: 0,
+            next_binding: 1,
             sequential: None,
             root,
             chunks: BTreeMap::new(),
@@ -245,8 +251,12 @@ impl<'p, 'a> Nest<'p, 'a> {
 
     /// Binds an axis in the current scope. `task` marks axes of the grid.
     pub fn bind(&mut self, axis: AxisId, binding: Binding, task: bool) {
-        let depth = if matches!(binding, Binding::Whole(_)) { 0 } else { self.depth };
-        self.bindings.push(Bound { axis, binding, depth, task });
+        let whole = matches!(binding, Binding::Whole(_));
+        let depth = if whole { 0 } else { self.depth };
+        // Every whole binding of an axis is the same; any other is its own.
+        let id = if whole { 0 } else { self.next_binding };
+        self.next_binding += 1;
+        self.bindings.push(Bound { axis, binding, depth, task, id });
     }
 
     /// Runs `f` with the axis bound whole along tiles.
@@ -304,6 +314,12 @@ impl<'p, 'a> Nest<'p, 'a> {
         self.depth -= 1;
         let scope = self.scopes.pop().expect("the scope pushed above");
         result.map(|()| scope.stmts)
+    }
+
+    /// The memo key of a term's value over `frame` under the bindings that are visible now.
+    pub fn key(&self, term: TermId, frame: Frame, exact: bool) -> Key {
+        let bindings = self.planner.terms.free(term).iter().map(|a| self.bound(a).id).collect();
+        (term, frame, exact, bindings)
     }
 
     /// A remembered value of the scope at `depth`.
@@ -542,7 +558,7 @@ impl Nest<'_, '_> {
             .memo
             .iter()
             .filter(|(_, e)| self.tiles_of(**e).contains(&tile))
-            .map(|(k, _)| *k)
+            .map(|(k, _)| k.clone())
             .collect();
         for key in stale {
             self.scopes[depth].memo.remove(&key);

@@ -57,7 +57,7 @@ impl Nest<'_, '_> {
     fn eval_ahead(&mut self, term: TermId, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
         let own = frame.restricted(self.planner.terms.free(term));
         let depth = self.depth_of(term);
-        let key = (term, own, exact);
+        let key = self.key(term, own, exact);
         if let Some(known) = self.remembered(depth, &key) {
             return Ok(known);
         }

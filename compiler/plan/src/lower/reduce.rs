@@ -36,7 +36,7 @@ impl Nest<'_, '_> {
         }
         let own = frame.restricted(self.planner.terms.free(term));
         let depth = self.depth_of(term);
-        let key = (term, own, exact);
+        let key = self.key(term, own, exact);
         if let Some(known) = self.remembered(depth, &key) {
             return Ok(known);
         }

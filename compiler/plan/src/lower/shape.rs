@@ -70,8 +70,12 @@ fn split_quality(planner: &Planner<'_>, term: TermId, node: &Node, rows: Option<
     match node {
         Node::Attend { score, value, .. } => {
             let apart = !has(*score, cols) && !has(*value, rows);
-            let used = has(*score, rows) && (cols.is_none() || has(*value, cols));
-            f64::from(u8::from(apart)) * if used { 4.0 } else { 1.0 }
+            let weight = match (has(*score, rows), has(*value, cols)) {
+                (true, true) => 4.0,
+                (true, false) if cols.is_none() => 3.0,
+                _ => 1.0,
+            };
+            if apart { weight } else { 0.0 }
         }
         Node::Reduce { op: ReduceOp::LogSumExp, body, .. } => {
             f64::from(u8::from(has(*body, rows) && !has(*body, cols)))
@@ -90,12 +94,13 @@ fn split_quality(planner: &Planner<'_>, term: TermId, node: &Node, rows: Option<
 /// Small preferences between equally good frames.
 fn preference(planner: &Planner<'_>, axes: &[AxisId], rows: Option<AxisId>, cols: Option<AxisId>) -> f64 {
     let size = |a: Option<AxisId>| a.map_or(0.0, |a| (planner.hint_extent(a) as f64).log2() / 64.0);
-    let unit = if cols.is_some() && cols == axes.last().copied() { 1.0 } else { 0.0 };
+    let wide = cols.is_some_and(|a| planner.hint_extent(a) >= 8);
+    let unit = if wide && cols == axes.last().copied() { 1.0 } else { 0.0 };
     let lone = if axes.len() == 1 && cols.is_some() { -2.0 } else { 0.0 };
     // A few rows are better left to the grid: an inner reduction can have the lanes.
     let rows_there = match rows {
         Some(a) if planner.hint_extent(a) >= 16 => 0.5,
-        Some(_) => -0.5,
+        Some(_) => -0.25,
         None => 0.0,
     };
     unit + lone + rows_there + size(rows) + size(cols) / 16.0
