@@ -7,7 +7,7 @@
 //!   `loops n=N` (loop programs), `table` (forms by sequence length);
 //! - `contains KIND [n=N]` and `never KIND [n=N]`: lines that must, or must not, occur in what `KIND` prints.
 //!
-//! Further tests here: every diagnostic has its fixture, and every fixture is short.
+//! Further tests here: every diagnostic has its fixture, every fixture is short, and the README's spec is one.
 
 use std::path::Path;
 
@@ -37,7 +37,15 @@ fn main() {
         })
         .collect();
     tests.push(Test::test("every_diagnostic_has_a_fixture", every_diagnostic_has_a_fixture));
+    tests.push(Test::test("the_readme_shows_a_spec", the_readme_shows_a_spec));
     libtest_mimic::run(&arguments, tests).exit();
+}
+
+fn the_readme_shows_a_spec() -> Result<(), Failed> {
+    let readme = read(&root().join("README.md"));
+    let block = readme.split("```text\n").nth(1).and_then(|rest| rest.split("```").next());
+    let case = Case { text: block.ok_or("README.md has no block of text")?.to_string(), settings: Settings::default() };
+    case.analysis().map(|_| ())
 }
 
 /// A spec with its settings.

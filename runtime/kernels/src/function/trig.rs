@@ -68,7 +68,11 @@ fn sin_of_quarter_turns_later<S: FloatBits>(s: S, x: S::V, quarters: i32) -> S::
 /// `reduced`, but where `x` is beyond [`REDUCED`] the function itself, lane by lane.
 #[inline(always)]
 fn beyond_reduced<S: FloatBits>(s: S, x: S::V, reduced: S::V, function: fn(f64) -> f64) -> S::V {
-    if !s.any(s.lt(s.splat(REDUCED), s.abs(x))) {
+    // Compared as integers: of two comparisons of floats joined by "or", compilers make one with the larger operand,
+    // which on some machines is NaN where the other is a signalling NaN. Here NaN is beyond all.
+    let distance = s.int_sub(s.bits(s.splat(REDUCED)), s.bits(s.abs(x)));
+    let sign = s.int_splat(i32::MIN);
+    if !s.any(s.int_eq(s.int_and(distance, sign), sign)) {
         return reduced;
     }
     let (mut angles, mut out) = ([0.0f32; 64], [0.0f32; 64]);
