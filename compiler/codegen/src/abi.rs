@@ -153,9 +153,12 @@ microkernels! {
     LowerBoundI32 = "lower_bound_i32": LowerBound,
     /// The same on i64.
     LowerBoundI64 = "lower_bound_i64": LowerBound,
-    /// `(spans: *mut i64, count: usize, tile: i64) -> usize`: drops empty (from, to) pairs, rounds `from`
-    /// down and `to` up to multiples of `tile`, sorts, merges; the number left.
+    /// `(spans: *mut i64, count: usize, gap: i64) -> usize`: drops empty (from, to) pairs, sorts, joins what
+    /// is less than `gap` apart; the number left.
     MergeSpans = "merge_spans": MergeSpans,
+    /// `dst[c * dst_rs + r] = src[r * src_rs + c]`:
+    /// `(rows, cols: usize, dst: *mut f32, dst_rs: isize, src: *const f32, src_rs: isize)`.
+    TransposeF32 = "transpose_f32": Transpose,
 }
 
 /// Parameter lists that several microkernels share.
@@ -172,6 +175,7 @@ enum Form {
     Widen,
     LowerBound,
     MergeSpans,
+    Transpose,
 }
 
 impl Microkernel {
@@ -195,6 +199,7 @@ impl Microkernel {
             Form::Widen => (vec![word; 4], None),
             Form::LowerBound => (vec![word; 4], Some(word)),
             Form::MergeSpans => (vec![word; 3], Some(word)),
+            Form::Transpose => (vec![word; 6], None),
         };
         let mut signature = Signature::new(convention);
         signature.params.extend(params.into_iter().map(AbiParam::new));

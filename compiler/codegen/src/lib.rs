@@ -24,6 +24,7 @@ mod place;
 mod reduce;
 mod scalar;
 mod statement;
+mod transpose;
 
 use attnc_plan::loops::LoopProgram;
 use cranelift_codegen::ir::{Function, UserFuncName};

@@ -1,5 +1,6 @@
 //! Statements: the loop nest, microkernel calls, maps and row reductions.
 
+use attnc_plan::loops::program::SPAN_GAP;
 use attnc_plan::loops::{Dst, ExprId, Lane, Piece, SpanLoop, Stmt, TileId, View};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
@@ -155,8 +156,8 @@ impl<'a> Lower<'a, '_> {
             let next = self.builder.ins().iadd_imm_s(at, 1);
             self.close_loop(open, next);
         }
-        let (filled, tile) = (self.builder.use_var(count), self.int(spans.tile));
-        let merged = self.call(Microkernel::MergeSpans, &[list, filled, tile]);
+        let (filled, gap) = (self.builder.use_var(count), self.int(SPAN_GAP));
+        let merged = self.call(Microkernel::MergeSpans, &[list, filled, gap]);
         let merged = merged.ok_or_else(|| self.malformed("a microkernel gave no result"))?;
         let zero = self.int(0);
         let open = self.open_loop(zero, merged);
@@ -165,7 +166,7 @@ impl<'a> Lower<'a, '_> {
         let pair = self.builder.ins().iadd(list, bytes);
         let from = self.builder.ins().load(types::I64, plain(), pair, 0);
         let to = self.builder.ins().load(types::I64, plain(), pair, 8);
-        self.span_tiles(spans, from, to, limit)?;
+        self.span_tiles(spans, from, to)?;
         let next = self.builder.ins().iadd_imm_s(at, 1);
         self.close_loop(open, next);
         Ok(())
@@ -177,12 +178,7 @@ impl<'a> Lower<'a, '_> {
         let (from, to) = self.clipped(piece, limit)?;
         let meets = self.builder.ins().icmp(IntCC::SignedLessThan, from, to);
         let both = self.builder.ins().band(guard, meets);
-        self.when(both, |s| {
-            let tile = s.int(spans.tile);
-            let (_, over) = s.floor_div(from, tile);
-            let start = s.builder.ins().isub(from, over);
-            s.span_tiles(spans, start, to, limit)
-        })
+        self.when(both, |s| s.span_tiles(spans, from, to))
     }
 
     fn clipped(&mut self, piece: &Piece, limit: Value) -> Result<(Value, Value), CodegenError> {
@@ -210,16 +206,19 @@ impl<'a> Lower<'a, '_> {
         })
     }
 
-    fn span_tiles(&mut self, spans: &'a SpanLoop, from: Value, to: Value, limit: Value) -> Result<(), CodegenError> {
+    /// A span, cut at the multiples of the tile width.
+    fn span_tiles(&mut self, spans: &'a SpanLoop, from: Value, to: Value) -> Result<(), CodegenError> {
         let open = self.open_loop(from, to);
         let at = open.at;
-        let next = self.builder.ins().iadd_imm_s(at, spans.tile);
-        let end = self.builder.ins().smin(next, limit);
+        let tile = self.int(spans.tile);
+        let (_, over) = self.floor_div(at, tile);
+        let start = self.builder.ins().isub(at, over);
+        let next = self.builder.ins().iadd_imm_s(start, spans.tile);
+        let end = self.builder.ins().smin(next, to);
         self.set_var(spans.var, at)?;
         self.set_var(spans.end, end)?;
         self.block(&spans.body)?;
-        let next = self.builder.ins().iadd_imm_s(at, spans.tile);
-        self.close_loop(open, next);
+        self.close_loop(open, end);
         Ok(())
     }
 }
@@ -324,17 +323,40 @@ impl Lower<'_, '_> {
         roots.push(value);
         let graph = Graph::new(&self.program.exprs, &roots, swap);
         let indices: Vec<Id> = indices.into_iter().map(|id| graph.of(id)).collect();
-        let value = graph.of(value);
-        let mut cells = Cells::new(&graph, &[value], &indices);
+        let (value_id, value) = (value, graph.of(value));
         let [rows, cols] = self.scalars(if swap { [cols, rows] } else { [rows, cols] })?;
         let some = self.some_cells(rows, cols);
         self.when(some, |s| {
-            let mut roots = vec![value];
-            roots.extend(indices.iter().filter(|id| graph.node(**id).slope.is_none()));
-            let varies = indices.iter().any(|id| graph.node(*id).row);
-            let mut sink = MapSink { dst, indices: &indices, value, varies, place: None };
-            s.cells(&mut cells, rows, cols, &roots, &mut sink)
+            let transposition = if swap { None } else { s.transposition(dst, (rows, cols), value_id)? };
+            if let Some((suits, args)) = transposition {
+                return s.either(
+                    suits,
+                    |s| {
+                        s.call(Microkernel::TransposeF32, &args);
+                        Ok(())
+                    },
+                    |s| s.map_cells(dst, (rows, cols), &graph, value, &indices),
+                );
+            }
+            s.map_cells(dst, (rows, cols), &graph, value, &indices)
         })
+    }
+
+    /// A map lane by lane.
+    fn map_cells(
+        &mut self,
+        dst: &Dst,
+        (rows, cols): (Value, Value),
+        graph: &Graph,
+        value: Id,
+        indices: &[Id],
+    ) -> Result<(), CodegenError> {
+        let mut cells = Cells::new(graph, &[value], indices);
+        let mut roots = vec![value];
+        roots.extend(indices.iter().filter(|id| graph.node(**id).slope.is_none()));
+        let varies = indices.iter().any(|id| graph.node(*id).row);
+        let mut sink = MapSink { dst, indices, value, varies, place: None };
+        self.cells(&mut cells, rows, cols, &roots, &mut sink)
     }
 
     /// Whether there is at least one row and one column.

@@ -414,3 +414,30 @@ fn branches_loops_and_scalars() {
         s.check(&[n], 0.0, random);
     }
 }
+
+/// `out[x, r, c] = in[c, 1, r]`, straight or through a tile; `plain` leaves the unit strides to be found.
+#[test]
+fn maps_that_transpose() {
+    for through_tile in [false, true] {
+        let mut s = Sketch::new(Lane::F32);
+        let [m, n] = [0, 1].map(|x| s.e().add(Expr::Extent(x), None));
+        let two = s.int(2);
+        let source = s.buffer(DType::F32, &[n, two, m], Access::Read, None);
+        let out = s.buffer(DType::F32, &[two, m, n], Access::Write, None);
+        let (row, col, zero, one) = (s.row, s.col, s.zero, s.one);
+        let mut value = s.load(source, &[col, one, row]);
+        if through_tile {
+            let tile = s.tile(Lane::F32, m, n);
+            let dst = s.at(tile);
+            s.map(dst, m, n, value);
+            value = s.element(tile, row, col);
+        }
+        s.map(Dst::Buffer { buffer: out, index: vec![one, row, col] }, m, n, value);
+        // And the packing of keys: the lane runs along the source's rows.
+        let back = s.load(source, &[row, zero, col]);
+        s.map(Dst::Buffer { buffer: out, index: vec![zero, col, row] }, n, m, back);
+        for extents in [[1, 1], [3, 70], [64, 64], [65, 33]] {
+            s.check(&extents, 0.0, random);
+        }
+    }
+}

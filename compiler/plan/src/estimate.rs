@@ -14,6 +14,7 @@ use attnc_cost::units::Nanos;
 
 use crate::graph::{Plan, Stage};
 use crate::loops::expr::{Expr, ExprId, Lane};
+use crate::loops::interpret::merged;
 use crate::loops::{Access, BufferId, Dst, LoopProgram, Piece, SpanLoop, Stmt, VarId, View};
 
 /// Tasks, and iterations of a long loop, that are followed.
@@ -238,35 +239,30 @@ impl Counter<'_> {
         let limit = self.int(spans.limit);
         let mut found: Vec<(i64, i64)> = Vec::new();
         for piece in &spans.pieces {
-            self.piece(piece, limit, spans.tile, &mut found);
+            self.piece(piece, limit, &mut found);
         }
-        found.sort_unstable();
-        let mut tiles: Vec<(i64, i64)> = Vec::new();
-        for (lo, hi) in found {
-            match tiles.last_mut() {
-                Some(last) if lo <= last.1 => last.1 = last.1.max(hi),
-                _ => tiles.push((lo, hi)),
-            }
-        }
-        let count: i64 = tiles.iter().map(|(lo, hi)| hi - lo).sum();
+        // Of each span its first block, the whole ones between, and its last.
+        let tiles: Vec<(i64, i64)> = merged(found);
+        let blocks = |(from, to): &(i64, i64)| (to - 1).div_euclid(spans.tile) - from.div_euclid(spans.tile) + 1;
+        let count: i64 = tiles.iter().map(blocks).sum();
         self.work.pointwise += 20.0 * count as f64 * scale;
         self.sampled(count, scale, |c, k, scale| {
             let mut left = k;
-            for (lo, hi) in &tiles {
-                if left < hi - lo {
-                    let from = (lo + left) * spans.tile;
-                    c.vars.insert(spans.var, from);
-                    c.vars.insert(spans.end, (from + spans.tile).min(limit));
+            for span in &tiles {
+                if left < blocks(span) {
+                    let block = span.0.div_euclid(spans.tile) + left;
+                    c.vars.insert(spans.var, span.0.max(block * spans.tile));
+                    c.vars.insert(spans.end, span.1.min((block + 1) * spans.tile));
                     c.run(&spans.body, scale);
                     return;
                 }
-                left -= hi - lo;
+                left -= blocks(span);
             }
         });
     }
 
-    /// The tiles, by number, that a piece covers.
-    fn piece(&mut self, piece: &Piece, limit: i64, tile: i64, found: &mut Vec<(i64, i64)>) {
+    /// The interval of a piece, once for each repetition.
+    fn piece(&mut self, piece: &Piece, limit: i64, found: &mut Vec<(i64, i64)>) {
         let count = piece.repeat.map_or(1, |(_, n)| self.int(n));
         for k in 0..count.min(64) {
             if let Some((var, _)) = piece.repeat {
@@ -274,7 +270,7 @@ impl Counter<'_> {
             }
             let (from, to) = (self.int(piece.from).max(0), self.int(piece.to).min(limit));
             if self.truth(piece.guard) && from < to {
-                found.push((from.div_euclid(tile), (to + tile - 1).div_euclid(tile)));
+                found.push((from, to));
             }
         }
     }

@@ -53,10 +53,9 @@ pub type Narrow = unsafe extern "C" fn(*mut u16, *const f32, usize);
 /// if there is none. A table that is not sorted gives some index in `0 ..= n`.
 pub type LowerBound<T> = unsafe extern "C" fn(*const T, isize, usize, i64) -> usize;
 
-/// `(spans, count, tile)`: normalises `count` pairs `(lo, hi)` in place and returns how many are left.
+/// `(spans, count, gap)`: sorts `count` pairs `(lo, hi)` in place and returns how many are left.
 ///
-/// Empty spans (`hi <= lo`) are dropped, `lo` is rounded down and `hi` up to a multiple of `tile` (saturating), the
-/// rest is sorted and what overlaps or touches is merged. A `tile` below 1 counts as 1.
+/// Empty spans (`hi <= lo`) are dropped; what overlaps, touches or lies less than `gap` apart is joined.
 pub type MergeSpans = unsafe extern "C" fn(*mut i64, usize, i64) -> usize;
 
 /// `(rows, cols, dst, dst_rs, src, src_rs)`: `dst[c * dst_rs + r] = src[r * src_rs + c]`.
@@ -139,7 +138,7 @@ pub struct KernelTable {
     pub lower_bound_i32: LowerBound<i32>,
     /// Search in a sorted table.
     pub lower_bound_i64: LowerBound<i64>,
-    /// Union of spans in whole tiles.
+    /// Union of spans.
     pub merge_spans: MergeSpans,
     /// Transposition.
     pub transpose_f32: Transpose<f32>,

@@ -141,27 +141,30 @@ fn lower_bound_is_the_first_index_that_is_not_less() {
 }
 
 #[test]
-fn merged_spans_cover_the_same_tiles_once_and_in_order() {
+fn merged_spans_cover_the_same_positions_and_short_gaps_in_order() {
     let kernels = table(attnc_kernels::Isa::Portable).expect("portable is always there");
     let mut draws = Draws(4);
     for count in 0..40usize {
-        for tile in [1, 7, 64] {
+        for gap in [1, 7, 64] {
             let mut spans: Vec<i64> = Vec::new();
             for _ in 0..count {
                 let low = draws.below(400) as i64 - 100;
                 spans.extend([low, low + draws.below(60) as i64 - 10]);
             }
-            let tiles = |spans: &[i64]| -> Vec<bool> {
-                let covered =
-                    |at: i64| spans.chunks(2).any(|s| s[0] < s[1] && s[0] < (at + 1) * tile && s[1] > at * tile);
-                (-130..400).map(covered).collect()
-            };
-            let want = tiles(&spans);
+            let covered = |spans: &[i64], at: i64| spans.chunks(2).any(|s| s[0] <= at && at < s[1]);
+            let mut want: Vec<bool> = (-130..500).map(|at| covered(&spans, at)).collect();
+            let mut last = None;
+            for at in 0..want.len() {
+                if want[at] {
+                    let joined = last.is_some_and(|last| at - last <= gap as usize);
+                    want[last.filter(|_| joined).unwrap_or(at)..at].fill(true);
+                    last = Some(at);
+                }
+            }
             // SAFETY: `count` pairs.
-            let left = unsafe { (kernels.merge_spans)(spans.as_mut_ptr(), count, tile) };
+            let left = unsafe { (kernels.merge_spans)(spans.as_mut_ptr(), count, gap) };
             let merged = &spans[..2 * left];
-            assert_eq!(tiles(merged), want);
-            assert!(merged.iter().all(|x| x % tile == 0));
+            assert_eq!((-130..500).map(|at| covered(merged, at)).collect::<Vec<_>>(), want);
             assert!(merged.windows(2).all(|w| w[0] < w[1]), "sorted, apart and not empty: {merged:?}");
         }
     }

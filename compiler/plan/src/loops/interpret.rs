@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::arithmetic::{self, Value};
 use super::expr::{Expr, ExprId, Lane};
-use super::program::{Dst, LoopProgram, Piece, SpanLoop, Stmt, TileId, VarId};
+use super::program::{Dst, LoopProgram, Piece, SPAN_GAP, SpanLoop, Stmt, TileId, VarId};
 pub use super::storage::{BufferData, Bytes};
 use super::storage::{StorageError, TileData};
 
@@ -178,29 +178,33 @@ impl Machine<'_, '_> {
     fn spans(&mut self, spans: &SpanLoop) -> Run<()> {
         let limit = self.int(spans.limit)?;
         let tile = spans.tile.max(1);
-        let mut starts = std::collections::BTreeSet::new();
+        let mut found = Vec::new();
         for piece in &spans.pieces {
             let Some((var, count)) = piece.repeat else {
-                self.piece(piece, limit, tile, &mut starts)?;
+                self.piece(piece, limit, &mut found)?;
                 continue;
             };
             for at in 0..self.int(count)? {
                 self.set(var, Value::Int(at));
-                self.piece(piece, limit, tile, &mut starts)?;
+                self.piece(piece, limit, &mut found)?;
             }
         }
-        for start in starts {
-            self.set(spans.var, Value::Int(start));
-            self.set(spans.end, Value::Int(limit.min(start + tile)));
-            self.block(&spans.body)?;
+        for (mut from, to) in merged(found) {
+            while from < to {
+                let end = to.min((from.div_euclid(tile) + 1) * tile);
+                self.set(spans.var, Value::Int(from));
+                self.set(spans.end, Value::Int(end));
+                self.block(&spans.body)?;
+                from = end;
+            }
         }
         Ok(())
     }
 
-    fn piece(&mut self, piece: &Piece, limit: i64, tile: i64, starts: &mut std::collections::BTreeSet<i64>) -> Run<()> {
+    fn piece(&mut self, piece: &Piece, limit: i64, found: &mut Vec<(i64, i64)>) -> Run<()> {
         if self.scalar(piece.guard)?.truth() {
             let (from, to) = (self.int(piece.from)?.max(0), self.int(piece.to)?.min(limit));
-            starts.extend((from / tile * tile..to).step_by(tile as usize).filter(|_| from < to));
+            found.extend((from < to).then_some((from, to)));
         }
         Ok(())
     }
@@ -273,6 +277,19 @@ impl Machine<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Intervals in ascending order, joined where they are less than [`SPAN_GAP`] apart.
+pub(crate) fn merged(mut found: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
+    found.sort_unstable();
+    let mut joined: Vec<(i64, i64)> = Vec::new();
+    for (from, to) in found {
+        match joined.last_mut() {
+            Some(last) if from < last.1 + SPAN_GAP => last.1 = last.1.max(to),
+            _ => joined.push((from, to)),
+        }
+    }
+    joined
 }
 
 /// A row reduction under way.

@@ -134,7 +134,11 @@ pub struct Piece {
     pub to: ExprId,
 }
 
-/// A loop over the tiles of merged spans.
+/// Spans less than this apart are one: a vector's lanes cost less than a tile of their own.
+pub const SPAN_GAP: i64 = 16;
+
+/// A loop over the tiles of merged spans: the intervals, joined where they meet
+/// or lie less than [`SPAN_GAP`] apart, cut at the multiples of the tile width.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SpanLoop {
     /// Scratch list, an I64 tile of one row; holds (from, to) pairs. Its
@@ -144,13 +148,13 @@ pub struct SpanLoop {
     pub pieces: Vec<Piece>,
     /// Extent of the axis: positions run over 0..limit.
     pub limit: ExprId,
-    /// Tile width; tiles start at multiples of it.
+    /// Tile width: no tile crosses a multiple of it.
     pub tile: i64,
     /// First position of the tile.
     pub var: VarId,
-    /// One past the last position of the tile: min(var + tile, limit).
+    /// One past the last position of the tile.
     pub end: VarId,
-    /// Run for each tile that meets some interval, once, in ascending order.
+    /// Run for each tile, once, in ascending order.
     pub body: Vec<Stmt>,
 }
 

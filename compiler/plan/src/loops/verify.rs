@@ -7,6 +7,7 @@
 //! rows and columns; and only buffers declared so are written. A proof that is
 //! not found is an error: the planner clamps what it cannot bound.
 
+use attnc_algebra::BinaryOp;
 use thiserror::Error;
 
 use super::expr::{Expr, ExprId, Lane};
@@ -293,13 +294,24 @@ impl<'p> Verifier<'p> {
             Lane::I64,
             Known::Range { low: vec![Linear::default()], high: last.into_iter().collect() },
         );
-        let exprs = &self.program.exprs;
-        let var = (0..exprs.len() as u32).map(ExprId).find(|id| *exprs.get(*id) == Expr::Var(spans.var));
+        let find = |wanted: &dyn Fn(&Expr) -> bool| {
+            let exprs = &self.program.exprs;
+            (0..exprs.len() as u32).map(ExprId).find(|id| wanted(exprs.get(*id)))
+        };
+        let var = find(&|e| *e == Expr::Var(spans.var));
+        let width = find(&|e| *e == Expr::Int(spans.tile));
+        let block =
+            find(&|e| matches!(e, Expr::Binary(BinaryOp::FloorDiv, x, y) if Some(*x) == var && Some(*y) == width));
         let (mut low, mut high) = (vec![Linear::constant(1)], vec![limit]);
         if let Some(var) = var {
             let var = self.prover.form(var);
             low.extend(var.plus(&Linear::constant(1), 1));
             high.extend(var.plus(&Linear::constant(spans.tile), 1));
+        }
+        if let Some(block) = block {
+            // The tile ends in the block of `tile` positions in which it begins.
+            let past = self.prover.form(block).scaled(spans.tile);
+            high.extend(past.and_then(|p| p.plus(&Linear::constant(spans.tile), 1)));
         }
         self.define(spans.end, Lane::I64, Known::Range { low, high });
         self.block(&spans.body);

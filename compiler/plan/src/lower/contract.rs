@@ -274,8 +274,14 @@ impl Nest<'_, '_> {
         let n = lead.len();
         if packed {
             let block = self.div(col_base, TILE);
-            let zero = self.x().int(0);
-            index.extend([block, row_base, zero]);
+            let col = if self.dim(cols).aligned {
+                self.x().int(0)
+            } else {
+                let width = self.x().int(TILE);
+                let start = self.x().times(block, width);
+                self.x().difference(col_base, start)
+            };
+            index.extend([block, row_base, col]);
         } else {
             index.extend([row_base, col_base]);
         }

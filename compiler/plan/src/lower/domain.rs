@@ -2,8 +2,8 @@
 //!
 //! The predicate is split into alternatives (a disjunction of conjunctions);
 //! each gives one interval of positions from the bounds of its linear atoms,
-//! or the whole axis. The generated code merges the intervals and asks
-//! [`super::interval`] for the class of each tile it visits.
+//! or the whole axis. The generated code merges the intervals, cuts them into
+//! tiles and asks [`super::interval`] for the class of each.
 
 use attnc_algebra::{AxisId, BinaryOp, InputId, NaryOp, Node, ReduceOp, TermId, Type, UnaryOp};
 
@@ -49,7 +49,7 @@ impl Nest<'_, '_> {
             let width = self.x().int(TILE);
             let left = self.x().difference(limit, from);
             let count = self.x().min(width, left);
-            let dim = Dim { base: from, count, cap: width };
+            let dim = Dim { base: from, count, cap: width, aligned: true };
             let stmts = self.inner(Some((axis, Binding::Tile(dim))), |nest| body(nest, None))?;
             let zero = self.x().int(0);
             self.emit(Stmt::For { var, from: zero, to: limit, step: TILE, body: stmts });
@@ -76,7 +76,7 @@ impl Nest<'_, '_> {
         let (end, to) = self.var(Lane::I64);
         let count = self.x().difference(to, from);
         let cap = self.x().int(TILE);
-        let along = Binding::Tile(Dim { base: from, count, cap });
+        let along = Binding::Tile(Dim { base: from, count, cap, aligned: false });
         let stmts = self.inner(Some((axis, along.clone())), |nest| {
             let truth = nest.truth(domain);
             let partial = nest.not(truth.must);

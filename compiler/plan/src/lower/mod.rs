@@ -53,9 +53,18 @@ pub(crate) fn lower_stage(
             let (var, block) = nest.var(Lane::I64);
             let extent = nest.extent(rows);
             let width = row_width(nest.planner, term, rows, layout);
-            let count = extent::blocks(nest.x(), extent, width);
-            nest.program.grid.push((var, count));
-            let dim = block_dim(&mut nest, block, extent, width);
+            let dim = match row_cut(nest.planner, term, rows, width) {
+                Some(cut) if matches!(layout, Layout::Plain(_)) => {
+                    let (count, dim) = cut_block_dim(&mut nest, block, extent, width, cut);
+                    nest.program.grid.push((var, count));
+                    dim
+                }
+                _ => {
+                    let count = extent::blocks(nest.x(), extent, width);
+                    nest.program.grid.push((var, count));
+                    block_dim(&mut nest, block, extent, width)
+                }
+            };
             nest.bind(rows, Binding::Tile(dim), true);
             write_term(&mut nest, shape, layout, exact, target)?;
         }
@@ -94,11 +103,58 @@ fn row_width(planner: &Planner<'_>, term: TermId, rows: AxisId, layout: &Layout)
 
 /// Positions `width * block ..` of an axis, at most `width` of them.
 fn block_dim(nest: &mut Nest<'_, '_>, block: ExprId, extent: ExprId, width: i64) -> Dim {
+    let tile = width;
     let width = nest.x().int(width);
     let base = nest.x().times(block, width);
     let left = nest.x().difference(extent, base);
     let count = nest.x().min(width, left);
-    Dim { base, count, cap: width }
+    Dim { base, count, cap: width, aligned: tile == TILE }
+}
+
+/// The first constant that a predicate compares the row with: rows on both sides of
+/// it differ in what they see, so no tile should hold both.
+fn row_cut(planner: &Planner<'_>, term: TermId, rows: AxisId, width: i64) -> Option<i64> {
+    use attnc_algebra::{BinaryOp, Node};
+    let mut first: Option<i64> = None;
+    planner.find(term, &mut |_, node| {
+        if let Node::Binary(op @ (BinaryOp::Lt | BinaryOp::Le), x, y) = node {
+            let cut = match (planner.terms.node(*x), planner.terms.node(*y)) {
+                (Node::Position(a), Node::Int(v)) if *a == rows => v.checked_add(i64::from(*op == BinaryOp::Le)),
+                (Node::Int(v), Node::Position(a)) if *a == rows => v.checked_add(i64::from(*op == BinaryOp::Lt)),
+                _ => None,
+            };
+            let cut = cut.filter(|cut| *cut > 0 && *cut % width != 0);
+            first = first.into_iter().chain(cut).min();
+        }
+        false
+    });
+    first
+}
+
+/// As [`block_dim`], but no block crosses position `cut`; with the number of blocks.
+fn cut_block_dim(nest: &mut Nest<'_, '_>, block: ExprId, extent: ExprId, width: i64, cut: i64) -> (ExprId, Dim) {
+    let cut = nest.x().int(cut);
+    let cut = nest.x().min(cut, extent);
+    let before = extent::blocks(nest.x(), cut, width);
+    let rest = nest.x().difference(extent, cut);
+    let after = extent::blocks(nest.x(), rest, width);
+    let blocks = nest.x().sum(before, after);
+    let (zero, width) = (nest.x().int(0), nest.x().int(width));
+    // Below the cut, `width * block` is the smaller of the two.
+    let plain = nest.x().times(block, width);
+    let past = nest.x().difference(block, before);
+    let past = nest.x().max(past, zero);
+    let shifted = nest.x().times(past, width);
+    let shifted = nest.x().sum(cut, shifted);
+    let base = nest.x().min(plain, shifted);
+    let base = nest.let_scalar(base);
+    let below = nest.x().binary(attnc_algebra::BinaryOp::Lt, base, cut);
+    let end = nest.choose(below, cut, extent);
+    let (left, near) = (nest.x().difference(extent, base), nest.x().difference(end, base));
+    let count = nest.x().min(width, left);
+    let count = nest.x().min(count, near);
+    let count = nest.let_scalar(count);
+    (blocks, Dim { base, count, cap: width, aligned: false })
 }
 
 /// One task walks all rows in order, a tile of rows at a time.
@@ -116,7 +172,7 @@ fn walk_rows(
     let width = nest.x().int(TILE);
     let left = nest.x().difference(extent, from);
     let count = nest.x().min(width, left);
-    let dim = Dim { base: from, count, cap: width };
+    let dim = Dim { base: from, count, cap: width, aligned: true };
     let body = nest.inner(Some((rows, Binding::Tile(dim))), |nest| write_term(nest, shape, layout, exact, target))?;
     let zero = nest.x().int(0);
     nest.emit(Stmt::For { var, from: zero, to: extent, step: TILE, body });

@@ -27,6 +27,8 @@ pub(crate) struct Dim {
     pub count: ExprId,
     /// Launch-time upper bound of `count`.
     pub cap: ExprId,
+    /// Whether `base` is a multiple of [`TILE`].
+    pub aligned: bool,
 }
 
 /// Where an axis stands.
@@ -276,7 +278,7 @@ impl<'p, 'a> Nest<'p, 'a> {
     pub fn whole(&mut self, axis: AxisId) -> Dim {
         let count = self.extent(axis);
         let base = self.x().int(0);
-        Dim { base, count, cap: count }
+        Dim { base, count, cap: count, aligned: true }
     }
 
     /// The depth of the outermost scope in which all free axes of the term are bound.

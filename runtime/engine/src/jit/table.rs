@@ -55,5 +55,6 @@ fn address(t: &KernelTable, kernel: Microkernel) -> *const () {
         LowerBoundI32 => t.lower_bound_i32 as *const (),
         LowerBoundI64 => t.lower_bound_i64 as *const (),
         MergeSpans => t.merge_spans as *const (),
+        TransposeF32 => t.transpose_f32 as *const (),
     }
 }

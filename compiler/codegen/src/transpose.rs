@@ -1,0 +1,154 @@
+//! Maps that only transpose: an element loaded along one axis of the frame and stored along the other goes through
+//! the microkernel, where the strides turn out to be 1.
+
+use attnc_algebra::{DType, NaryOp};
+use attnc_plan::loops::{BufferId, Dst, Expr, ExprId, Lane};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{InstBuilder, Value};
+
+use crate::CodegenError;
+use crate::function::Lower;
+
+/// What an index advances with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Along {
+    Neither,
+    Row,
+    Col,
+}
+
+/// A two-dimensional access: its address at row and column 0, and its strides.
+struct Plane {
+    base: Value,
+    /// Elements from row to row.
+    row: Value,
+    /// Elements from column to column.
+    col: Value,
+}
+
+impl Lower<'_, '_> {
+    /// The map as a transposition: the condition on run-time strides under which it is one, and the arguments of the
+    /// microkernel. `None` if it is something else.
+    pub(crate) fn transposition(
+        &mut self,
+        dst: &Dst,
+        (rows, cols): (Value, Value),
+        value: ExprId,
+    ) -> Result<Option<(Value, [Value; 6])>, CodegenError> {
+        let Expr::Load { buffer, index, clamp: false } = self.program.exprs.get(value) else { return Ok(None) };
+        let (buffer, index) = (*buffer, index.clone());
+        let Some((to, from)) = self.planes(dst, buffer, &index)? else { return Ok(None) };
+        // `dst[c * dst_stride + r] = src[r * src_stride + c]`, in one role of rows and columns or the other.
+        let along_rows = matches!(dst, Dst::Buffer { index, .. } if self.last_along(index) == Some(Along::Row));
+        let (units, args) = if along_rows {
+            ([to.row, from.col], [rows, cols, to.base, to.col, from.base, from.row])
+        } else {
+            ([to.col, from.row], [cols, rows, to.base, to.row, from.base, from.col])
+        };
+        let ones = units.map(|unit| self.builder.ins().icmp_imm_s(IntCC::Equal, unit, 1));
+        let suits = self.builder.ins().band(ones[0], ones[1]);
+        Ok(Some((suits, args)))
+    }
+
+    /// Destination and source of a copy of f32, if their unit dimensions run along different axes.
+    fn planes(
+        &mut self,
+        dst: &Dst,
+        buffer: BufferId,
+        index: &[ExprId],
+    ) -> Result<Option<(Plane, Plane)>, CodegenError> {
+        let source = self.program.buffers.get(buffer.0 as usize);
+        if source.is_none_or(|b| b.dtype != DType::F32) {
+            return Ok(None);
+        }
+        let Some(last_from) = self.last_along(index) else { return Ok(None) };
+        match dst {
+            Dst::Tile { tile, row, col } => {
+                let declared = &self.program.tiles[tile.0 as usize];
+                let plain = *self.program.exprs.get(*row) == Expr::Row && *self.program.exprs.get(*col) == Expr::Col;
+                if !plain || declared.lane != Lane::F32 || last_from != Along::Row {
+                    return Ok(None);
+                }
+                let (base, stride) = self.tile(*tile);
+                let one = self.int(1);
+                let to = Plane { base, row: stride, col: one };
+                Ok(self.plane(buffer, index)?.map(|from| (to, from)))
+            }
+            Dst::Buffer { buffer: target, index: at } => {
+                let declared = self.program.buffers.get(target.0 as usize);
+                let apart = self.last_along(at).is_some_and(|a| a != last_from && a != Along::Neither);
+                if declared.is_none_or(|b| b.dtype != DType::F32) || !apart || last_from == Along::Neither {
+                    return Ok(None);
+                }
+                let Some(to) = self.plane(*target, at)? else { return Ok(None) };
+                Ok(self.plane(buffer, index)?.map(|from| (to, from)))
+            }
+        }
+    }
+
+    /// What the last index advances with.
+    fn last_along(&self, index: &[ExprId]) -> Option<Along> {
+        index.last().and_then(|id| self.along(*id)).map(|(along, _)| along)
+    }
+
+    /// A scalar, or a sum of scalars and row or column; with the scalars.
+    fn along(&self, id: ExprId) -> Option<(Along, Vec<ExprId>)> {
+        let exprs = &self.program.exprs;
+        let parts = match exprs.get(id) {
+            Expr::Nary(NaryOp::Add, xs) => xs.clone(),
+            _ => vec![id],
+        };
+        let (mut along, mut scalars) = (Along::Neither, Vec::new());
+        for part in parts {
+            let lane = match exprs.get(part) {
+                Expr::Row => Along::Row,
+                Expr::Col => Along::Col,
+                _ => {
+                    let dependence = exprs.dependence(part);
+                    if dependence.row || dependence.col {
+                        return None;
+                    }
+                    scalars.push(part);
+                    continue;
+                }
+            };
+            if along != Along::Neither {
+                return None;
+            }
+            along = lane;
+        }
+        Some((along, scalars))
+    }
+
+    /// The plane of an access, if every index advances by one along at most one axis, and no two along the same.
+    fn plane(&mut self, buffer: BufferId, index: &[ExprId]) -> Result<Option<Plane>, CodegenError> {
+        let mut found = Vec::new();
+        for id in index {
+            let Some(part) = self.along(*id) else { return Ok(None) };
+            found.push(part);
+        }
+        let once = |wanted| found.iter().filter(|(along, _)| *along == wanted).count() == 1;
+        if !once(Along::Row) || !once(Along::Col) {
+            return Ok(None);
+        }
+        let reference = self.buffer(buffer);
+        let size = self.program.buffers[buffer.0 as usize].dtype.size() as i64;
+        let one = self.int(1);
+        let mut plane = Plane { base: reference.base, row: one, col: one };
+        for (dim, (along, scalars)) in found.into_iter().enumerate() {
+            let stride = self.stride(buffer, reference, dim);
+            for id in scalars {
+                let at = self.scalar(id)?;
+                let flat = self.builder.ins().imul(at, stride);
+                let bytes = self.builder.ins().imul_imm_s(flat, size);
+                plane.base = self.builder.ins().iadd(plane.base, bytes);
+            }
+            match along {
+                Along::Neither => {}
+                Along::Row => plane.row = stride,
+                Along::Col => plane.col = stride,
+            }
+        }
+        Ok(Some(plane))
+    }
+}
