@@ -290,7 +290,7 @@ impl Lower<'_, '_> {
                 let (row_stride, col_stride) = if *transposed { (one, row_stride) } else { (row_stride, one) };
                 Ok(Matrix { base, row_stride, col_stride })
             }
-            View::Buffer { buffer, index, row_dim, col_dim } => {
+            View::Buffer { buffer, index, row_dim, col_dim, steps } => {
                 let reference = self.buffer(*buffer);
                 let size = self.program.buffers[buffer.0 as usize].dtype.size() as i64;
                 let mut base = reference.base;
@@ -300,11 +300,15 @@ impl Lower<'_, '_> {
                     let bytes = self.builder.ins().imul_imm_s(flat, size);
                     base = self.builder.ins().iadd(base, bytes);
                 }
-                let mut along = |dim: &Option<usize>| match dim {
-                    Some(dim) => self.stride(*buffer, reference, *dim),
-                    None => self.int(0),
+                let mut along = |dim: &Option<usize>, step: i64| match (dim, step) {
+                    (Some(dim), 1) => self.stride(*buffer, reference, *dim),
+                    (Some(dim), step) => {
+                        let stride = self.stride(*buffer, reference, *dim);
+                        self.builder.ins().imul_imm_s(stride, step)
+                    }
+                    (None, _) => self.int(0),
                 };
-                Ok(Matrix { base, row_stride: along(row_dim), col_stride: along(col_dim) })
+                Ok(Matrix { base, row_stride: along(row_dim, steps[0]), col_stride: along(col_dim, steps[1]) })
             }
         }
     }

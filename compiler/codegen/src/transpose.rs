@@ -88,19 +88,30 @@ impl Lower<'_, '_> {
 
     /// What the last index advances with.
     fn last_along(&self, index: &[ExprId]) -> Option<Along> {
-        index.last().and_then(|id| self.along(*id)).map(|(along, _)| along)
+        index.last().and_then(|id| self.along(*id)).filter(|(_, step, _)| *step == 1).map(|(along, ..)| along)
     }
 
-    /// A scalar, or a sum of scalars and row or column; with the scalars.
-    fn along(&self, id: ExprId) -> Option<(Along, Vec<ExprId>)> {
+    /// A scalar, or a sum of scalars and a multiple of row or column; with the factor and the scalars.
+    fn along(&self, id: ExprId) -> Option<(Along, i64, Vec<ExprId>)> {
         let exprs = &self.program.exprs;
         let parts = match exprs.get(id) {
             Expr::Nary(NaryOp::Add, xs) => xs.clone(),
             _ => vec![id],
         };
-        let (mut along, mut scalars) = (Along::Neither, Vec::new());
+        let (mut along, mut step, mut scalars) = (Along::Neither, 1, Vec::new());
         for part in parts {
-            let lane = match exprs.get(part) {
+            let (lane, factor) = match exprs.get(part) {
+                Expr::Nary(NaryOp::Mul, xs) => match xs[..] {
+                    [a, b] => match (exprs.as_int(a), exprs.as_int(b)) {
+                        (Some(factor), _) => (b, factor),
+                        (_, Some(factor)) => (a, factor),
+                        _ => (part, 1),
+                    },
+                    _ => (part, 1),
+                },
+                _ => (part, 1),
+            };
+            let lane = match exprs.get(lane) {
                 Expr::Row => Along::Row,
                 Expr::Col => Along::Col,
                 _ => {
@@ -115,19 +126,23 @@ impl Lower<'_, '_> {
             if along != Along::Neither {
                 return None;
             }
-            along = lane;
+            (along, step) = (lane, factor);
         }
-        Some((along, scalars))
+        Some((along, step, scalars))
     }
 
-    /// The plane of an access, if every index advances by one along at most one axis, and no two along the same.
+    fn times(&mut self, stride: Value, step: i64) -> Value {
+        if step == 1 { stride } else { self.builder.ins().imul_imm_s(stride, step) }
+    }
+
+    /// The plane of an access, if every index advances along at most one axis, and no two along the same.
     fn plane(&mut self, buffer: BufferId, index: &[ExprId]) -> Result<Option<Plane>, CodegenError> {
         let mut found = Vec::new();
         for id in index {
             let Some(part) = self.along(*id) else { return Ok(None) };
             found.push(part);
         }
-        let once = |wanted| found.iter().filter(|(along, _)| *along == wanted).count() == 1;
+        let once = |wanted| found.iter().filter(|(along, ..)| *along == wanted).count() == 1;
         if !once(Along::Row) || !once(Along::Col) {
             return Ok(None);
         }
@@ -135,7 +150,7 @@ impl Lower<'_, '_> {
         let size = self.program.buffers[buffer.0 as usize].dtype.size() as i64;
         let one = self.int(1);
         let mut plane = Plane { base: reference.base, row: one, col: one };
-        for (dim, (along, scalars)) in found.into_iter().enumerate() {
+        for (dim, (along, step, scalars)) in found.into_iter().enumerate() {
             let stride = self.stride(buffer, reference, dim);
             for id in scalars {
                 let at = self.scalar(id)?;
@@ -145,8 +160,8 @@ impl Lower<'_, '_> {
             }
             match along {
                 Along::Neither => {}
-                Along::Row => plane.row = stride,
-                Along::Col => plane.col = stride,
+                Along::Row => plane.row = self.times(stride, step),
+                Along::Col => plane.col = self.times(stride, step),
             }
         }
         Ok(Some(plane))

@@ -122,6 +122,7 @@ fn product(compute: Lane, through_tiles: bool, transposed: bool, accumulate: boo
         index: vec![zero, zero],
         row_dim: Some(row_dim),
         col_dim: Some(col_dim),
+        steps: [1, 1],
     };
     let (lhs_view, rhs_view, dst) = if through_tiles {
         let (lhs_tile, rhs_tile, acc) =
@@ -297,7 +298,8 @@ fn attention(compute: Lane, skip: i64) -> Sketch {
     let value = s.load(k, &[key, row]);
     s.map(s.at(keys), d, cols, value);
     let view = |tile| View::Tile { tile, row: zero, col: zero, transposed: false };
-    let rows_of = |buffer, at| View::Buffer { buffer, index: vec![at, zero], row_dim: Some(0), col_dim: Some(1) };
+    let rows_of =
+        |buffer, at| View::Buffer { buffer, index: vec![at, zero], row_dim: Some(0), col_dim: Some(1), steps: [1, 1] };
     s.program.body.push(Stmt::Product {
         dst: view(scores),
         lhs: rows_of(q, base),
@@ -436,6 +438,18 @@ fn maps_that_transpose() {
         // And the packing of keys: the lane runs along the source's rows.
         let back = s.load(source, &[row, zero, col]);
         s.map(Dst::Buffer { buffer: out, index: vec![zero, col, row] }, n, m, back);
+        // Every third column.
+        let three = s.int(3);
+        let at = s.e().times(col, three);
+        let at = s.e().sum(one, at);
+        let sparse = s.load(source, &[at, one, row]);
+        let half = s.tile(Lane::F32, m, n);
+        let third = s.e().sum(n, one);
+        let third = s.e().binary(BinaryOp::FloorDiv, third, three);
+        let dst = s.at(half);
+        s.map(dst, m, third, sparse);
+        let value = s.element(half, row, col);
+        s.map(Dst::Buffer { buffer: out, index: vec![one, row, col] }, m, third, value);
         for extents in [[1, 1], [3, 70], [64, 64], [65, 33]] {
             s.check(&extents, 0.0, random);
         }

@@ -14,9 +14,9 @@ use attnc_algebra::{
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::error::PlanError;
-use crate::graph::{Plan, PlanBuffer, PlanBufferId, Role};
+use crate::graph::{Plan, PlanBuffer, PlanBufferId, Role, Stage};
 use crate::loops::{ExprId, Exprs};
-use crate::lower::{self, StageShape};
+use crate::lower::{self, AttendState, StageShape};
 
 /// Key positions of a tile, the width of a packed block, and the rows of a chunk of a scan.
 pub const TILE: i64 = 64;
@@ -78,6 +78,7 @@ pub(crate) struct Planner<'a> {
     plan: Plan,
     producers: BTreeMap<PlanBufferId, NodeIndex>,
     made: BTreeMap<(TermId, Layout, bool), PlanBufferId>,
+    states: BTreeMap<TermId, AttendState>,
     inputs: Vec<PlanBufferId>,
     data_free: BTreeMap<TermId, bool>,
     compute: DType,
@@ -94,6 +95,7 @@ impl<'a> Planner<'a> {
             plan,
             producers: BTreeMap::new(),
             made: BTreeMap::new(),
+            states: BTreeMap::new(),
             inputs: Vec::new(),
             data_free: BTreeMap::new(),
             compute,
@@ -169,15 +171,20 @@ impl<'a> Planner<'a> {
     ) -> Result<(), PlanError> {
         let shape = StageShape::choose(self, term, &axes, &layout);
         let stage = lower::lower_stage(self, term, &shape, &layout, exact, target)?;
-        let reads: Vec<PlanBufferId> = stage.args.iter().copied().filter(|b| *b != target).collect();
+        self.add_stage(stage, &[target]);
+        Ok(())
+    }
+
+    /// Adds a stage that writes `targets`, after those that write what it reads.
+    fn add_stage(&mut self, stage: Stage, targets: &[PlanBufferId]) {
+        let reads: Vec<PlanBufferId> = stage.args.iter().copied().filter(|b| !targets.contains(b)).collect();
         let node = self.plan.graph.add_node(stage);
         for buffer in reads {
             if let Some(source) = self.producers.get(&buffer) {
                 self.plan.graph.add_edge(*source, node, buffer);
             }
         }
-        self.producers.insert(target, node);
-        Ok(())
+        self.producers.extend(targets.iter().map(|target| (*target, node)));
     }
 
     /// The buffer that holds `term` in `layout`, built on first request. With
@@ -211,6 +218,33 @@ impl<'a> Planner<'a> {
         self.stage(term, axes, layout.clone(), exact, target)?;
         self.made.insert(key, target);
         Ok(target)
+    }
+
+    /// The state of an attend node over the axes `lead`, rows among them, and the columns; built on first request.
+    pub fn attend_state(
+        &mut self,
+        term: TermId,
+        lead: &[AxisId],
+        rows: AxisId,
+        cols: Option<AxisId>,
+    ) -> Result<AttendState, PlanError> {
+        if let Some(state) = self.states.get(&term) {
+            return Ok(state.clone());
+        }
+        let shape: Vec<ExprId> = lead.iter().map(|a| self.axis_extent(*a)).collect();
+        let mut wide = shape.clone();
+        wide.extend(cols.map(|a| self.axis_extent(a)));
+        let [max, sum, acc] = [&shape, &shape, &wide].map(|shape| {
+            let name = format!("t{}", self.plan.buffers.len());
+            self.add_buffer(&name, self.compute, shape.clone(), Role::Intermediate)
+        });
+        let state = AttendState { lead: lead.to_vec(), max, sum, acc };
+        let grid = lead.iter().copied().filter(|a| *a != rows).collect();
+        let shape = StageShape { rows: Some(rows), cols, grid, sequential: false };
+        let stage = lower::lower_state_stage(self, term, &shape, &state)?;
+        self.add_stage(stage, &[max, sum, acc]);
+        self.states.insert(term, state.clone());
+        Ok(state)
     }
 
     /// The buffer of an input.

@@ -353,3 +353,37 @@ fn names_out_of_their_tables_are_refused() {
     let dst = Dst::Tile { tile: TileId(9), row: zero, col: zero };
     refused(&s.refusals(vec![Stmt::Map { dst, rows: one, cols: one, value }]), "a tile out of the table");
 }
+
+/// A product of one row with every third element of `x`, of which there are `count`.
+fn every_third(count: impl FnOnce(&mut Sketch) -> ExprId) -> Vec<String> {
+    let mut s = Sketch::new();
+    let (zero, one) = (s.zero, s.one);
+    let depth = count(&mut s);
+    let cap = s.int(64);
+    let depth = s.e().min(depth, cap);
+    let tile = |tile| View::Tile { tile, row: zero, col: zero, transposed: false };
+    let product = Stmt::Product {
+        dst: tile(COLUMN),
+        lhs: tile(SQUARE),
+        rhs: View::Buffer { buffer: X, index: vec![zero], row_dim: Some(0), col_dim: None, steps: [3, 1] },
+        rows: one,
+        cols: one,
+        depth,
+        accumulate: false,
+        masked: None,
+    };
+    s.refusals(vec![product])
+}
+
+#[test]
+fn steps_of_views_count() {
+    let thirds = |past: i64| {
+        move |s: &mut Sketch| {
+            let (n, three, past) = (s.n, s.int(3), s.int(past));
+            let padded = s.e().sum(n, past);
+            s.e().binary(BinaryOp::FloorDiv, padded, three)
+        }
+    };
+    assert_eq!(every_third(thirds(2)), Vec::<String>::new());
+    refused(&every_third(thirds(3)), "3 *");
+}

@@ -226,10 +226,15 @@ impl Printer<'_> {
                 let mark = if *transposed { "'" } else { "" };
                 format!("{}{mark}@[{}]", self.tile_name(*tile), self.list(&[*row, *col]))
             }
-            View::Buffer { buffer, index, row_dim, col_dim } => {
-                let dim = |d: &Option<usize>| d.map_or("-".to_string(), |d| d.to_string());
+            View::Buffer { buffer, index, row_dim, col_dim, steps } => {
+                let dim = |d: &Option<usize>, step: i64| match (d, step) {
+                    (None, _) => "-".to_string(),
+                    (Some(d), 1) => d.to_string(),
+                    (Some(d), step) => format!("{d} step {step}"),
+                };
                 let at = self.list(index);
-                format!("{}@[{at}](rows {}, cols {})", self.buffer_name(*buffer), dim(row_dim), dim(col_dim))
+                let (rows, cols) = (dim(row_dim, steps[0]), dim(col_dim, steps[1]));
+                format!("{}@[{at}](rows {rows}, cols {cols})", self.buffer_name(*buffer))
             }
         }
     }

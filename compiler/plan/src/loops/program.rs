@@ -107,8 +107,9 @@ pub enum View {
         /// Whether the view's rows run along the tile's columns.
         transposed: bool,
     },
-    /// Element (r, c) is the buffer's element at `index` with r added at
-    /// `row_dim` and c at `col_dim` (`None`: one row, or one column).
+    /// Element (r, c) is the buffer's element at `index` with r times the first
+    /// of `steps` added at `row_dim`, and c times the second at `col_dim`
+    /// (`None`: one row, or one column).
     Buffer {
         /// The buffer, of the program's compute type.
         buffer: BufferId,
@@ -118,6 +119,8 @@ pub enum View {
         row_dim: Option<usize>,
         /// The dimension along which columns advance.
         col_dim: Option<usize>,
+        /// Positions from row to row and from column to column, at least 1.
+        steps: [i64; 2],
     },
 }
 

@@ -133,10 +133,19 @@ impl Verifier<'_> {
 
     /// Demands `0 <= index` and `index + count <= extent`.
     fn spans(&mut self, index: ExprId, count: ExprId, extent: ExprId, access: &dyn Fn(&Self) -> String) {
+        self.steps(index, count, 1, extent, access);
+    }
+
+    /// Demands `0 <= index` and `index + (count - 1) * step < extent`.
+    fn steps(&mut self, index: ExprId, count: ExprId, step: i64, extent: ExprId, access: &dyn Fn(&Self) -> String) {
         let [form, length, limit] = [index, count, extent].map(|id| self.prover.form(id));
         self.prove(&Linear::default(), &form, access, |s| format!("0 <= {}", s.text(index)));
-        let Some(end) = form.plus(&length, 1) else { return self.wrong_expr(index, "an index that overflows") };
-        let claim = |s: &Self| format!("{} + {} <= {}", s.text(index), s.text(count), s.text(extent));
+        let end = form.plus(&length, step).and_then(|past| past.plus(&Linear::constant(step - 1), -1));
+        let Some(end) = end else { return self.wrong_expr(index, "an index that overflows") };
+        let claim = |s: &Self| match step {
+            1 => format!("{} + {} <= {}", s.text(index), s.text(count), s.text(extent)),
+            _ => format!("{} + {step} * ({} - 1) < {}", s.text(index), s.text(count), s.text(extent)),
+        };
         self.prove(&end, &limit, access, claim);
     }
 

@@ -5,11 +5,25 @@
 use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
 
 use crate::error::PlanError;
+use crate::graph::PlanBufferId;
 use crate::loops::expr::{Expr, ExprId};
-use crate::loops::{Stmt, TileId};
+use crate::loops::{Access, Dst, Stmt, TileId};
 
-use super::nest::{Frame, Nest};
+use super::nest::{Binding, Frame, Nest};
 use super::reduce::Reduction;
+
+/// Buffers with the state of an online softmax over part of its keys.
+#[derive(Clone, Debug)]
+pub(crate) struct AttendState {
+    /// The axes of maximum and sum; the accumulator has the columns besides.
+    pub lead: Vec<AxisId>,
+    /// Row maxima.
+    pub max: PlanBufferId,
+    /// Row sums of the exponentials.
+    pub sum: PlanBufferId,
+    /// Unnormalised weighted sums of the values.
+    pub acc: PlanBufferId,
+}
 
 /// The tiles of one online softmax.
 struct Online {
@@ -38,20 +52,19 @@ impl Nest<'_, '_> {
         if !fits || exact {
             return self.attend_as_sum(term, axis, domain, score, value, frame, exact);
         }
-        let online = self.online_start(frame);
-        let acc = self.frame_tile("acc", self.program.compute, frame);
         let zero = self.constant(0.0);
-        self.map(acc, frame, zero);
-        self.for_tiles(axis, domain, |nest, partial| {
-            let scores = nest.online_step(axis, domain, score, &online, partial)?;
-            let (rows, cols) = nest.counts(frame);
-            nest.emit(Stmt::ScaleRows { tile: acc, alpha: online.alpha, rows, cols });
-            let rhs = nest.rhs_view(value, Frame::new(Some(axis), frame.cols))?;
-            let (dst, lhs) = (nest.tile_view(acc), nest.tile_view(scores));
-            let depth = nest.dim(axis).count;
-            nest.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate: true, masked: partial });
-            Ok(())
-        })?;
+        let (online, acc) = match self.split_off(axis, domain, score, value, frame)? {
+            Some((state, rest)) => {
+                let (online, acc) = self.online_resume(&state, frame)?;
+                self.attend_tiles(axis, rest, score, value, frame, &online, acc)?;
+                (online, acc)
+            }
+            None => {
+                let (online, acc) = self.attend_start(frame);
+                self.attend_tiles(axis, domain, score, value, frame, &online, acc)?;
+                (online, acc)
+            }
+        };
         self.remember_lse(axis, domain, score, &online);
         let acc = self.element(acc, frame);
         let sum = self.element(online.sum, online.rows);
@@ -61,6 +74,102 @@ impl Nest<'_, '_> {
         let scale = self.x().binary(BinaryOp::Div, one, sum);
         let scale = self.choose(empty, zero, scale);
         Ok(self.x().times(acc, scale))
+    }
+
+    fn attend_start(&mut self, frame: Frame) -> (Online, TileId) {
+        let online = self.online_start(frame);
+        let acc = self.frame_tile("acc", self.program.compute, frame);
+        let zero = self.constant(0.0);
+        self.map(acc, frame, zero);
+        (online, acc)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one attend node, where it stands, and its state")]
+    fn attend_tiles(
+        &mut self,
+        axis: AxisId,
+        domain: TermId,
+        score: TermId,
+        value: TermId,
+        frame: Frame,
+        online: &Online,
+        acc: TileId,
+    ) -> Result<(), PlanError> {
+        self.for_tiles(axis, domain, false, &mut |nest, domain, partial| {
+            let scores = nest.online_step(axis, domain, score, online, partial)?;
+            let (rows, cols) = nest.counts(frame);
+            nest.emit(Stmt::ScaleRows { tile: acc, alpha: online.alpha, rows, cols });
+            let rhs = nest.rhs_view(value, Frame::new(Some(axis), frame.cols))?;
+            let (dst, lhs) = (nest.tile_view(acc), nest.tile_view(scores));
+            let depth = nest.dim(axis).count;
+            nest.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate: true, masked: partial });
+            Ok(())
+        })
+    }
+
+    /// Where part of the domain wants rows of one residue class and part does not, a stage of its own computes the
+    /// state of the online softmax over the former; with the rest of the domain.
+    fn split_off(
+        &mut self,
+        axis: AxisId,
+        domain: TermId,
+        score: TermId,
+        value: TermId,
+        frame: Frame,
+    ) -> Result<Option<(AttendState, TermId)>, PlanError> {
+        let (Some(rows), true) = (frame.rows, self.sequential.is_none()) else { return Ok(None) };
+        let columns_whole = frame.cols.is_none_or(|a| matches!(self.binding(a), Binding::Whole(_)));
+        if !columns_whole {
+            return Ok(None);
+        }
+        let Some((classed, rest)) = self.split_by_row_class(domain, rows) else { return Ok(None) };
+        let node = Node::Attend { axis, domain: classed, score, value };
+        let term = self.planner.terms.add(node);
+        // The parts together read what the whole does; what a row block lacks, it has a state for all the same.
+        let mut free = self.planner.terms.free(term).clone();
+        free.insert(rows);
+        let lead: Vec<AxisId> = free.iter().filter(|a| Some(*a) != frame.cols).collect();
+        let state = self.planner.attend_state(term, &lead, rows, frame.cols)?;
+        Ok(Some((state, rest)))
+    }
+
+    /// The online softmax with the state that a stage left.
+    fn online_resume(&mut self, state: &AttendState, frame: Frame) -> Result<(Online, TileId), PlanError> {
+        let lane = self.program.compute;
+        let rows = Frame::new(frame.rows, None);
+        let [max, sum, alpha] = ["m", "l", "alpha"].map(|name| self.frame_tile(name, lane, rows));
+        for (tile, buffer) in [(max, state.max), (sum, state.sum)] {
+            let value = self.load_plain(buffer, &state.lead, rows)?;
+            self.map(tile, rows, value);
+        }
+        let acc = self.frame_tile("acc", lane, frame);
+        let mut axes = state.lead.clone();
+        axes.extend(frame.cols);
+        let value = self.load_plain(state.acc, &axes, frame)?;
+        self.map(acc, frame, value);
+        Ok((Online { max, sum, alpha, rows }, acc))
+    }
+
+    /// Lowers an attend node as far as its state: maximum, sum and accumulator of each row, stored where the state is.
+    pub fn lower_attend_state(&mut self, term: TermId, frame: Frame, state: &AttendState) -> Result<(), PlanError> {
+        let Node::Attend { axis, domain, score, value } = *self.planner.terms.node(term) else {
+            unreachable!("the state of an attend node")
+        };
+        let (online, acc) = self.attend_start(frame);
+        self.attend_tiles(axis, domain, score, value, frame, &online, acc)?;
+        let mut axes = state.lead.clone();
+        axes.extend(frame.cols);
+        let parts =
+            [(state.max, online.max, online.rows), (state.sum, online.sum, online.rows), (state.acc, acc, frame)];
+        for (target, tile, frame) in parts {
+            let axes = if target == state.acc { &axes } else { &state.lead };
+            let buffer = self.buffer(target, Access::Write);
+            let index = axes.iter().map(|a| self.position(*a, frame)).collect();
+            let value = self.element(tile, frame);
+            let (rows, cols) = self.counts(frame);
+            self.emit(Stmt::Map { dst: Dst::Buffer { buffer, index }, rows, cols, value });
+        }
+        Ok(())
     }
 
     /// The general form, for frames in which the weights cannot be a left operand.
@@ -85,8 +194,8 @@ impl Nest<'_, '_> {
     /// Lowers `logsumexp[axis where domain](score)` over rows.
     pub fn lower_logsumexp(&mut self, r: Reduction, frame: Frame) -> Result<ExprId, PlanError> {
         let online = self.online_start(frame);
-        self.for_tiles(r.axis, r.domain, |nest, partial| {
-            nest.online_step(r.axis, r.domain, r.body, &online, partial).map(|_| ())
+        self.for_tiles(r.axis, r.domain, false, &mut |nest, domain, partial| {
+            nest.online_step(r.axis, domain, r.body, &online, partial).map(|_| ())
         })?;
         Ok(self.lse(&online))
     }

@@ -33,7 +33,9 @@ impl Nest<'_, '_> {
         } else {
             let zero = self.constant(0.0);
             self.map(acc, frame, zero);
-            self.for_tiles(r.axis, r.domain, |nest, partial| nest.product_step(r, &split, frame, acc, partial, true))?;
+            self.for_tiles(r.axis, r.domain, false, &mut |nest, domain, partial| {
+                nest.product_step(Reduction { domain, ..r }, &split, frame, acc, partial, true)
+            })?;
         }
         Ok(Some(self.element(acc, frame)))
     }
@@ -204,7 +206,8 @@ impl Nest<'_, '_> {
         // Only the last dimension is taken to be contiguous as it comes; another
         // one is better packed by a stage than copied whole.
         let last = index.len() - 1;
-        if unit_cols && (col_dim.is_some_and(|dim| dim != last) || !self.claim_unit(plan_buffer, col_dim)) {
+        let stepped = frame.cols.is_some_and(|a| self.dim(a).step != 1);
+        if unit_cols && (stepped || col_dim.is_some_and(|dim| dim != last) || !self.claim_unit(plan_buffer, col_dim)) {
             return Ok(None);
         }
         let buffer = self.buffer(plan_buffer, Access::Read);
@@ -215,7 +218,8 @@ impl Nest<'_, '_> {
                 if self.in_range_by_name(*term, *axis) { position } else { self.clamped(position, buffer, k) };
             at.push(clamped);
         }
-        Ok(Some(View::Buffer { buffer, index: at, row_dim, col_dim }))
+        let steps = [frame.rows, frame.cols].map(|a| a.map_or(1, |a| self.dim(a).step));
+        Ok(Some(View::Buffer { buffer, index: at, row_dim, col_dim, steps }))
     }
 
     /// The index of element (0, 0) of a view.
@@ -251,7 +255,8 @@ impl Nest<'_, '_> {
         let free = self.planner.terms.free(term).clone();
         let (Some(rows), Some(cols)) = (frame.rows, frame.cols) else { return Ok(None) };
         let both = free.contains(rows) && free.contains(cols);
-        if !both || self.repeats(term) <= 1.0 || !self.may_materialise(term) {
+        // The columns of a buffer are adjacent.
+        if !both || self.dim(cols).step != 1 || self.repeats(term) <= 1.0 || !self.may_materialise(term) {
             return Ok(None);
         }
         let lead: Vec<AxisId> = free.iter().filter(|a| *a != rows && *a != cols).collect();
@@ -287,6 +292,7 @@ impl Nest<'_, '_> {
         }
         let (row_dim, col_dim) = if packed { (n + 1, n + 2) } else { (n, n + 1) };
         self.program.buffers[buffer.0 as usize].unit_dim = Some(col_dim);
-        Ok(Some(View::Buffer { buffer, index, row_dim: Some(row_dim), col_dim: Some(col_dim) }))
+        let steps = [rows, cols].map(|a| self.dim(a).step);
+        Ok(Some(View::Buffer { buffer, index, row_dim: Some(row_dim), col_dim: Some(col_dim), steps }))
     }
 }

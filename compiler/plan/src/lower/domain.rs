@@ -13,17 +13,18 @@ use crate::loops::{Access, Piece, SpanLoop, Stmt, VarId};
 use crate::planner::TILE;
 
 use super::nest::{Binding, Dim, Nest};
+use super::parts::Part;
 
 /// More alternatives than this are traversed as the whole axis.
 const MAX_ALTERNATIVES: usize = 24;
 
 /// One alternative of a predicate.
 #[derive(Clone, Debug, Default)]
-struct Alternative {
+pub(crate) struct Alternative {
     /// Atoms that all hold.
-    atoms: Vec<(TermId, bool)>,
+    pub atoms: Vec<(TermId, bool)>,
     /// A small axis of which some position satisfies the atoms.
-    some: Option<(AxisId, TermId)>,
+    pub some: Option<(AxisId, TermId)>,
 }
 
 /// Lower and upper bounds on a position, and when the interval is needed.
@@ -34,28 +35,37 @@ struct Bounds {
     repeat: Option<(VarId, ExprId)>,
 }
 
+/// What is done for a tile: it gets the domain, or the part of it that is
+/// traversed, and a scalar that is false where that holds everywhere.
+type TileBody<'b, N> = &'b mut dyn FnMut(&mut N, TermId, Option<ExprId>) -> Result<(), PlanError>;
+
 impl Nest<'_, '_> {
     /// Loops over tiles of `axis` on which `domain` may hold for the current
-    /// rows. `body` gets a scalar that is false where it holds everywhere.
+    /// rows, in ascending order of position if `in_order`.
     pub fn for_tiles(
         &mut self,
         axis: AxisId,
         domain: TermId,
-        body: impl FnOnce(&mut Self, Option<ExprId>) -> Result<(), PlanError>,
+        in_order: bool,
+        body: TileBody<'_, Self>,
     ) -> Result<(), PlanError> {
         let limit = self.extent(axis);
-        let (var, from) = self.var(Lane::I64);
         if self.is_true(domain) {
+            let (var, from) = self.var(Lane::I64);
             let width = self.x().int(TILE);
             let left = self.x().difference(limit, from);
             let count = self.x().min(width, left);
-            let dim = Dim { base: from, count, cap: width, aligned: true };
-            let stmts = self.inner(Some((axis, Binding::Tile(dim))), |nest| body(nest, None))?;
+            let dim = Dim { base: from, count, cap: width, step: 1, aligned: true };
+            let stmts = self.inner(Some((axis, Binding::Tile(dim))), |nest| body(nest, domain, None))?;
             let zero = self.x().int(0);
             self.emit(Stmt::For { var, from: zero, to: limit, step: TILE, body: stmts });
             return Ok(());
         }
-        self.span_loop(axis, domain, limit, var, from, body)
+        let parts = if in_order { vec![Part { domain, class: None }] } else { self.parts(axis, domain) };
+        for part in parts {
+            self.span_loop(axis, &part, body)?;
+        }
+        Ok(())
     }
 
     /// Whether the predicate is the constant true.
@@ -63,29 +73,35 @@ impl Nest<'_, '_> {
         *self.planner.terms.node(domain) == Node::Bool(true)
     }
 
-    fn span_loop(
-        &mut self,
-        axis: AxisId,
-        domain: TermId,
-        limit: ExprId,
-        var: VarId,
-        from: ExprId,
-        body: impl FnOnce(&mut Self, Option<ExprId>) -> Result<(), PlanError>,
-    ) -> Result<(), PlanError> {
-        let (pieces, capacity) = self.pieces(axis, domain, limit);
-        let (end, to) = self.var(Lane::I64);
+    fn span_loop(&mut self, axis: AxisId, part: &Part, body: TileBody<'_, Self>) -> Result<(), PlanError> {
+        let domain = part.domain;
+        let extent = self.extent(axis);
+        let (mut pieces, capacity) = self.pieces(axis, domain, extent);
+        let ((var, from), (end, to)) = (self.var(Lane::I64), self.var(Lane::I64));
         let count = self.x().difference(to, from);
         let cap = self.x().int(TILE);
-        let along = Binding::Tile(Dim { base: from, count, cap, aligned: false });
+        let (limit, base, step) = match part.class {
+            None => (extent, from, 1),
+            Some(class) => {
+                // The loop counts the positions of the residue class.
+                for piece in &mut pieces {
+                    (piece.from, piece.to) = (self.in_class(piece.from, class), self.in_class(piece.to, class));
+                }
+                let step = self.x().int(class.modulus);
+                let far = self.x().times(from, step);
+                (self.in_class(extent, class), self.x().sum(class.first, far), class.modulus)
+            }
+        };
+        let along = Binding::Tile(Dim { base, count, cap, step, aligned: false });
         let stmts = self.inner(Some((axis, along.clone())), |nest| {
             let truth = nest.truth(domain);
             let partial = nest.not(truth.must);
             let partial = nest.let_scalar(partial);
             if nest.truth_of(truth.may) == Some(true) {
-                return body(nest, Some(partial));
+                return body(nest, domain, Some(partial));
             }
             // Bound again inside the condition, so that nothing is computed for an empty tile.
-            let then = nest.inner(Some((axis, along)), |nest| body(nest, Some(partial)))?;
+            let then = nest.inner(Some((axis, along)), |nest| body(nest, domain, Some(partial)))?;
             nest.emit(Stmt::If { cond: truth.may, then, otherwise: Vec::new() });
             Ok(())
         })?;
@@ -124,7 +140,7 @@ impl Nest<'_, '_> {
     }
 
     /// The predicate (or its negation) as a disjunction of conjunctions; `None` if there are too many.
-    fn alternatives(&mut self, term: TermId, positive: bool) -> Option<Vec<Alternative>> {
+    pub fn alternatives(&mut self, term: TermId, positive: bool) -> Option<Vec<Alternative>> {
         let node = self.planner.terms.node(term).clone();
         match (&node, positive) {
             (Node::Bool(v), _) => Some(if *v == positive { vec![Alternative::default()] } else { Vec::new() }),
@@ -173,7 +189,7 @@ impl Nest<'_, '_> {
         }
     }
 
-    fn integral(&self, term: TermId) -> bool {
+    pub fn integral(&self, term: TermId) -> bool {
         self.planner.terms.ty(term) == Type::Int
     }
 
@@ -321,7 +337,7 @@ impl Nest<'_, '_> {
         }
     }
 
-    fn ceil_div(&mut self, x: ExprId, by: i64) -> ExprId {
+    pub fn ceil_div(&mut self, x: ExprId, by: i64) -> ExprId {
         let x = self.plus(x, by - 1);
         self.div(x, by)
     }
@@ -369,15 +385,15 @@ impl Nest<'_, '_> {
 
 /// An integer term as `coefficient * position + rest`.
 #[derive(Default)]
-struct Linear {
-    coefficient: i64,
-    rest: Vec<(TermId, i64)>,
-    constant: i64,
+pub(crate) struct Linear {
+    pub coefficient: i64,
+    pub rest: Vec<(TermId, i64)>,
+    pub constant: i64,
 }
 
 impl Linear {
     /// Adds `scale * term`; false if the term is not linear in the axis.
-    fn add(&mut self, nest: &Nest<'_, '_>, axis: AxisId, term: TermId, scale: i64) -> bool {
+    pub fn add(&mut self, nest: &Nest<'_, '_>, axis: AxisId, term: TermId, scale: i64) -> bool {
         let terms = &nest.planner.terms;
         match terms.node(term) {
             Node::Position(a) if *a == axis => self.coefficient += scale,

@@ -22,11 +22,17 @@ pub(crate) struct Interval {
     pub lo: ExprId,
     /// Upper bound.
     pub hi: ExprId,
+    /// Every value differs from `lo` by a multiple of this; 0 if there is one value.
+    pub step: i64,
 }
 
 impl Interval {
     fn point(at: ExprId) -> Self {
-        Self { lo: at, hi: at }
+        Self { lo: at, hi: at, step: 0 }
+    }
+
+    fn dense(lo: ExprId, hi: ExprId) -> Self {
+        Self { lo, hi, step: 1 }
     }
 
     /// Whether both bounds are the same expression.
@@ -42,6 +48,10 @@ pub(crate) struct Truth {
     pub must: ExprId,
     /// Implied by holding somewhere.
     pub may: ExprId,
+}
+
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 impl Nest<'_, '_> {
@@ -63,8 +73,10 @@ impl Nest<'_, '_> {
         match self.binding(axis).clone() {
             Binding::Fixed(at) => Interval::point(at),
             Binding::Tile(dim) | Binding::Whole(dim) => {
-                let end = self.x().sum(dim.base, dim.count);
-                Interval { lo: dim.base, hi: self.plus(end, -1) }
+                let step = self.x().int(dim.step);
+                let far = self.x().times(dim.count, step);
+                let end = self.x().sum(dim.base, far);
+                Interval { lo: dim.base, hi: self.plus(end, -dim.step), step: dim.step }
             }
         }
     }
@@ -76,13 +88,13 @@ impl Nest<'_, '_> {
             UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::ToInt => Some(x),
             UnaryOp::Relu => {
                 let zero = self.x().int(0);
-                Some(Interval { lo: self.x().max(x.lo, zero), hi: self.x().max(x.hi, zero) })
+                Some(Interval::dense(self.x().max(x.lo, zero), self.x().max(x.hi, zero)))
             }
             UnaryOp::Abs => {
                 let zero = self.x().int(0);
                 let minus = self.negated(x);
                 let lo = self.x().max(x.lo, minus.lo);
-                Some(Interval { lo: self.x().max(lo, zero), hi: self.x().max(x.hi, minus.hi) })
+                Some(Interval::dense(self.x().max(lo, zero), self.x().max(x.hi, minus.hi)))
             }
             _ => None,
         }
@@ -90,7 +102,7 @@ impl Nest<'_, '_> {
 
     fn negated(&mut self, x: Interval) -> Interval {
         let zero = self.x().int(0);
-        Interval { lo: self.x().difference(zero, x.hi), hi: self.x().difference(zero, x.lo) }
+        Interval { lo: self.x().difference(zero, x.hi), hi: self.x().difference(zero, x.lo), step: x.step }
     }
 
     fn binary_interval(&mut self, op: BinaryOp, x: TermId, y: TermId) -> Option<Interval> {
@@ -100,14 +112,22 @@ impl Nest<'_, '_> {
             BinaryOp::FloorDiv if y.is_point() => Some(Interval {
                 lo: self.x().binary(BinaryOp::FloorDiv, x.lo, y.lo),
                 hi: self.x().binary(BinaryOp::FloorDiv, x.hi, y.lo),
+                step: match self.program.exprs.as_int(y.lo) {
+                    Some(m) if m > 0 && x.step % m == 0 => x.step / m,
+                    _ => 1,
+                },
             }),
+            // All values have one residue.
+            BinaryOp::Mod if self.program.exprs.as_int(y.lo).is_some_and(|m| m > 0 && x.step % m == 0) => {
+                Some(Interval::point(self.x().binary(BinaryOp::Mod, x.lo, y.lo)))
+            }
             BinaryOp::Mod if y.is_point() => {
                 let (first, last) =
                     (self.x().binary(BinaryOp::FloorDiv, x.lo, y.lo), self.x().binary(BinaryOp::FloorDiv, x.hi, y.lo));
                 let same = self.x().binary(BinaryOp::Eq, first, last);
                 let (lo, hi) = (self.x().binary(BinaryOp::Mod, x.lo, y.lo), self.x().binary(BinaryOp::Mod, x.hi, y.lo));
                 let (zero, top) = (self.x().int(0), self.plus(y.lo, -1));
-                Some(Interval { lo: self.choose(same, lo, zero), hi: self.choose(same, hi, top) })
+                Some(Interval::dense(self.choose(same, lo, zero), self.choose(same, hi, top)))
             }
             _ => None,
         }
@@ -131,9 +151,13 @@ impl Nest<'_, '_> {
         let mut acc = all[0];
         for x in &all[1..] {
             acc = match op {
-                NaryOp::Add => Interval { lo: self.x().sum(acc.lo, x.lo), hi: self.x().sum(acc.hi, x.hi) },
-                NaryOp::Min => Interval { lo: self.x().min(acc.lo, x.lo), hi: self.x().min(acc.hi, x.hi) },
-                NaryOp::Max => Interval { lo: self.x().max(acc.lo, x.lo), hi: self.x().max(acc.hi, x.hi) },
+                NaryOp::Add => Interval {
+                    lo: self.x().sum(acc.lo, x.lo),
+                    hi: self.x().sum(acc.hi, x.hi),
+                    step: gcd(acc.step, x.step),
+                },
+                NaryOp::Min => Interval::dense(self.x().min(acc.lo, x.lo), self.x().min(acc.hi, x.hi)),
+                NaryOp::Max => Interval::dense(self.x().max(acc.lo, x.lo), self.x().max(acc.hi, x.hi)),
                 NaryOp::Mul => self.product_interval(acc, *x)?,
                 NaryOp::And | NaryOp::Or => return None,
             };
@@ -150,10 +174,11 @@ impl Nest<'_, '_> {
         if a == b {
             return Some(Interval::point(a));
         }
-        if self.program.exprs.as_int(scale).is_some_and(|v| v >= 0) {
-            return Some(Interval { lo: a, hi: b });
+        if let Some(v) = self.program.exprs.as_int(scale) {
+            let step = wide.step.saturating_mul(v.saturating_abs());
+            return Some(if v >= 0 { Interval { lo: a, hi: b, step } } else { Interval { lo: b, hi: a, step } });
         }
-        Some(Interval { lo: self.x().min(a, b), hi: self.x().max(a, b) })
+        Some(Interval::dense(self.x().min(a, b), self.x().max(a, b)))
     }
 
     /// Bounds of an integer table's element: exact where the index is a point
@@ -179,7 +204,7 @@ impl Nest<'_, '_> {
         let hi = self.table_element(input, &ends.iter().map(|b| b.hi).collect::<Vec<_>>());
         // Over several elements nothing is known.
         let (low, high) = (self.x().int(-UNKNOWN), self.x().int(UNKNOWN));
-        Some(Interval { lo: self.choose(single, lo, low), hi: self.choose(single, hi, high) })
+        Some(Interval::dense(self.choose(single, lo, low), self.choose(single, hi, high)))
     }
 
     fn table_element(&mut self, input: InputId, index: &[ExprId]) -> ExprId {

@@ -12,6 +12,7 @@ mod contract;
 mod domain;
 mod interval;
 mod nest;
+mod parts;
 mod pointwise;
 mod reduce;
 mod scan;
@@ -22,9 +23,10 @@ use attnc_algebra::{AxisId, TermId};
 use crate::error::PlanError;
 use crate::graph::{PlanBufferId, Stage, StageKind};
 use crate::loops::expr::{ExprId, Lane};
-use crate::loops::{Access, Dst, Stmt};
+use crate::loops::{Access, Dst, Stmt, VarId};
 use crate::planner::{Layout, Planner, ROWS, TILE};
 
+pub(crate) use attend::AttendState;
 use nest::{Binding, Dim, Frame, Nest};
 pub(crate) use shape::StageShape;
 
@@ -38,6 +40,19 @@ pub(crate) fn lower_stage(
     target: PlanBufferId,
 ) -> Result<Stage, PlanError> {
     let mut nest = Nest::new(planner, term);
+    bind_task(&mut nest, term, shape, layout);
+    match shape.rows {
+        Some(rows) if shape.sequential => walk_rows(&mut nest, rows, shape, layout, exact, target)?,
+        _ => write_term(&mut nest, shape, layout, exact, target)?,
+    }
+    nest.finish();
+    let kind = shape.kind(nest.planner, term, layout);
+    nest.program.name = nest.planner.stage_name(kind, target);
+    Ok(Stage { kind, program: nest.program, args: nest.args })
+}
+
+/// Binds the axes of a task: the grid, the columns, and a block of rows.
+fn bind_task(nest: &mut Nest<'_, '_>, term: TermId, shape: &StageShape, layout: &Layout) {
     for axis in &shape.grid {
         let (var, at) = nest.var(Lane::I64);
         let count = nest.extent(*axis);
@@ -45,35 +60,60 @@ pub(crate) fn lower_stage(
         nest.bind(*axis, Binding::Fixed(at), true);
     }
     if let Some(cols) = shape.cols {
-        bind_cols(&mut nest, cols);
+        bind_cols(nest, cols);
     }
-    match shape.rows {
-        Some(rows) if shape.sequential => walk_rows(&mut nest, rows, shape, layout, exact, target)?,
-        Some(rows) => {
-            let (var, block) = nest.var(Lane::I64);
+    let Some(rows) = shape.rows.filter(|_| !shape.sequential) else { return };
+    let plain = matches!(layout, Layout::Plain(_));
+    let step = if plain { nest.row_step(term, rows) } else { 1 };
+    let width = row_width(nest.planner, term, rows, layout);
+    let cut = row_cut(nest.planner, term, rows, width).filter(|_| plain);
+    let (count, dim) = match cut {
+        _ if step > 1 => class_dim(nest, rows, step, width),
+        Some(cut) => cut_block_dim(nest, rows, width, cut),
+        None => {
             let extent = nest.extent(rows);
-            let width = row_width(nest.planner, term, rows, layout);
-            let dim = match row_cut(nest.planner, term, rows, width) {
-                Some(cut) if matches!(layout, Layout::Plain(_)) => {
-                    let (count, dim) = cut_block_dim(&mut nest, block, extent, width, cut);
-                    nest.program.grid.push((var, count));
-                    dim
-                }
-                _ => {
-                    let count = extent::blocks(nest.x(), extent, width);
-                    nest.program.grid.push((var, count));
-                    block_dim(&mut nest, block, extent, width)
-                }
-            };
-            nest.bind(rows, Binding::Tile(dim), true);
-            write_term(&mut nest, shape, layout, exact, target)?;
+            let (var, block) = nest.var(Lane::I64);
+            let blocks = extent::blocks(nest.x(), extent, width);
+            ((var, blocks), block_dim(nest, block, extent, width))
         }
-        None => write_term(&mut nest, shape, layout, exact, target)?,
-    }
+    };
+    nest.program.grid.push(count);
+    nest.bind(rows, Binding::Tile(dim), true);
+}
+
+/// Rows of one residue class, which is a grid axis of its own, in blocks of `width`; with the blocks' grid axis.
+fn class_dim(nest: &mut Nest<'_, '_>, rows: AxisId, step: i64, width: i64) -> ((VarId, ExprId), Dim) {
+    let extent = nest.extent(rows);
+    let (class, first) = nest.var(Lane::I64);
+    let step_expr = nest.x().int(step);
+    let classes = nest.x().min(step_expr, extent);
+    nest.program.grid.push((class, classes));
+    // The first class has the most rows; the last block of another may be empty.
+    let longest = extent::blocks(nest.x(), extent, step);
+    let blocks = extent::blocks(nest.x(), longest, width);
+    let (var, block) = nest.var(Lane::I64);
+    let own = nest.class_count(extent, first, step);
+    let within = block_dim(nest, block, own, width);
+    let far = nest.x().times(within.base, step_expr);
+    let base = nest.x().sum(first, far);
+    let [base, count] = [base, within.count].map(|x| nest.let_scalar(x));
+    ((var, blocks), Dim { base, count, step, aligned: false, ..within })
+}
+
+/// Builds the stage that leaves the state of the attend node `term` in the buffers of `state`.
+pub(crate) fn lower_state_stage(
+    planner: &mut Planner<'_>,
+    term: TermId,
+    shape: &StageShape,
+    state: &AttendState,
+) -> Result<Stage, PlanError> {
+    let mut nest = Nest::new(planner, term);
+    let layout = Layout::Plain(state.lead.clone());
+    bind_task(&mut nest, term, shape, &layout);
+    nest.lower_attend_state(term, Frame::new(shape.rows, shape.cols), state)?;
     nest.finish();
-    let kind = shape.kind(nest.planner, term, layout);
-    nest.program.name = nest.planner.stage_name(kind, target);
-    Ok(Stage { kind, program: nest.program, args: nest.args })
+    nest.program.name = nest.planner.stage_name(StageKind::Attend, state.acc);
+    Ok(Stage { kind: StageKind::Attend, program: nest.program, args: nest.args })
 }
 
 fn bind_cols(nest: &mut Nest<'_, '_>, cols: AxisId) {
@@ -108,7 +148,7 @@ fn block_dim(nest: &mut Nest<'_, '_>, block: ExprId, extent: ExprId, width: i64)
     let base = nest.x().times(block, width);
     let left = nest.x().difference(extent, base);
     let count = nest.x().min(width, left);
-    Dim { base, count, cap: width, aligned: tile == TILE }
+    Dim { base, count, cap: width, step: 1, aligned: tile == TILE }
 }
 
 /// The first constant that a predicate compares the row with: rows on both sides of
@@ -131,8 +171,10 @@ fn row_cut(planner: &Planner<'_>, term: TermId, rows: AxisId, width: i64) -> Opt
     first
 }
 
-/// As [`block_dim`], but no block crosses position `cut`; with the number of blocks.
-fn cut_block_dim(nest: &mut Nest<'_, '_>, block: ExprId, extent: ExprId, width: i64, cut: i64) -> (ExprId, Dim) {
+/// As [`block_dim`], but no block crosses position `cut`; with the blocks' grid axis.
+fn cut_block_dim(nest: &mut Nest<'_, '_>, rows: AxisId, width: i64, cut: i64) -> ((VarId, ExprId), Dim) {
+    let extent = nest.extent(rows);
+    let (var, block) = nest.var(Lane::I64);
     let cut = nest.x().int(cut);
     let cut = nest.x().min(cut, extent);
     let before = extent::blocks(nest.x(), cut, width);
@@ -154,7 +196,7 @@ fn cut_block_dim(nest: &mut Nest<'_, '_>, block: ExprId, extent: ExprId, width: 
     let count = nest.x().min(width, left);
     let count = nest.x().min(count, near);
     let count = nest.let_scalar(count);
-    (blocks, Dim { base, count, cap: width, aligned: false })
+    ((var, blocks), Dim { base, count, cap: width, step: 1, aligned: false })
 }
 
 /// One task walks all rows in order, a tile of rows at a time.
@@ -172,7 +214,7 @@ fn walk_rows(
     let width = nest.x().int(TILE);
     let left = nest.x().difference(extent, from);
     let count = nest.x().min(width, left);
-    let dim = Dim { base: from, count, cap: width, aligned: true };
+    let dim = Dim { base: from, count, cap: width, step: 1, aligned: true };
     let body = nest.inner(Some((rows, Binding::Tile(dim))), |nest| write_term(nest, shape, layout, exact, target))?;
     let zero = nest.x().int(0);
     nest.emit(Stmt::For { var, from: zero, to: extent, step: TILE, body });

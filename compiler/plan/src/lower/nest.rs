@@ -27,6 +27,8 @@ pub(crate) struct Dim {
     pub count: ExprId,
     /// Launch-time upper bound of `count`.
     pub cap: ExprId,
+    /// Positions from one to the next, at least 1.
+    pub step: i64,
     /// Whether `base` is a multiple of [`TILE`].
     pub aligned: bool,
 }
@@ -278,7 +280,7 @@ impl<'p, 'a> Nest<'p, 'a> {
     pub fn whole(&mut self, axis: AxisId) -> Dim {
         let count = self.extent(axis);
         let base = self.x().int(0);
-        Dim { base, count, cap: count, aligned: true }
+        Dim { base, count, cap: count, step: 1, aligned: true }
     }
 
     /// The depth of the outermost scope in which all free axes of the term are bound.

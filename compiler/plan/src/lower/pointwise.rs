@@ -116,9 +116,18 @@ impl Nest<'_, '_> {
                     Expr::Col
                 };
                 let lane = self.x().add(lane, None);
-                self.x().sum(dim.base, lane)
+                let step = self.x().int(dim.step);
+                let far = self.x().times(lane, step);
+                self.x().sum(dim.base, far)
             }
         }
+    }
+
+    /// The residue of an integer, if it is the same on the whole tile.
+    fn one_residue(&mut self, term: TermId) -> Option<ExprId> {
+        let positions = self.planner.terms.ty(term) == Type::Int && self.planner.is_data_free(term);
+        let bounds = if positions { self.interval(term) } else { None };
+        bounds.filter(|b| b.is_point()).map(|b| b.lo)
     }
 
     fn eval_node(&mut self, term: TermId, node: Node, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
@@ -130,6 +139,7 @@ impl Nest<'_, '_> {
             Node::Position(axis) => Ok(self.position(axis, frame)),
             Node::Input { input, index } => self.eval_input(input, &index, frame, exact),
             Node::Unary(op, x) => self.eval_unary(term, op, x, frame, exact),
+            Node::Binary(BinaryOp::Mod, ..) if let Some(residue) = self.one_residue(term) => Ok(residue),
             Node::Binary(op, x, y) => self.eval_binary(term, op, x, y, frame, exact),
             Node::Nary(op, xs) => self.eval_nary(term, op, &xs, frame, exact),
             Node::Select(c, a, b) => {

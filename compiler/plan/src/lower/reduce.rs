@@ -133,8 +133,8 @@ impl Nest<'_, '_> {
         }
         let start = self.identity(r.op, lane);
         self.map(result, frame, start);
-        self.for_tiles(r.axis, r.domain, |nest, partial| {
-            nest.row_reduce_step(r, frame, exact, result, Some(partial), true)
+        self.for_tiles(r.axis, r.domain, exact, &mut |nest, domain, partial| {
+            nest.row_reduce_step(Reduction { domain, ..r }, frame, exact, result, Some(partial), true)
         })?;
         Ok(self.element(result, frame))
     }

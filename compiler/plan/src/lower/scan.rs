@@ -417,12 +417,14 @@ fn row_of(nest: &mut Nest<'_, '_>, view: &View, t: ExprId) -> View {
         View::Tile { tile, row, col, transposed } => {
             View::Tile { tile: *tile, row: nest.x().sum(*row, t), col: *col, transposed: *transposed }
         }
-        View::Buffer { buffer, index, row_dim, col_dim } => {
+        View::Buffer { buffer, index, row_dim, col_dim, steps } => {
             let mut index = index.clone();
             if let Some(dim) = row_dim {
-                index[*dim] = nest.x().sum(index[*dim], t);
+                let step = nest.x().int(steps[0]);
+                let far = nest.x().times(t, step);
+                index[*dim] = nest.x().sum(index[*dim], far);
             }
-            View::Buffer { buffer: *buffer, index, row_dim: None, col_dim: *col_dim }
+            View::Buffer { buffer: *buffer, index, row_dim: None, col_dim: *col_dim, steps: [1, steps[1]] }
         }
     }
 }

@@ -148,8 +148,8 @@ impl Corner<'_> {
     /// Index of element (row, col) of a buffer view.
     fn index(&self, row: i64, col: i64) -> Vec<i64> {
         let mut index = self.at.clone();
-        if let View::Buffer { row_dim, col_dim, .. } = self.view {
-            for (dim, step) in [(row_dim, row), (col_dim, col)] {
+        if let View::Buffer { row_dim, col_dim, steps, .. } = self.view {
+            for (dim, step) in [(row_dim, row * steps[0]), (col_dim, col * steps[1])] {
                 if let Some(at) = dim.and_then(|d| index.get_mut(d)) {
                     *at += step;
                 }

@@ -50,7 +50,7 @@ impl Verifier<'_> {
                 self.spans(*row, down, declared.rows, &access);
                 self.spans(*col, along, declared.cols, &access);
             }
-            View::Buffer { buffer, index, row_dim, col_dim } => {
+            View::Buffer { buffer, index, row_dim, col_dim, steps } => {
                 self.scalars(index, Lane::I64);
                 let Some(declared) = self.program.buffers.get(buffer.0 as usize) else {
                     return self.wrong("a buffer is out of the table");
@@ -64,13 +64,14 @@ impl Verifier<'_> {
                 let one = |s: &Self, count: ExprId| s.program.exprs.as_int(count) == Some(1);
                 self.require(row_dim.is_some() || one(self, rows), "rows without a dimension");
                 self.require(col_dim.is_some() || one(self, cols), "columns without a dimension");
-                let adjacent = col_dim.is_none() || *col_dim == declared.unit_dim;
+                self.require(steps.iter().all(|step| *step >= 1), "a step is not positive");
+                let adjacent = col_dim.is_none() || (*col_dim == declared.unit_dim && steps[1] == 1);
                 self.require(!unit || adjacent, "an operand's columns are not the unit dimension");
                 let access = |s: &Self| s.program.buffers[buffer.0 as usize].name.clone();
                 for (dim, (at, extent)) in index.iter().zip(&declared.shape).enumerate() {
                     match (Some(dim) == *row_dim, Some(dim) == *col_dim) {
-                        (true, false) => self.spans(*at, rows, *extent, &access),
-                        (false, true) => self.spans(*at, cols, *extent, &access),
+                        (true, false) => self.steps(*at, rows, steps[0], *extent, &access),
+                        (false, true) => self.steps(*at, cols, steps[1], *extent, &access),
                         (false, false) => self.within(*at, *extent, &access),
                         (true, true) => self.wrong("rows and columns advance along one dimension"),
                     }
