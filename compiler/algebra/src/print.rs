@@ -208,6 +208,13 @@ impl TermPrinter<'_> {
                 }
                 unplaced(ExprKind::Call(name(head), arguments))
             }
+            Node::Order { axis, key } => {
+                unplaced(ExprKind::Call(name(format!("order[{}]", self.axis(axis))), vec![self.expr(key)]))
+            }
+            Node::At { axis, index, body } => {
+                let index = print_expr(&self.expr(index));
+                unplaced(ExprKind::Call(name(format!("at[{} = {index}]", self.axis(axis))), vec![self.expr(body)]))
+            }
             // The other nodes are printed by `expr`.
             _ => named("…"),
         }

@@ -27,6 +27,7 @@ mod evaluate;
 mod failure;
 mod fold;
 mod lanes;
+mod order;
 mod plan;
 mod run;
 mod step;
@@ -237,6 +238,8 @@ fn bind_axes(spec: &Spec, outputs: &[TermId], extents: &Extents) -> Result<Vec<u
             Node::Position(axis)
             | Node::Reduce { axis, .. }
             | Node::Softmax { axis, .. }
+            | Node::Order { axis, .. }
+            | Node::At { axis, .. }
             | Node::Attend { axis, .. } => used.insert(*axis),
             Node::Scan { axis, row, .. } => {
                 used.insert(*axis);

@@ -3,9 +3,9 @@
 //! A term denotes a tensor over its *free axes*. Elaboration has already
 //! resolved names, parameters, user functions and positional indexing (a
 //! computed tensor indexed on other axes is a copy with fresh axes), so the
-//! only binders left are reductions. Also holds the two *derived* nodes that
-//! rewrite rules introduce: [`Node::Attend`] and [`Node::Scan`]; each has a
-//! meaning in the reference evaluator. Read [`crate::spec`] next.
+//! only binders left are reductions. Also holds the *derived* nodes that
+//! rewrite rules introduce: [`Node::Attend`], [`Node::Scan`], [`Node::Order`]
+//! and [`Node::At`]; each has a meaning in the reference evaluator. Read [`crate::spec`] next.
 
 use std::collections::BTreeMap;
 
@@ -124,6 +124,26 @@ pub enum Node {
         /// The summand, free of `row`.
         body: TermId,
     },
+    /// Derived: the stable ascending order of an integer key along `axis`
+    /// (which stays free): at position p, the position whose key is number p;
+    /// equal keys keep their order.
+    Order {
+        /// The axis ordered.
+        axis: AxisId,
+        /// An integer.
+        key: TermId,
+    },
+    /// Derived: `body` read at position `index` of `axis`. The axis is bound
+    /// in `body` and may be free in `index`; an index outside the axis is
+    /// taken to its nearest end.
+    At {
+        /// The axis read.
+        axis: AxisId,
+        /// Where; an integer.
+        index: TermId,
+        /// What.
+        body: TermId,
+    },
 }
 
 impl Node {
@@ -139,6 +159,8 @@ impl Node {
             Self::Reduce { domain, body, .. } | Self::Softmax { domain, body, .. } => vec![*domain, *body],
             Self::Attend { domain, score, value, .. } => vec![*domain, *score, *value],
             Self::Scan { decay, body, .. } => vec![*decay, *body],
+            Self::Order { key, .. } => vec![*key],
+            Self::At { index, body, .. } => vec![*index, *body],
         }
     }
 
@@ -161,6 +183,8 @@ impl Node {
             Self::Scan { axis, row, decay, body } => {
                 Self::Scan { axis: *axis, row: *row, decay: f(*decay), body: f(*body) }
             }
+            Self::Order { axis, key } => Self::Order { axis: *axis, key: f(*key) },
+            Self::At { axis, index, body } => Self::At { axis: *axis, index: f(*index), body: f(*body) },
         }
     }
 }
@@ -239,10 +263,11 @@ impl Terms {
                 out = self.free_of_operands(node).without(*axis);
                 out.insert(*row);
             }
-            Node::Softmax { axis, .. } => {
+            Node::Softmax { axis, .. } | Node::Order { axis, .. } => {
                 out = self.free_of_operands(node);
                 out.insert(*axis);
             }
+            Node::At { axis, index, body } => out = self.free(*body).without(*axis).union(self.free(*index)),
             _ => out = self.free_of_operands(node),
         }
         out
@@ -255,7 +280,8 @@ impl Terms {
     fn type_of_node(&self, node: &Node) -> Type {
         match node {
             Node::Real(_) | Node::Softmax { .. } | Node::Attend { .. } | Node::Scan { .. } => Type::Real,
-            Node::Int(_) | Node::Extent(_) | Node::Position(_) => Type::Int,
+            Node::Int(_) | Node::Extent(_) | Node::Position(_) | Node::Order { .. } => Type::Int,
+            Node::At { body, .. } => self.ty(*body),
             Node::Bool(_) => Type::Bool,
             Node::Input { input, .. } => self.input_types[input.0 as usize],
             Node::Unary(op, x) => match op {
@@ -342,6 +368,18 @@ impl Terms {
             [one] => *one,
             _ => self.add(Node::Nary(op, operands)),
         }
+    }
+
+    /// The keys along `axis` in ascending order.
+    pub fn sorted(&mut self, axis: AxisId, key: TermId) -> TermId {
+        let index = self.add(Node::Order { axis, key });
+        self.add(Node::At { axis, index, body: key })
+    }
+
+    /// The axis along which a term never decreases because it is [`Terms::sorted`], and the key.
+    pub fn sorted_key(&self, term: TermId) -> Option<(AxisId, TermId)> {
+        let Node::At { axis, index, body } = self.node(term) else { return None };
+        (*self.node(*index) == Node::Order { axis: *axis, key: *body }).then_some((*axis, *body))
     }
 
     /// `op[axis where domain](body)`

@@ -26,6 +26,9 @@ fn derived_nodes_show_their_axes_and_domains() {
     let (plain, decayed) = (spec.terms.add(scan(one)), spec.terms.add(scan(decay)));
     assert_eq!(print_term(&spec, plain), "scan[j <= i](v)");
     assert_eq!(print_term(&spec, decayed), "scan[j <= i](v, g)");
+    let key = spec.terms.position(axis);
+    let sorted = spec.terms.sorted(axis, key);
+    assert_eq!(print_term(&spec, sorted), "at[j = order[j](j)](j)");
 }
 
 #[test]

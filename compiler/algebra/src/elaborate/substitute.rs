@@ -90,6 +90,19 @@ impl Substitution<'_> {
                 let sum = self.expand_scan(axis, row, decay, body);
                 self.term(sum, replacement)
             }
+            Node::Order { axis, key } => {
+                let (own, inner) = self.bind(axis, &[key], replacement);
+                let key = self.term(key, &inner);
+                let order = self.spec.terms.add(Node::Order { axis: own, key });
+                let place = replacement.get(&axis).copied().unwrap_or_else(|| self.spec.terms.position(axis));
+                self.spec.terms.add(Node::At { axis: own, index: place, body: order })
+            }
+            Node::At { axis, index, body } => {
+                let index = self.term(index, replacement);
+                let (own, inner) = self.bind(axis, &[body], replacement);
+                let body = self.term(body, &inner);
+                self.spec.terms.add(Node::At { axis: own, index, body })
+            }
             node => {
                 let node = node.map_operands(|t| self.term(t, replacement));
                 self.spec.terms.add(node)

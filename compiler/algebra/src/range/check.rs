@@ -184,6 +184,11 @@ impl Check<'_> {
                 self.visit_bound(axis, Some(domain), &[score, value], guards);
             }
             Node::Scan { axis, decay, body, .. } => self.visit_bound(axis, None, &[decay, body], guards),
+            Node::Order { axis, key } => self.visit_bound(axis, None, &[key], guards),
+            Node::At { axis, index, body } => {
+                self.visit(index, guards);
+                self.visit_bound(axis, None, &[body], guards);
+            }
             node => node.operands().into_iter().for_each(|t| self.visit(t, guards)),
         }
     }

@@ -82,9 +82,13 @@ fn volume(spec: &Spec, extents: &Extents, axes: &AxisSet) -> Option<i64> {
 fn closed_size(spec: &Spec, id: TermId) -> Option<i64> {
     let node = spec.terms.node(id);
     match node {
-        Node::Input { .. } | Node::Reduce { .. } | Node::Softmax { .. } | Node::Attend { .. } | Node::Scan { .. } => {
-            None
-        }
+        Node::Input { .. }
+        | Node::Reduce { .. }
+        | Node::Softmax { .. }
+        | Node::Attend { .. }
+        | Node::Scan { .. }
+        | Node::Order { .. }
+        | Node::At { .. } => None,
         _ => {
             let size = node.operands().iter().try_fold(1, |sum: i64, t| sum.checked_add(closed_size(spec, *t)?))?;
             (size <= 1_000).then_some(size)

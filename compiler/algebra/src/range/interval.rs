@@ -164,6 +164,8 @@ impl Intervals {
                 operands.try_fold(first, |acc, x| nary(*op, acc, x?))
             }
             Node::Select(_, a, b) => Some(self.get(*a)?.hull(self.get(*b)?)),
+            Node::Order { axis, .. } => Interval::new(0, extent_of(*axis)? - 1),
+            Node::At { body, .. } => self.get(*body),
             Node::Reduce { op: ReduceOp::Any | ReduceOp::All, .. } => Some(Interval::TRUTH),
             Node::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, axis, .. } => {
                 Interval::new(-1, extent_of(*axis)? - 1)

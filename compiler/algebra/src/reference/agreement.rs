@@ -83,7 +83,7 @@ impl Pool {
         let terms = &mut self.build.spec.terms;
         let reals = x_depth.max(y_depth);
         let ints = m_depth.max(n_depth);
-        let (term, depth) = match op % 24 {
+        let (term, depth) = match op % 27 {
             0 => (terms.nary(NaryOp::Add, vec![x, y]), reals),
             1 | 2 => (terms.nary(NaryOp::Mul, vec![x, y]), reals),
             3 => (terms.nary(NaryOp::Max, vec![x, y]), reals),
@@ -112,6 +112,9 @@ impl Pool {
             22 if !terms.free(x).contains(self.axes[0]) && !terms.free(y).contains(self.axes[0]) => {
                 (terms.add(Node::Scan { axis: self.axes[1], row: self.axes[0], decay: y, body: x }), 1 + reals)
             }
+            23 => (terms.add(Node::Order { axis: by, key: m }), 1 + m_depth),
+            24 => (terms.add(Node::At { axis, index: m, body: x }), 1 + x_depth.max(m_depth)),
+            25 => (terms.add(Node::At { axis, index: m, body: n }), 1 + ints),
             _ => (terms.unary(UnaryOp::RealToInt, x), x_depth),
         };
         if depth <= NESTING {

@@ -352,9 +352,12 @@ impl<'c> Compiler<'c> {
                 }
                 self.push(real, Action::Select(condition, a, b), None, id)
             }
-            Node::Reduce { .. } | Node::Softmax { .. } | Node::Attend { .. } | Node::Scan { .. } => {
-                unreachable!("reductions are read from tables")
-            }
+            Node::Reduce { .. }
+            | Node::Softmax { .. }
+            | Node::Attend { .. }
+            | Node::Scan { .. }
+            | Node::Order { .. }
+            | Node::At { .. } => unreachable!("reductions, orders and gathers are read from tables"),
         }
     }
 

@@ -113,6 +113,10 @@ impl<'a> Context<'a> {
     /// that a running reduction passes anyway is not, if all rows fit.
     pub fn fixed_for(&self, id: TermId, fixed: &AxisSet) -> AxisSet {
         let mut inner = fixed.intersection(self.terms.free(id));
+        // An order is of all positions at once.
+        if let Node::Order { axis, .. } = self.terms.node(id) {
+            inner.remove(*axis);
+        }
         if let Some(Prefix { capture, .. }) = self.reduction(id).and_then(|r| r.prefix)
             && inner.contains(capture.row)
         {
@@ -216,5 +220,13 @@ impl<'a> Context<'a> {
 
 /// Whether terms of this kind are always stored, not computed where they are used.
 pub(super) fn is_stored_kind(node: &Node) -> bool {
-    matches!(node, Node::Reduce { .. } | Node::Softmax { .. } | Node::Attend { .. } | Node::Scan { .. })
+    matches!(
+        node,
+        Node::Reduce { .. }
+            | Node::Softmax { .. }
+            | Node::Attend { .. }
+            | Node::Scan { .. }
+            | Node::Order { .. }
+            | Node::At { .. }
+    )
 }

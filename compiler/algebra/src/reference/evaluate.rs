@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use crate::axis::{AxisId, AxisSet};
 use crate::tensor::row_major_strides;
-use crate::term::TermId;
+use crate::term::{Node, TermId};
 
 use super::compile::compile;
 use super::context::Context;
@@ -27,6 +27,10 @@ enum Plan {
     Streamed(Rc<Kernel>, AxisId),
     /// Position by position of an axis of the result.
     Split(AxisId),
+    /// The order of a key along an axis.
+    Order(AxisId, TermId),
+    /// A term read along an axis at an index: axis, index, term.
+    At(AxisId, TermId, TermId),
 }
 
 type Key = (TermId, AxisSet);
@@ -56,6 +60,11 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// The position of a fixed axis.
+    pub fn position(&self, axis: AxisId) -> usize {
+        self.pos[axis.0 as usize]
+    }
+
     fn forget(&mut self, axis: AxisId) {
         self.tables.retain(|(_, fixed), _| !fixed.contains(axis));
     }
@@ -80,12 +89,19 @@ impl<'a> Evaluator<'a> {
             Plan::Whole(kernel) => self.whole(&kernel, &key.1),
             Plan::Streamed(kernel, axis) => self.streamed(&kernel, axis, &key.1),
             Plan::Split(axis) => self.split(term, axis, &key.1),
+            Plan::Order(axis, by) => self.order(axis, by, &axes, &key.1),
+            Plan::At(axis, index, body) => self.gather((axis, index, body), &axes, &key.1),
         });
         self.tables.insert(key, table.clone());
         (table, axes)
     }
 
     fn plan(&self, term: TermId, fixed: &AxisSet) -> Plan {
+        match *self.context.terms.node(term) {
+            Node::Order { axis, key } => return Plan::Order(axis, key),
+            Node::At { axis, index, body } => return Plan::At(axis, index, body),
+            _ => {}
+        }
         let whole = compile(&self.context, term, fixed, false);
         let Some(large) = self.large_need(&whole, fixed) else {
             return Plan::Whole(Rc::new(whole));
@@ -161,7 +177,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The part of a table at the fixed positions, where it is over fixed axes, too.
-    fn at_fixed(&self, table: Rc<Table>, axes: &[AxisId], fixed: &AxisSet) -> Rc<Table> {
+    pub(super) fn at_fixed(&self, table: Rc<Table>, axes: &[AxisId], fixed: &AxisSet) -> Rc<Table> {
         let Some(at) = axes.iter().position(|a| fixed.contains(*a)) else { return table };
         let shape: Vec<usize> = axes.iter().map(|a| self.context.extent(*a)).collect();
         let inner = row_major_strides(&shape)[at];

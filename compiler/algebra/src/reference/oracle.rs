@@ -154,6 +154,26 @@ impl Oracle<'_> {
                 })?;
                 Value::Real(sum)
             }
+            Node::Order { axis, key } => {
+                let before = self.pos[axis.0 as usize];
+                let mut keys = Vec::new();
+                let outcome = (0..self.extent(*axis)).try_for_each(|p| {
+                    self.pos[axis.0 as usize] = p;
+                    keys.push((self.value(*key)?.int(), p));
+                    Ok(())
+                });
+                self.pos[axis.0 as usize] = before;
+                outcome?;
+                keys.sort_unstable();
+                Value::Int(keys[before].1 as i64)
+            }
+            Node::At { axis, index, body } => {
+                let index = self.value(*index)?.int().clamp(0, self.extent(*axis) as i64 - 1);
+                let before = std::mem::replace(&mut self.pos[axis.0 as usize], index as usize);
+                let value = self.value(*body);
+                self.pos[axis.0 as usize] = before;
+                value?
+            }
             Node::Scan { axis, row, decay, body } => {
                 let row = self.pos[row.0 as usize];
                 let before = self.pos[axis.0 as usize];

@@ -255,6 +255,40 @@ fn a_scan_is_a_decayed_prefix_sum() {
 }
 
 #[test]
+fn an_order_is_stable_and_inverted_by_its_own_order() {
+    let mut b = Build::new();
+    let j = b.axis("j", 5);
+    let (least, most) = (i64::MIN, i64::MAX);
+    let x = b.input("x", DType::F64, &[j], &[10.0, 11.0, 12.0, 13.0, 14.0]);
+    // Keys most, 3, least, 3, -3.
+    let pj = b.at(j);
+    let keys = [most, 3, least, 3, -3].map(|k| b.spec.terms.int(k));
+    let mut key = keys[4];
+    for p in (0..4).rev() {
+        let at = b.spec.terms.int(p);
+        let here = b.spec.terms.binary(BinaryOp::Eq, pj, at);
+        key = b.spec.terms.add(Node::Select(here, keys[p as usize], key));
+    }
+    let order = b.spec.terms.add(Node::Order { axis: j, key });
+    let place = b.spec.terms.add(Node::Order { axis: j, key: order });
+    let sorted = b.spec.terms.add(Node::At { axis: j, index: order, body: x });
+    let back = b.spec.terms.add(Node::At { axis: j, index: place, body: sorted });
+    let keys = b.spec.terms.sorted(j, key);
+    assert_eq!(b.spec.terms.sorted_key(keys), Some((j, key)));
+    for (term, expected) in [
+        (order, [2.0, 4.0, 1.0, 3.0, 0.0]),
+        (place, [4.0, 2.0, 0.0, 3.0, 1.0]),
+        (sorted, [12.0, 14.0, 11.0, 13.0, 10.0]),
+        (back, [10.0, 11.0, 12.0, 13.0, 14.0]),
+        (keys, [least as f64, -3.0, 3.0, 3.0, most as f64]),
+    ] {
+        b.spec.outputs.clear();
+        b.output(&[j], term);
+        assert_eq!(b.check(), expected);
+    }
+}
+
+#[test]
 fn an_index_out_of_range_is_an_error_only_where_it_counts() {
     let mut b = Build::new();
     let i = b.axis("i", 3);
