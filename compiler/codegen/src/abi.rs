@@ -153,6 +153,8 @@ microkernels! {
     LowerBoundI32 = "lower_bound_i32": LowerBound,
     /// The same on i64.
     LowerBoundI64 = "lower_bound_i64": LowerBound,
+    /// The stable ascending order of keys: `(keys: *const i64, order: *mut i64, n: usize)`.
+    OrderKeys = "order_keys": Vector,
     /// `(spans: *mut i64, count: usize, gap: i64) -> usize`: drops empty (from, to) pairs, sorts, joins what
     /// is less than `gap` apart; the number left.
     MergeSpans = "merge_spans": MergeSpans,

@@ -1,7 +1,7 @@
 //! Statements: the loop nest, microkernel calls, maps and row reductions.
 
 use attnc_plan::loops::program::SPAN_GAP;
-use attnc_plan::loops::{Dst, ExprId, Lane, Piece, SpanLoop, Stmt, TileId, View};
+use attnc_plan::loops::{BufferId, Dst, ExprId, Lane, Piece, SpanLoop, Stmt, TileId, View};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 use cranelift_codegen::isa::TargetFrontendConfig;
@@ -81,6 +81,13 @@ impl<'a> Lower<'a, '_> {
                 let (base, stride) = self.tile(*scores);
                 let [max, sum, alpha] = [max, sum, alpha].map(|t| self.tile(*t).0);
                 self.call(kernel, &[rows, cols, base, stride, max, sum, alpha]);
+                Ok(())
+            }
+            Stmt::Order { keys, order, at, count } => {
+                let [count] = self.lengths([*count])?;
+                let at: Vec<Value> = at.iter().map(|id| self.scalar(*id)).collect::<Result<_, _>>()?;
+                let [keys, order] = [keys, order].map(|buffer| self.line(*buffer, &at));
+                self.call(Microkernel::OrderKeys, &[keys, order, count]);
                 Ok(())
             }
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
@@ -311,6 +318,22 @@ impl Lower<'_, '_> {
                 Ok(Matrix { base, row_stride: along(row_dim, steps[0]), col_stride: along(col_dim, steps[1]) })
             }
         }
+    }
+}
+
+impl Lower<'_, '_> {
+    /// Address of the first element of a buffer at leading indices.
+    fn line(&mut self, buffer: BufferId, at: &[Value]) -> Value {
+        let reference = self.buffer(buffer);
+        let size = self.program.buffers[buffer.0 as usize].dtype.size() as i64;
+        let mut base = reference.base;
+        for (dim, index) in at.iter().enumerate() {
+            let stride = self.stride(buffer, reference, dim);
+            let flat = self.builder.ins().imul(*index, stride);
+            let bytes = self.builder.ins().imul_imm_s(flat, size);
+            base = self.builder.ins().iadd(base, bytes);
+        }
+        base
     }
 }
 

@@ -386,6 +386,20 @@ fn searches_in_sorted_tables() {
 }
 
 #[test]
+fn orders_of_keys() {
+    let mut s = Sketch::new(Lane::F32);
+    let [b, n] = [0, 1].map(|x| s.e().add(Expr::Extent(x), None));
+    let keys = s.buffer(DType::I64, &[b, n], Access::Read, Some(1));
+    let order = s.buffer(DType::I64, &[b, n], Access::Write, Some(1));
+    let (task, t) = s.var();
+    s.program.grid = vec![(task, b)];
+    s.program.body = vec![Stmt::Order { keys, order, at: vec![t], count: n }];
+    for n in [1, 5, 33] {
+        s.check(&[3, n], 0.0, |_, element| (element * 7 % 5) as f64 - 2.0);
+    }
+}
+
+#[test]
 fn branches_loops_and_scalars() {
     let mut s = Sketch::new(Lane::F64);
     let n = s.e().add(Expr::Extent(0), None);

@@ -220,6 +220,13 @@ impl Counter<'_> {
                 self.work.pointwise += 2.0 * elements;
                 self.work.tiles += scale;
             }
+            Stmt::Order { keys, order, count, .. } => {
+                // A comparison of two gathered keys for each halving.
+                let count = self.int(*count).max(0) as f64;
+                self.work.gather += count * count.max(2.0).log2() * scale;
+                self.touch(*keys, count * scale);
+                self.touch(*order, count * scale);
+            }
             Stmt::ScaleRows { rows, cols, .. } => {
                 self.work.pointwise += self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
             }

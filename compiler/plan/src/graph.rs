@@ -35,7 +35,7 @@ pub struct PlanBuffer {
     pub shape: Vec<ExprId>,
     /// What it is.
     pub role: Role,
-    /// Mean run length of a non-decreasing table, in [`Plan::shapes`].
+    /// Mean run length of a non-decreasing table, in [`Plan::shapes`]: declared, or guessed for sorted keys.
     pub runs: Option<ExprId>,
 }
 
@@ -52,6 +52,8 @@ pub enum StageKind {
     MapReduce,
     /// A copy into a layout that a microkernel reads.
     Pack,
+    /// A stable sort of positions by an integer key, or a gather along one.
+    Bucket,
 }
 
 impl StageKind {
@@ -63,6 +65,7 @@ impl StageKind {
             Self::Contract => "contract",
             Self::MapReduce => "map-reduce",
             Self::Pack => "pack",
+            Self::Bucket => "bucket",
         }
     }
 }

@@ -117,7 +117,18 @@ impl<'a> Planner<'a> {
         PlanBufferId(self.plan.buffers.len() as u32 - 1)
     }
 
-    fn axis_extent(&mut self, axis: AxisId) -> ExprId {
+    /// The plan under construction.
+    pub fn plan_mut(&mut self) -> &mut Plan {
+        &mut self.plan
+    }
+
+    /// Notes the mean run length of a non-decreasing buffer.
+    pub fn note_runs(&mut self, buffer: PlanBufferId, runs: ExprId) {
+        self.plan.buffers[buffer.0 as usize].runs = Some(runs);
+    }
+
+    /// The launch-time extent of an axis.
+    pub fn axis_extent(&mut self, axis: AxisId) -> ExprId {
         lower::extent::extent(&self.terms, self.spec.axis(axis).extent, &mut self.plan.shapes)
     }
 
@@ -144,7 +155,8 @@ impl<'a> Planner<'a> {
         let new = match &node {
             Node::Binary(op, ..) if op.is_comparison() => term,
             Node::Unary(UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::RealToInt, _) => term,
-            Node::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, .. } => term,
+            Node::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, .. } | Node::Order { .. } => term,
+            Node::At { .. } if self.terms.ty(term) != Type::Real => term,
             _ if self.is_data_free(term) => term,
             Node::Binary(BinaryOp::Div, x, y) => {
                 let (x, y) = (self.divisions_as_factors(*x, done), self.divisions_as_factors(*y, done));
@@ -298,7 +310,8 @@ impl<'a> Planner<'a> {
         self.find(term, &mut |_, node| is_reduction(node))
     }
 
-    /// Whether `test` holds for the term or one of its sub-terms.
+    /// Whether `test` holds for the term or one of its sub-terms. Orders and gathers read buffers, so it does not
+    /// look below them.
     pub fn find(&self, term: TermId, test: &mut dyn FnMut(TermId, &Node) -> bool) -> bool {
         let mut seen = std::collections::BTreeSet::new();
         let mut open = vec![term];
@@ -310,7 +323,9 @@ impl<'a> Planner<'a> {
             if test(t, node) {
                 return true;
             }
-            open.extend(node.operands());
+            if !matches!(node, Node::Order { .. } | Node::At { .. }) {
+                open.extend(node.operands());
+            }
         }
         false
     }
@@ -355,7 +370,15 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Whether the node runs over an axis.
+/// Whether the node runs over an axis, or reads a buffer that another stage makes.
 pub(crate) fn is_reduction(node: &Node) -> bool {
-    matches!(node, Node::Reduce { .. } | Node::Softmax { .. } | Node::Attend { .. } | Node::Scan { .. })
+    matches!(
+        node,
+        Node::Reduce { .. }
+            | Node::Softmax { .. }
+            | Node::Attend { .. }
+            | Node::Scan { .. }
+            | Node::Order { .. }
+            | Node::At { .. }
+    )
 }

@@ -7,6 +7,7 @@
 use attnc_algebra::{AxisId, NaryOp, Node, Real, ReduceOp, TermId, UnaryOp};
 use egg::Id;
 
+use crate::bucket::Bucket;
 use crate::convert;
 use crate::facts::Graph;
 use crate::language::ENode;
@@ -32,6 +33,8 @@ pub enum Tree {
     Guarded(Vec<TermId>, Box<Tree>),
     /// A difference or sum of closed integers made real: `(term, coefficient)` and a constant.
     Integer(Vec<(TermId, i64)>, i64),
+    /// A reduction in the order of an integer key.
+    Bucket(Box<Bucket>),
 }
 
 impl Tree {
@@ -124,6 +127,7 @@ impl Tree {
                 let real = terms.unary(UnaryOp::ToReal, integer);
                 convert::add_closed(graph, real)
             }
+            Self::Bucket(bucket) => bucket.add(graph),
         }
     }
 }
@@ -183,6 +187,13 @@ fn rename(graph: &mut Graph, term: TermId, from: AxisId, to: AxisId) -> TermId {
     if node == Node::Position(from) {
         return terms.position(to);
     }
+    if let Node::At { axis, index, body } = node
+        && axis == from
+    {
+        // The axis is bound in the body; only the index reads it from outside.
+        let index = rename(graph, index, from, to);
+        return graph.analysis.spec.terms.add(Node::At { axis, index, body });
+    }
     let operands = node.operands();
     let renamed: Vec<TermId> = operands.iter().map(|t| rename(graph, *t, from, to)).collect();
     let mut next = renamed.into_iter();
@@ -190,6 +201,7 @@ fn rename(graph: &mut Graph, term: TermId, from: AxisId, to: AxisId) -> TermId {
     let node = match node {
         Node::Softmax { axis, domain, body } if axis == from => Node::Softmax { axis: to, domain, body },
         Node::Scan { axis, row, decay, body } if row == from => Node::Scan { axis, row: to, decay, body },
+        Node::Order { axis, key } if axis == from => Node::Order { axis: to, key },
         other => other,
     };
     graph.analysis.spec.terms.add(node)

@@ -20,6 +20,12 @@ use crate::language::{ENode, Kind};
 /// Positions of one chunk of a scan.
 const CHUNK: f64 = 64.0;
 
+/// Keys of both sides are sorted where rows are brought back from their order.
+const SIDES: f64 = 2.0;
+
+/// A comparison of two gathered keys, in pointwise operations.
+const GATHERS: f64 = 16.0;
+
 /// What storing a tensor over pairs of positions counts for: memory stays linear in
 /// the length wherever a fused form exists.
 const STORED_PAIRS: f64 = 64.0;
@@ -147,7 +153,7 @@ impl<'a> Pricing<'a> {
     fn density(&mut self, domain: TermId, axis: AxisId) -> f64 {
         let spec = &self.graph.analysis.spec;
         let extents = self.extents;
-        *self.densities.entry((domain, axis)).or_insert_with(|| density::density(spec, extents, domain, axis))
+        *self.densities.entry((domain, axis)).or_insert_with(|| density::visited(spec, extents, domain, axis))
     }
 
     fn candidates(&mut self, class: Id, node: ENode, index: &BTreeMap<Id, usize>) -> Vec<Candidate> {
@@ -241,6 +247,9 @@ impl<'a> Pricing<'a> {
                 weights * (self.cost.exp() + 4.0 * pointwise) + products * self.cost.product()
             }
             ENode::Scan(axis, _, [_, body]) => self.scan(*axis, *body, factors),
+            ENode::At(_, index, _) => {
+                self.cost.round_trip(points).0 + self.cost.stage().0 + SIDES * self.orders(*index)
+            }
         }
     }
 
@@ -298,6 +307,19 @@ impl<'a> Pricing<'a> {
         let spans = self.volume(&largest) * 1.5 >= volume || right.is_empty();
         let rate = if spans && !scan { 2.0 * self.cost.pointwise() } else { self.cost.product() };
         self.chain(&left) + self.chain(&right) + volume * rate
+    }
+
+    /// The sorts that a position through orders needs.
+    fn orders(&self, term: TermId) -> f64 {
+        let terms = &self.graph.analysis.spec.terms;
+        match terms.node(term) {
+            Node::Order { axis, key } => {
+                let halvings = self.volumes.extent(*axis).max(2.0).log2();
+                let lines = self.volume(terms.free(term));
+                lines * halvings * GATHERS * self.cost.pointwise() + self.cost.stage().0 + self.orders(*key)
+            }
+            _ => 0.0,
+        }
     }
 
     /// A chunked scan: state updates at the product rate and quadratic work inside chunks.

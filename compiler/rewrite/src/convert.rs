@@ -56,7 +56,7 @@ fn is_closed(terms: &Terms, term: TermId) -> bool {
 fn open_operands(terms: &Terms, term: TermId) -> Vec<TermId> {
     match terms.node(term) {
         Node::Select(_, a, b) => vec![*a, *b],
-        Node::Reduce { body, .. } | Node::Softmax { body, .. } => vec![*body],
+        Node::Reduce { body, .. } | Node::Softmax { body, .. } | Node::At { body, .. } => vec![*body],
         Node::Attend { score, value, .. } => vec![*score, *value],
         other => other.operands(),
     }
@@ -115,9 +115,14 @@ fn add_one(graph: &mut Graph, term: TermId) -> Id {
             ENode::Attend(axis, domain, [real(graph, score), real(graph, value)])
         }
         Node::Scan { axis, row, decay, body } => ENode::Scan(axis, row, [real(graph, decay), real(graph, body)]),
-        Node::Real(_) | Node::Int(_) | Node::Bool(_) | Node::Extent(_) | Node::Position(_) | Node::Input { .. } => {
-            return add_closed(graph, term);
-        }
+        Node::At { axis, index, body } => ENode::At(axis, index, [real(graph, body)]),
+        Node::Real(_)
+        | Node::Int(_)
+        | Node::Bool(_)
+        | Node::Extent(_)
+        | Node::Position(_)
+        | Node::Order { .. }
+        | Node::Input { .. } => return add_closed(graph, term),
     };
     graph.add_uncanonical(enode)
 }
@@ -131,6 +136,14 @@ pub fn add_closed(graph: &mut Graph, term: TermId) -> Id {
 pub fn intern(graph: &mut Graph, predicate: TermId) -> TermId {
     let facts = &mut graph.analysis;
     facts.domains.intern(&facts.spec, predicate)
+}
+
+/// Adds a term that stands where a real is wanted; integers are converted.
+pub fn add_real(graph: &mut Graph, term: TermId) -> Id {
+    if graph.analysis.spec.terms.ty(term) == Type::Real {
+        return add_term(graph, term);
+    }
+    real(graph, term)
 }
 
 /// The class of an operand of real arithmetic; integers are converted.
@@ -226,6 +239,7 @@ fn write(terms: &mut Terms, expr: &RecExpr<ENode>, readable: bool) -> TermId {
             ENode::Scan(axis, row, [decay, body]) => {
                 terms.add(Node::Scan { axis: *axis, row: *row, decay: at(decay), body: at(body) })
             }
+            ENode::At(axis, index, [body]) => terms.add(Node::At { axis: *axis, index: *index, body: at(body) }),
         };
         built.push(term);
     }

@@ -17,6 +17,8 @@ use crate::row_set::RowSet;
 const MAX_ROWS: i64 = 96;
 /// Positions of one axis that it samples while more axes follow.
 const SAMPLES: i64 = 12;
+/// Positions beyond a run that a tile of rows meets: the rows' own buckets and the rest of the last key tile.
+const TILE_EDGES: f64 = 160.0;
 /// Share assumed of a table of truth values.
 const TABLE_SHARE: f64 = 0.25;
 
@@ -25,8 +27,18 @@ pub fn density(spec: &Spec, extents: &Extents, predicate: TermId, axis: AxisId) 
     sampled_density(spec, extents, predicate, axis, MAX_ROWS)
 }
 
+/// The share of the box that a traversal visits: as [`density`], but where data decides, positions can only be left
+/// out if they lie together. Of unsorted keys all are looked at, of sorted ones the runs that meet a tile.
+pub fn visited(spec: &Spec, extents: &Extents, predicate: TermId, axis: AxisId) -> f64 {
+    share(spec, extents, predicate, axis, MAX_ROWS, true)
+}
+
 /// [`density`] from at most about `max_rows` rows; exact from all of them.
 pub fn sampled_density(spec: &Spec, extents: &Extents, predicate: TermId, axis: AxisId, max_rows: i64) -> f64 {
+    share(spec, extents, predicate, axis, max_rows, false)
+}
+
+fn share(spec: &Spec, extents: &Extents, predicate: TermId, axis: AxisId, max_rows: i64, visited: bool) -> f64 {
     if matches!(spec.terms.node(predicate), Node::Bool(true)) {
         return 1.0;
     }
@@ -54,7 +66,8 @@ pub fn sampled_density(spec: &Spec, extents: &Extents, predicate: TermId, axis: 
             .collect();
     }
     let row_count = rows.len() as f64;
-    let counted: f64 = rows.into_iter().map(|at| Row { spec, extents, axis, len, at }.set(predicate).count()).sum();
+    let counted: f64 =
+        rows.into_iter().map(|at| Row { spec, extents, axis, len, at, visited }.set(predicate).count()).sum();
     (counted / (row_count * len as f64)).clamp(0.0, 1.0)
 }
 
@@ -65,6 +78,8 @@ struct Row<'a> {
     axis: AxisId,
     len: i64,
     at: BTreeMap<AxisId, i64>,
+    /// What is visited is counted, not what is in the set.
+    visited: bool,
 }
 
 /// An integer term as a function of the row's position j.
@@ -209,9 +224,37 @@ impl Row<'_> {
             (Value::Shifted(..), _) | (_, Value::Shifted(..)) => 1.0 / self.len as f64,
             (Value::Block(_, size, ..), _) | (_, Value::Block(_, size, ..)) => *size as f64 / self.len as f64,
             (Value::Residue(_, m, ..), _) | (_, Value::Residue(_, m, ..)) => 1.0 / *m as f64,
-            _ => TABLE_SHARE,
+            _ if !self.visited => self.bucket_share(x).min(self.bucket_share(y)),
+            _ if self.is_sorted(x) || self.is_sorted(y) => {
+                let run = self.bucket_share(x).min(self.bucket_share(y));
+                (run + TILE_EDGES / self.len as f64).min(1.0)
+            }
+            _ => 1.0,
         };
         RowSet::share(self.len, share)
+    }
+
+    fn is_sorted(&self, term: TermId) -> bool {
+        self.spec.terms.sorted_key(term).is_some_and(|(axis, _)| axis == self.axis)
+    }
+
+    /// A guess at the share of positions that have one value of a key.
+    fn bucket_share(&self, key: TermId) -> f64 {
+        match self.spec.terms.node(key) {
+            Node::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, axis, .. } => {
+                let n = self.spec.eval_extent(self.spec.axis(*axis).extent, self.extents).unwrap_or(1);
+                1.0 / n.max(1) as f64
+            }
+            Node::At { body, .. } => self.bucket_share(*body),
+            Node::Unary(UnaryOp::ToInt | UnaryOp::Neg | UnaryOp::Abs, x) => self.bucket_share(*x),
+            Node::Binary(BinaryOp::Mod, _, m) => match self.value(*m) {
+                Value::Fixed(m) if m > 0 => 1.0 / m as f64,
+                _ => TABLE_SHARE,
+            },
+            Node::Nary(NaryOp::Add, xs) => xs.iter().map(|x| self.bucket_share(*x)).fold(1.0, f64::min),
+            Node::Int(_) | Node::Extent(_) => 1.0,
+            _ => TABLE_SHARE,
+        }
     }
 
     /// The declared mean run length of the table that a term reads.

@@ -408,9 +408,15 @@ impl Domain {
 fn same_renamed(spec: &Spec, x: TermId, y: TermId, from: AxisId, to: AxisId) -> bool {
     match (spec.terms.node(x), spec.terms.node(y)) {
         (Node::Position(a), Node::Position(b)) => a == b && *a != from || (*a == from && *b == to),
-        (Node::Reduce { .. } | Node::Softmax { .. } | Node::Attend { .. } | Node::Scan { .. }, _) => {
-            x == y && !spec.terms.free(x).contains(from)
-        }
+        (
+            Node::Reduce { .. }
+            | Node::Softmax { .. }
+            | Node::Attend { .. }
+            | Node::Scan { .. }
+            | Node::Order { .. }
+            | Node::At { .. },
+            _,
+        ) => x == y && !spec.terms.free(x).contains(from),
         (a, b) => {
             let (xs, ys) = (a.operands(), b.operands());
             let shell = |n: &Node| n.map_operands(|_| TermId(0));

@@ -65,12 +65,20 @@ pub struct SpecFacts {
     pub declined: BTreeSet<(&'static str, &'static str)>,
     /// The e-class of each term converted so far.
     pub classes: BTreeMap<TermId, Id>,
+    /// The forms of reductions in the order of two keys, by those keys.
+    pub bucketed: BTreeMap<(TermId, TermId), BTreeMap<ENode, Id>>,
 }
 
 impl SpecFacts {
     /// Facts for `spec`.
     pub fn new(spec: Spec) -> Self {
-        Self { spec, domains: Domains::default(), declined: BTreeSet::new(), classes: BTreeMap::new() }
+        Self {
+            spec,
+            domains: Domains::default(),
+            declined: BTreeSet::new(),
+            classes: BTreeMap::new(),
+            bucketed: BTreeMap::new(),
+        }
     }
 
     /// Facts of a closed term, read off the arena.
@@ -188,14 +196,14 @@ pub fn is_small_tree(terms: &Terms, term: TermId) -> bool {
 }
 
 /// The axes that computed indices of input elements under `term` vary along. A plain position of an
-/// axis as long as the input's own needs no guard.
+/// axis as long as the input's own, or an order of one, needs no guard.
 fn index_axes(spec: &Spec, term: TermId) -> AxisSet {
     let terms = &spec.terms;
     let mut out = AxisSet::new();
     any_sub_term(terms, term, |node| {
         let Node::Input { input, index } = node else { return false };
         for (at, own) in index.iter().zip(&spec.input(*input).axes) {
-            let plain = matches!(terms.node(*at), Node::Position(a) if spec.axis(*a).extent == spec.axis(*own).extent);
+            let plain = matches!(terms.node(*at), Node::Position(a) | Node::Order { axis: a, .. } if spec.axis(*a).extent == spec.axis(*own).extent);
             if !plain {
                 out = out.union(terms.free(*at));
             }
@@ -254,6 +262,7 @@ fn facts_of_node(graph: &Graph, node: &ENode) -> Facts {
             free.remove(*axis);
             free.insert(*row);
         }
+        ENode::At(axis, index, _) => free = free.without(*axis).union(terms.free(*index)),
         _ => {}
     }
     let spec = &graph.analysis.spec;
@@ -277,6 +286,7 @@ fn closed_parts(node: &ENode) -> impl Iterator<Item = TermId> {
         ENode::Select(term, _)
         | ENode::Reduce(_, _, term, _)
         | ENode::Softmax(_, term, _)
+        | ENode::At(_, term, _)
         | ENode::Attend(_, term, _) => Some(*term),
         _ => None,
     }
@@ -299,7 +309,7 @@ fn sign(node: &ENode, children: &[&Facts]) -> (bool, bool) {
         ENode::Reduce(ReduceOp::Prod, ..) => (all_nonnegative, all_positive),
         ENode::Softmax(..) => (true, false),
         ENode::Attend(..) => (children[1].nonnegative, false),
-        ENode::Scan(..) => (all_nonnegative, all_positive),
+        ENode::Scan(..) | ENode::At(..) => (all_nonnegative, all_positive),
         _ => (false, false),
     }
 }
@@ -333,7 +343,9 @@ fn is_small(node: &ENode, children: &[&Facts]) -> bool {
     match node {
         ENode::Unary(UnaryOp::Sigmoid | UnaryOp::Tanh | UnaryOp::Sin | UnaryOp::Cos, _) | ENode::Softmax(..) => true,
         ENode::Unary(UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Relu, _) => children[0].small,
-        ENode::Nary(NaryOp::Min | NaryOp::Max, _) | ENode::Select(..) => children.iter().all(|c| c.small),
+        ENode::Nary(NaryOp::Min | NaryOp::Max, _) | ENode::Select(..) | ENode::At(..) => {
+            children.iter().all(|c| c.small)
+        }
         _ => false,
     }
 }

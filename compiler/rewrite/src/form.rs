@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use attnc_algebra::{AxisId, AxisSet, Extents, Node, ReduceOp, Spec, TermId};
 
 use crate::candidate::length_axes;
-use crate::density::density;
+use crate::density::visited;
 use crate::domain::Domain;
 use crate::facts::any_sub_term;
 
@@ -43,7 +43,7 @@ impl Form {
     }
 }
 
-/// Share of pairs below which a restricted form counts as sparse.
+/// Share of visited pairs below which a restricted form counts as sparse.
 const SPARSE: f64 = 0.4;
 
 /// The form of a spec's outputs.
@@ -94,6 +94,9 @@ fn form_of(spec: &Spec, extents: &Extents, lengths: &AxisSet, node: &Node) -> Op
         let contracts = matches!(node, Node::Reduce { op: ReduceOp::Sum, .. } | Node::Attend { .. });
         return contracts.then_some(Form::Linear);
     }
-    let sparse = Domain::of(spec, domain) != Domain::Full && density(spec, extents, domain, axis) < SPARSE;
+    if any_sub_term(terms, domain, |n| matches!(n, Node::Order { axis: along, .. } if *along == axis)) {
+        return Some(Form::Bucket);
+    }
+    let sparse = Domain::of(spec, domain) != Domain::Full && visited(spec, extents, domain, axis) < SPARSE;
     Some(if sparse { Form::Sparse } else { Form::Quadratic })
 }

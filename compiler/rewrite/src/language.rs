@@ -33,6 +33,8 @@ pub enum ENode {
     Attend(AxisId, TermId, [Id; 2]),
     /// `(axis, row, [decay, body])`
     Scan(AxisId, AxisId, [Id; 2]),
+    /// A value read at a computed position: `(axis, index, [body])`
+    At(AxisId, TermId, [Id; 1]),
 }
 
 /// The operator of an e-node without its data: what a rule's root is found by.
@@ -58,6 +60,8 @@ pub enum Kind {
     Attend,
     /// [`ENode::Scan`]
     Scan,
+    /// [`ENode::At`]
+    At,
 }
 
 impl Language for ENode {
@@ -75,6 +79,7 @@ impl Language for ENode {
             Self::Softmax(..) => Kind::Softmax,
             Self::Attend(..) => Kind::Attend,
             Self::Scan(..) => Kind::Scan,
+            Self::At(..) => Kind::At,
         }
     }
 
@@ -90,6 +95,7 @@ impl Language for ENode {
             (Self::Softmax(j, m, _), Self::Softmax(k, n, _)) => (j, m) == (k, n),
             (Self::Attend(j, m, _), Self::Attend(k, n, _)) => (j, m) == (k, n),
             (Self::Scan(j, i, _), Self::Scan(k, l, _)) => (j, i) == (k, l),
+            (Self::At(j, p, _), Self::At(k, q, _)) => (j, p) == (k, q),
             _ => false,
         }
     }
@@ -97,7 +103,7 @@ impl Language for ENode {
     fn children(&self) -> &[Id] {
         match self {
             Self::Const(_) | Self::Closed(_) => &[],
-            Self::Unary(_, xs) | Self::Reduce(_, _, _, xs) | Self::Softmax(_, _, xs) => xs,
+            Self::Unary(_, xs) | Self::Reduce(_, _, _, xs) | Self::Softmax(_, _, xs) | Self::At(_, _, xs) => xs,
             Self::Binary(_, xs) | Self::Select(_, xs) | Self::Attend(_, _, xs) | Self::Scan(_, _, xs) => xs,
             Self::Nary(_, xs) => xs,
         }
@@ -106,7 +112,7 @@ impl Language for ENode {
     fn children_mut(&mut self) -> &mut [Id] {
         match self {
             Self::Const(_) | Self::Closed(_) => &mut [],
-            Self::Unary(_, xs) | Self::Reduce(_, _, _, xs) | Self::Softmax(_, _, xs) => xs,
+            Self::Unary(_, xs) | Self::Reduce(_, _, _, xs) | Self::Softmax(_, _, xs) | Self::At(_, _, xs) => xs,
             Self::Binary(_, xs) | Self::Select(_, xs) | Self::Attend(_, _, xs) | Self::Scan(_, _, xs) => xs,
             Self::Nary(_, xs) => xs,
         }

@@ -57,7 +57,7 @@ pub struct Rule {
     pub source: &'static str,
     /// Specs that hold instances of the left side, for the soundness test;
     /// `$r(axes)` draws a real, `$p(axes)` a positive real, `$m(axes)` a predicate;
-    /// `$s(axes)` and `$u(axes)` are one real and one positive real throughout.
+    /// `$k(axes)` an integer key of few values; `$s(axes)` and `$u(axes)` are one real and one positive real throughout.
     pub draw: &'static [&'static str],
 }
 

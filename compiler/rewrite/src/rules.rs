@@ -7,6 +7,7 @@
 mod angles;
 mod arithmetic;
 mod attend;
+mod bucket;
 mod exponents;
 mod prefix;
 mod quotient;
@@ -23,6 +24,7 @@ static ALL: LazyLock<Vec<&'static Rule>> = LazyLock::new(|| {
         attend::RULES,
         quotient::RULES,
         prefix::RULES,
+        bucket::RULES,
         exponents::RULES,
         angles::RULES,
     ]

@@ -40,6 +40,11 @@ fn fill(template: &str, draws: &mut Draws) -> String {
         let axes = &rest[at + 3..end];
         rest = &rest[end + 1..];
         text.push_str(&match kind {
+            b'k' => {
+                count += 1;
+                inputs.push_str(&format!("input x{count}: i32[{axes}] in -1 .. 1\n"));
+                format!("x{count}")
+            }
             b'm' => predicate(axes, &mut count, &mut inputs, draws),
             _ => real(kind, axes, &mut count, &mut inputs, draws),
         });

@@ -16,6 +16,7 @@ mod convert;
 mod function;
 pub mod isa;
 mod lanes;
+mod order;
 pub mod peak;
 mod product;
 mod rows;
@@ -27,6 +28,6 @@ mod transpose;
 
 pub use isa::Isa;
 pub use table::{
-    AllFinite, KernelTable, LowerBound, Map, Map2, MergeSpans, Narrow, Product, Scalar, Scalar2, ScaleRows,
+    AllFinite, KernelTable, LowerBound, Map, Map2, MergeSpans, Narrow, OrderKeys, Product, Scalar, Scalar2, ScaleRows,
     SoftmaxUpdate, Transpose, Widen, table,
 };

@@ -53,6 +53,9 @@ pub type Narrow = unsafe extern "C" fn(*mut u16, *const f32, usize);
 /// if there is none. A table that is not sorted gives some index in `0 ..= n`.
 pub type LowerBound<T> = unsafe extern "C" fn(*const T, isize, usize, i64) -> usize;
 
+/// `(keys, order, n)`: `order[p]` is the index of the key that is number p in ascending order, equal keys by index.
+pub type OrderKeys = unsafe extern "C" fn(*const i64, *mut i64, usize);
+
 /// `(spans, count, gap)`: sorts `count` pairs `(lo, hi)` in place and returns how many are left.
 ///
 /// Empty spans (`hi <= lo`) are dropped; what overlaps, touches or lies less than `gap` apart is joined.
@@ -138,6 +141,8 @@ pub struct KernelTable {
     pub lower_bound_i32: LowerBound<i32>,
     /// Search in a sorted table.
     pub lower_bound_i64: LowerBound<i64>,
+    /// Stable order of integer keys.
+    pub order_keys: OrderKeys,
     /// Union of spans.
     pub merge_spans: MergeSpans,
     /// Transposition.

@@ -171,7 +171,9 @@ impl Machine<'_, '_> {
             }
             Stmt::Map { dst, rows, cols, value } => self.map(dst, *rows, *cols, *value),
             Stmt::RowReduce { .. } => self.row_reduce(stmt),
-            Stmt::Product { .. } | Stmt::SoftmaxUpdate { .. } | Stmt::ScaleRows { .. } => self.kernel(stmt),
+            Stmt::Product { .. } | Stmt::SoftmaxUpdate { .. } | Stmt::ScaleRows { .. } | Stmt::Order { .. } => {
+                self.kernel(stmt)
+            }
         }
     }
 

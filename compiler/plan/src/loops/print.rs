@@ -187,6 +187,11 @@ impl Printer<'_> {
                 let [scores, max, sum, alpha] = [scores, max, sum, alpha].map(|t| self.tile_name(*t));
                 format!("softmax {} {scores} max {max} sum {sum} alpha {alpha}", self.shape(&[*rows, *cols]))
             }
+            Stmt::Order { keys, order, at, count } => {
+                let place: String = at.iter().map(|i| format!("{}, ", self.expr(*i, 0))).collect();
+                let [keys, order] = [keys, order].map(|b| self.buffer_name(*b));
+                format!("order {} {order}[{place}..] of {keys}[{place}..]", self.shape(&[*count]))
+            }
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let (tile, alpha) = (self.tile_name(*tile), self.tile_name(*alpha));
                 format!("scale {} {tile} *= {alpha}", self.shape(&[*rows, *cols]))

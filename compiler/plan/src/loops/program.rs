@@ -269,6 +269,18 @@ pub enum Stmt {
         /// Number of columns.
         cols: ExprId,
     },
+    /// `order[at.., p] = ` the position along the last dimension whose key is
+    /// number p in the stable ascending order of `keys[at.., ..]`.
+    Order {
+        /// I64 keys; the last dimension has unit stride.
+        keys: BufferId,
+        /// I64 positions; written, the last dimension has unit stride.
+        order: BufferId,
+        /// Index in all dimensions but the last, of both buffers.
+        at: Vec<ExprId>,
+        /// Number of keys.
+        count: ExprId,
+    },
     /// `tile[r, c] *= alpha[r, 0]`
     ScaleRows {
         /// The scaled tile.

@@ -260,6 +260,7 @@ impl<'p> Verifier<'p> {
                     self.operand(*tile, *rows, None);
                 }
             }
+            Stmt::Order { .. } => self.order(stmt),
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 self.scalars(&[*rows, *cols], Lane::I64);
                 self.operand(*tile, *rows, Some(*cols));

@@ -46,6 +46,7 @@ impl Stmt {
                 }
                 ids
             }
+            Stmt::Order { at, count, .. } => at.iter().copied().chain([*count]).collect(),
             Stmt::SoftmaxUpdate { rows, cols, .. } | Stmt::ScaleRows { rows, cols, .. } => vec![*rows, *cols],
         }
     }

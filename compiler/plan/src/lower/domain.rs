@@ -268,12 +268,25 @@ impl Nest<'_, '_> {
         match op {
             BinaryOp::Le => self.narrow_le(axis, x, y, 0, bounds),
             BinaryOp::Lt => self.narrow_le(axis, x, y, 1, bounds),
+            BinaryOp::Eq if self.narrow_equal(axis, x, y, bounds) || self.narrow_equal(axis, y, x, bounds) => {}
             BinaryOp::Eq => {
                 self.narrow_le(axis, x, y, 0, bounds);
                 self.narrow_le(axis, y, x, 0, bounds);
             }
             _ => {}
         }
+    }
+
+    /// Narrows by `x == y` where x is sorted keys along the axis.
+    fn narrow_equal(&mut self, axis: AxisId, x: TermId, y: TermId, bounds: &mut Bounds) -> bool {
+        if self.depends(y, axis) || self.planner.terms.sorted_key(x).is_none() {
+            return false;
+        }
+        let Some(keys) = self.interval(y) else { return false };
+        let Some((from, to)) = self.equal_run(axis, x, keys) else { return false };
+        bounds.from = self.x().max(bounds.from, from);
+        bounds.to = self.x().min(bounds.to, to);
+        true
     }
 
     /// Narrows by `x + gap <= y`.

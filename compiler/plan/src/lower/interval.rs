@@ -65,11 +65,12 @@ impl Nest<'_, '_> {
             Node::Binary(op, x, y) => self.binary_interval(op, x, y),
             Node::Nary(op, xs) => self.nary_interval(op, &xs),
             Node::Input { input, index } => self.table_interval(input, &index),
+            Node::Order { .. } | Node::At { .. } => self.line_interval(term),
             _ => None,
         }
     }
 
-    fn position_interval(&mut self, axis: AxisId) -> Interval {
+    pub fn position_interval(&mut self, axis: AxisId) -> Interval {
         match self.binding(axis).clone() {
             Binding::Fixed(at) => Interval::point(at),
             Binding::Tile(dim) | Binding::Whole(dim) => {

@@ -8,6 +8,7 @@ pub(crate) mod extent;
 
 mod attend;
 mod branch;
+mod bucket;
 mod contract;
 mod domain;
 mod interval;
@@ -39,6 +40,9 @@ pub(crate) fn lower_stage(
     exact: bool,
     target: PlanBufferId,
 ) -> Result<Stage, PlanError> {
+    if let attnc_algebra::Node::Order { axis, key } = *planner.terms.node(term) {
+        return bucket::lower_order_stage(planner, term, (axis, key), target);
+    }
     let mut nest = Nest::new(planner, term);
     bind_task(&mut nest, term, shape, layout);
     match shape.rows {
@@ -256,6 +260,9 @@ impl StageShape {
         use attnc_algebra::{Node, ReduceOp};
         if self.sequential {
             return StageKind::Scan;
+        }
+        if matches!(planner.terms.node(term), Node::At { .. }) {
+            return StageKind::Bucket;
         }
         if planner.find(term, &mut |_, n| matches!(n, Node::Attend { .. })) {
             return StageKind::Attend;

@@ -153,9 +153,12 @@ impl Nest<'_, '_> {
                 let b = self.eval_as(b, lane, frame, exact)?;
                 Ok(self.x().add(Expr::Select(c, a, b), None))
             }
-            Node::Reduce { .. } | Node::Softmax { .. } | Node::Attend { .. } | Node::Scan { .. } => {
-                unreachable!("reductions go to eval_reduction")
-            }
+            Node::Reduce { .. }
+            | Node::Softmax { .. }
+            | Node::Attend { .. }
+            | Node::Scan { .. }
+            | Node::Order { .. }
+            | Node::At { .. } => unreachable!("reductions, orders and gathers go to eval_reduction"),
         }
     }
 

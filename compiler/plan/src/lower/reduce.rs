@@ -46,6 +46,9 @@ impl Nest<'_, '_> {
     }
 
     fn lower_reduction(&mut self, term: TermId, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
+        if matches!(self.planner.terms.node(term), Node::Order { .. } | Node::At { .. }) {
+            return self.lower_gather(term, frame, exact);
+        }
         let elsewhere = self.needs_own_scan_stage(term);
         if term != self.root && (elsewhere || self.repeats(term) > 1.0) && self.may_materialise(term) {
             let axes: Vec<AxisId> = self.planner.terms.free(term).iter().collect();

@@ -208,12 +208,12 @@ fn is_readable_at(site: &Site<'_>, class: Id, axis: AxisId) -> bool {
     let terms = &site.spec().terms;
     let binds = |node: &Node| match node {
         Node::Reduce { axis: a, .. } | Node::Attend { axis: a, .. } | Node::Scan { axis: a, .. } => *a == axis,
-        Node::Softmax { .. } => true,
+        Node::Softmax { .. } | Node::Order { .. } | Node::At { .. } => true,
         _ => false,
     };
     !site.oldest(class).as_ref().iter().any(|node| match node {
         ENode::Reduce(_, a, ..) | ENode::Attend(a, ..) | ENode::Scan(a, ..) => *a == axis,
-        ENode::Softmax(..) => true,
+        ENode::Softmax(..) | ENode::At(..) => true,
         ENode::Closed(term) => any_sub_term(terms, *term, binds),
         _ => false,
     })

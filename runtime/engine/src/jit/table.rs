@@ -54,6 +54,7 @@ fn address(t: &KernelTable, kernel: Microkernel) -> *const () {
         NarrowF16 => t.narrow_f16 as *const (),
         LowerBoundI32 => t.lower_bound_i32 as *const (),
         LowerBoundI64 => t.lower_bound_i64 as *const (),
+        OrderKeys => t.order_keys as *const (),
         MergeSpans => t.merge_spans as *const (),
         TransposeF32 => t.transpose_f32 as *const (),
     }

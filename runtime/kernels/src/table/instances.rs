@@ -6,7 +6,7 @@ use crate::function::log::{Log, Log1p};
 use crate::function::trig::{Cos, Sin};
 use crate::function::{map, pow, scalar};
 use crate::product::{Operands, product, sparse::product_sparse};
-use crate::{convert, rows, search, softmax, spans, transpose};
+use crate::{convert, order, rows, search, softmax, spans, transpose};
 
 use super::KernelTable;
 
@@ -102,6 +102,7 @@ macro_rules! instantiate {
             narrow_f16,
             lower_bound_i32: search::lower_bound_i32,
             lower_bound_i64: search::lower_bound_i64,
+            order_keys: order::order_keys,
             merge_spans: spans::merge_spans,
             transpose_f32,
         };

@@ -17,6 +17,7 @@ impl Machine<'_, '_> {
         match stmt {
             Stmt::Product { .. } => self.product(stmt),
             Stmt::SoftmaxUpdate { .. } => self.softmax(stmt),
+            Stmt::Order { .. } => self.sort(stmt),
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
                 for row in 0..rows {
@@ -87,6 +88,24 @@ impl Machine<'_, '_> {
             self.write_tile(*max, row, 0, Value::Real(top))?;
             self.write_tile(*sum, row, 0, Value::Real(total))?;
             self.write_tile(*alpha, row, 0, Value::Real(factor))?;
+        }
+        Ok(())
+    }
+
+    fn sort(&mut self, stmt: &Stmt) -> Run<()> {
+        let Stmt::Order { keys, order, at, count } = stmt else { return Ok(()) };
+        let count = self.int(*count)?;
+        let lead = at.iter().map(|id| self.int(*id)).collect::<Run<Vec<i64>>>()?;
+        let place = |p: i64| lead.iter().copied().chain([p]).collect::<Vec<i64>>();
+        let mut sorted = Vec::new();
+        for p in 0..count {
+            let name = |error| self.program.buffers[keys.0 as usize].named(error);
+            sorted.push((self.buffers[keys.0 as usize].read(&place(p)).map_err(name)?.int(), p));
+        }
+        sorted.sort_unstable();
+        for (p, (_, from)) in (0..count).zip(sorted) {
+            let name = |error| self.program.buffers[order.0 as usize].named(error);
+            self.buffers[order.0 as usize].write(&place(p), Value::Int(from)).map_err(name)?;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! What microkernels are given: views and tiles.
 
+use attnc_algebra::DType;
+
 use super::Verifier;
 use crate::loops::expr::{ExprId, Lane};
 use crate::loops::program::{Access, Stmt, TileId, View};
@@ -16,6 +18,28 @@ impl Verifier<'_> {
         match cols {
             Some(cols) => self.fits(cols, declared.cols, &access),
             None => self.require(declared.is_column(&self.program.exprs), "a vector is declared with one column"),
+        }
+    }
+
+    /// Two lines of integers with unit stride, the second for writing.
+    pub(super) fn order(&mut self, stmt: &Stmt) {
+        let Stmt::Order { keys, order, at, count } = stmt else { return };
+        self.scalars(at, Lane::I64);
+        self.scalars(&[*count], Lane::I64);
+        for (buffer, access) in [(keys, Access::Read), (order, Access::Write)] {
+            let Some(declared) = self.program.buffers.get(buffer.0 as usize) else {
+                return self.wrong("a buffer is out of the table");
+            };
+            self.require(declared.access == access, "a buffer is read and written the wrong way round");
+            self.require(declared.dtype == DType::I64, "the buffer is not of 64-bit integers");
+            let Some((last, lead)) = declared.shape.split_last() else {
+                return self.wrong("the wrong number of indices");
+            };
+            self.require(lead.len() == at.len(), "the wrong number of indices");
+            self.require(declared.unit_dim == Some(lead.len()), "the last dimension is not the unit dimension");
+            let name = |s: &Self| s.program.buffers[buffer.0 as usize].name.clone();
+            at.iter().zip(lead).for_each(|(index, extent)| self.within(*index, *extent, &name));
+            self.fits(*count, *last, &name);
         }
     }
 

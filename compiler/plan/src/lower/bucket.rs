@@ -1,0 +1,203 @@
+//! Buckets: orders of integer keys, and terms read through them.
+//!
+//! An order is a stage of its own, one sort for each line of keys. Sorted keys
+//! are a table that never decreases, so an equality of keys becomes an
+//! interval of positions, found by search in [`super::domain`]. A term at a
+//! computed position is a gather from that term's buffer.
+
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
+
+use crate::error::PlanError;
+use crate::graph::{PlanBufferId, Stage, StageKind};
+use crate::loops::expr::{Expr, ExprId, Exprs, Lane};
+use crate::loops::{Access, BufferId, Stmt};
+use crate::planner::{Layout, Planner};
+
+use super::interval::Interval;
+use super::nest::{Binding, Frame, Nest};
+
+/// Buckets assumed for keys of which nothing is known.
+const UNKNOWN_BUCKETS: i64 = 4;
+
+/// Builds the stage that writes the order of `key` along `axis`, a term over `lead` and `axis`.
+pub(crate) fn lower_order_stage(
+    planner: &mut Planner<'_>,
+    term: TermId,
+    (axis, key): (AxisId, TermId),
+    target: PlanBufferId,
+) -> Result<Stage, PlanError> {
+    let axes = line_axes(planner, term, axis);
+    let source = planner.materialise(key, &Layout::Plain(axes.clone()), false)?;
+    let mut nest = Nest::new(planner, term);
+    let mut at = Vec::new();
+    for lead in &axes[..axes.len() - 1] {
+        let (var, position) = nest.var(Lane::I64);
+        let count = nest.extent(*lead);
+        nest.program.grid.push((var, count));
+        at.push(position);
+    }
+    let keys = nest.line_buffer(source, at.len(), Access::Read);
+    let order = nest.line_buffer(target, at.len(), Access::Write);
+    let count = nest.extent(axis);
+    nest.emit(Stmt::Order { keys, order, at, count });
+    nest.finish();
+    nest.program.name = nest.planner.stage_name(StageKind::Bucket, target);
+    Ok(Stage { kind: StageKind::Bucket, program: nest.program, args: nest.args })
+}
+
+/// The axes of a term with `axis` last.
+fn line_axes(planner: &Planner<'_>, term: TermId, axis: AxisId) -> Vec<AxisId> {
+    let free = planner.terms.free(term);
+    free.iter().filter(|a| *a != axis).chain([axis]).collect()
+}
+
+impl Nest<'_, '_> {
+    fn line_buffer(&mut self, id: PlanBufferId, last: usize, access: Access) -> BufferId {
+        let buffer = self.buffer(id, access);
+        self.program.buffers[buffer.0 as usize].unit_dim = Some(last);
+        buffer
+    }
+
+    /// The axis and buffer of an order or of sorted keys, with the buffer's axes; `None` for other terms, and for the
+    /// term that this stage makes.
+    fn lines(&mut self, term: TermId) -> Result<Option<(AxisId, PlanBufferId, Vec<AxisId>)>, PlanError> {
+        let axis = match *self.planner.terms.node(term) {
+            Node::Order { axis, .. } => axis,
+            Node::At { .. } => match self.planner.terms.sorted_key(term) {
+                Some((axis, _)) => axis,
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        if term == self.root {
+            return Ok(None);
+        }
+        let axes = line_axes(self.planner, term, axis);
+        let buffer = self.planner.materialise(term, &Layout::Plain(axes.clone()), false)?;
+        let runs = self.planner.mean_run(term, axis);
+        self.planner.note_runs(buffer, runs);
+        Ok(Some((axis, buffer, axes)))
+    }
+
+    /// The value of an order or of a gather.
+    pub fn lower_gather(&mut self, term: TermId, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
+        if let Some((_, buffer, axes)) = self.lines(term)? {
+            return self.load_plain(buffer, &axes, frame);
+        }
+        let Node::At { axis, index, body } = *self.planner.terms.node(term) else {
+            unreachable!("an order at the root of its stage has a stage of its own")
+        };
+        let axes = match self.planner.terms.sorted_key(term) {
+            Some(_) => line_axes(self.planner, body, axis),
+            None => self.planner.terms.free(body).iter().collect(),
+        };
+        let exact = exact && self.planner.terms.ty(body) == attnc_algebra::Type::Real;
+        let source = self.planner.materialise(body, &Layout::Plain(axes.clone()), exact)?;
+        let place = self.eval(index, frame, exact)?;
+        let buffer = self.buffer(source, Access::Read);
+        let index = axes.iter().map(|a| if *a == axis { place } else { self.position(*a, frame) }).collect();
+        let lane = super::pointwise::lane_of(self.planner.buffer(source).dtype);
+        Ok(self.x().add(Expr::Load { buffer, index, clamp: true }, Some(lane)))
+    }
+
+    /// An element of a line's buffer at position `at` of its axis; `None` unless the other axes are fixed here.
+    fn line_element(&mut self, buffer: PlanBufferId, axes: &[AxisId], at: ExprId) -> Option<ExprId> {
+        let mut index = self.fixed_lead(axes)?;
+        index.push(at);
+        let id = self.buffer(buffer, Access::Read);
+        Some(self.x().add(Expr::Load { buffer: id, index, clamp: true }, Some(Lane::I64)))
+    }
+
+    fn fixed_lead(&self, axes: &[AxisId]) -> Option<Vec<ExprId>> {
+        axes[..axes.len() - 1]
+            .iter()
+            .map(|a| match self.binding(*a) {
+                Binding::Fixed(at) => Some(*at),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Bounds of an order or of sorted keys over the current tile.
+    pub fn line_interval(&mut self, term: TermId) -> Option<Interval> {
+        let (axis, buffer, axes) = self.lines(term).ok()??;
+        let along = self.position_interval(axis);
+        let key = match *self.planner.terms.node(term) {
+            Node::Order { key, .. } => Some(key),
+            _ => None,
+        };
+        let low = self.line_element(buffer, &axes, along.lo);
+        let high = self.line_element(buffer, &axes, along.hi);
+        let Some(key) = key else { return Some(Interval { lo: low?, hi: high? }) };
+        // Inside one bucket positions ascend; over several they may be any.
+        let (zero, count) = (self.x().int(0), self.extent(axis));
+        let last = self.plus(count, -1);
+        let keys = self.planner.terms.sorted(axis, key);
+        let (Some(low), Some(high), Some(keys)) = (low, high, self.line_interval(keys)) else {
+            return Some(Interval { lo: zero, hi: last });
+        };
+        let single = self.x().binary(BinaryOp::Eq, keys.lo, keys.hi);
+        Some(Interval { lo: self.choose(single, low, zero), hi: self.choose(single, high, last) })
+    }
+
+    /// The positions of `axis` whose sorted keys are from `keys.lo` to `keys.hi`; `None` if `term` is no line of
+    /// sorted keys along `axis`.
+    pub fn equal_run(&mut self, axis: AxisId, term: TermId, keys: Interval) -> Option<(ExprId, ExprId)> {
+        self.planner.terms.sorted_key(term).filter(|(along, _)| *along == axis)?;
+        let (_, plan_buffer, axes) = self.lines(term).ok()??;
+        let mut index = self.fixed_lead(&axes)?;
+        index.push(self.x().int(0));
+        let buffer = self.buffer(plan_buffer, Access::Read);
+        let (dim, count) = (index.len() - 1, self.extent(axis));
+        let bound = |value: ExprId| Expr::LowerBound { buffer, index: index.clone(), dim, count, value };
+        let from = self.x().add(bound(keys.lo), None);
+        // No key is above the largest integer.
+        let after = self.plus(keys.hi, 1);
+        let end = self.x().add(bound(after), None);
+        let most = self.x().int(i64::MAX);
+        let whole = self.x().binary(BinaryOp::Eq, keys.hi, most);
+        let to = self.choose(whole, count, end);
+        Some((from, to))
+    }
+}
+
+impl Planner<'_> {
+    /// Mean length of a run of equal keys of sorted keys along `axis`, for the estimate: positions over buckets. An
+    /// order counts as ascending.
+    fn mean_run(&mut self, term: TermId, axis: AxisId) -> ExprId {
+        let Some((_, key)) = self.terms.sorted_key(term) else { return self.shapes_mut().int(1) };
+        let count = self.axis_extent(axis);
+        let buckets = self.buckets(key);
+        let run = self.shapes_mut().binary(BinaryOp::FloorDiv, count, buckets);
+        let one = self.shapes_mut().int(1);
+        self.shapes_mut().max(run, one)
+    }
+
+    /// A guess at the number of values that a key takes.
+    fn buckets(&mut self, key: TermId) -> ExprId {
+        match self.terms.node(key).clone() {
+            Node::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, axis, .. } => self.axis_extent(axis),
+            Node::At { body, .. } => self.buckets(body),
+            Node::Unary(UnaryOp::ToInt | UnaryOp::Neg | UnaryOp::Abs, x) => self.buckets(x),
+            Node::Binary(BinaryOp::Mod, _, m) => match *self.terms.node(m) {
+                Node::Int(m) => self.shapes_mut().int(m.max(1)),
+                Node::Extent(symbol) => self.shapes_mut().add(Expr::Extent(symbol.0), None),
+                _ => self.shapes_mut().int(UNKNOWN_BUCKETS),
+            },
+            Node::Nary(NaryOp::Add, xs) => {
+                let mut most = self.shapes_mut().int(1);
+                for x in xs {
+                    let count = self.buckets(x);
+                    most = self.shapes_mut().max(most, count);
+                }
+                most
+            }
+            Node::Int(_) | Node::Extent(_) => self.shapes_mut().int(1),
+            _ => self.shapes_mut().int(UNKNOWN_BUCKETS),
+        }
+    }
+
+    fn shapes_mut(&mut self) -> &mut Exprs {
+        &mut self.plan_mut().shapes
+    }
+}

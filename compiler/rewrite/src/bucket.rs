@@ -1,0 +1,160 @@
+//! A reduction under an equality of keys, in the order of the keys.
+//!
+//! Owns the right side of bucketing: rows and reduced positions are renamed by
+//! the stable orders of their keys, so that equal keys lie together, and the
+//! result is read back through the inverse of the rows' order. The rule that
+//! asks for it is in `rules/bucket.rs`.
+
+use std::collections::BTreeMap;
+
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, Terms};
+use egg::{Id, Language};
+
+use crate::convert;
+use crate::facts::Graph;
+use crate::language::ENode;
+
+/// Reductions made for one restriction and one choice of keys, at most.
+const MAX_FORMS: usize = 6;
+
+/// A matched reduction with the equality that it is bucketed by.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    /// The name of the rule, for what it declines.
+    pub rule: &'static str,
+    /// Why a term cannot be renamed.
+    pub stuck: &'static str,
+    /// The reduction.
+    pub node: ENode,
+    /// The reduced axis.
+    pub axis: AxisId,
+    /// The key of the reduced axis.
+    pub key: TermId,
+    /// Whether the reduced axis must be put in order.
+    pub permuted: bool,
+    /// The key of the rows.
+    pub row_key: TermId,
+    /// The axis of the rows, if it must be put in order.
+    pub row: Option<AxisId>,
+    /// The other conjuncts of the restriction.
+    pub rest: Vec<TermId>,
+}
+
+impl Bucket {
+    /// Adds the bucketed form and returns its id; that of the reduction itself if it has none.
+    pub fn add(&self, graph: &mut Graph) -> Id {
+        let itself = graph.add_uncanonical(self.node.clone());
+        let keys = (self.key, self.row_key);
+        let made = graph.analysis.bucketed.entry(keys).or_default();
+        if let Some(known) = made.get(&self.node) {
+            return *known;
+        }
+        if made.len() >= MAX_FORMS {
+            return itself;
+        }
+        let Some(id) = self.make(graph) else {
+            graph.analysis.declined.insert((self.rule, self.stuck));
+            return itself;
+        };
+        graph.analysis.bucketed.entry(keys).or_default().insert(self.node.clone(), id);
+        id
+    }
+
+    fn make(&self, graph: &mut Graph) -> Option<Id> {
+        let operands: Vec<TermId> = self.node.children().iter().map(|c| oldest(graph, *c)).collect();
+        let terms = &mut graph.analysis.spec.terms;
+        let mut moves = Vec::new();
+        let mut place = |moved: bool, axis: AxisId, key: TermId| {
+            if !moved {
+                return key;
+            }
+            moves.push((axis, terms.add(Node::Order { axis, key })));
+            terms.sorted(axis, key)
+        };
+        let key = place(self.permuted, self.axis, self.key);
+        let row_key = self.row.map_or(self.row_key, |row| place(true, row, self.row_key));
+        let mut renaming = Renaming { terms, moves, done: BTreeMap::new() };
+        let mut rest = self.rest.iter().map(|t| renaming.term(*t)).collect::<Option<Vec<TermId>>>()?;
+        let operands = operands.into_iter().map(|t| renaming.term(t)).collect::<Option<Vec<TermId>>>()?;
+        rest.insert(0, terms.binary(BinaryOp::Eq, key, row_key));
+        let domain = terms.nary(NaryOp::And, rest);
+        let back = self.row.map(|row| {
+            let order = terms.add(Node::Order { axis: row, key: self.row_key });
+            (row, terms.add(Node::Order { axis: row, key: order }))
+        });
+        let domain = convert::intern(graph, domain);
+        let children: Vec<Id> = operands.into_iter().map(|t| convert::add_real(graph, t)).collect();
+        let mut node = match self.node.clone() {
+            ENode::Reduce(op, axis, _, body) => ENode::Reduce(op, axis, domain, body),
+            ENode::Attend(axis, _, parts) => ENode::Attend(axis, domain, parts),
+            other => other,
+        };
+        node.children_mut().copy_from_slice(&children);
+        let reduced = graph.add_uncanonical(node);
+        Some(match back {
+            Some((row, place)) => graph.add_uncanonical(ENode::At(row, place, [reduced])),
+            None => reduced,
+        })
+    }
+}
+
+/// The term of the form a class was made in.
+fn oldest(graph: &mut Graph, class: Id) -> TermId {
+    let expr = graph.id_to_expr(class);
+    convert::to_term(&mut graph.analysis.spec.terms, &expr)
+}
+
+/// Reads terms at positions of some axes given by orders.
+struct Renaming<'t> {
+    terms: &'t mut Terms,
+    /// Axes with their orders.
+    moves: Vec<(AxisId, TermId)>,
+    done: BTreeMap<TermId, TermId>,
+}
+
+impl Renaming<'_> {
+    /// The term read in order; `None` if it would have to be stored for all pairs.
+    fn term(&mut self, term: TermId) -> Option<TermId> {
+        if let Some(done) = self.done.get(&term) {
+            return Some(*done);
+        }
+        let free = self.terms.free(term);
+        let moved: Vec<(AxisId, TermId)> =
+            self.moves.iter().copied().filter(|(axis, _)| free.contains(*axis)).collect();
+        let renamed = match *moved.as_slice() {
+            [] => term,
+            _ if self.may_descend(term, moved.len() > 1) => self.inside(term)?,
+            [(axis, index)] => self.terms.add(Node::At { axis, index, body: term }),
+            _ => return None,
+        };
+        self.done.insert(term, renamed);
+        Some(renamed)
+    }
+
+    /// Whether the renaming may go below a term: pointwise terms, and sums whose restriction it leaves alone. Below
+    /// other reductions it may go too if both axes are free there, since their values are not stored for pairs.
+    fn may_descend(&self, term: TermId, pairs: bool) -> bool {
+        match self.terms.node(term) {
+            Node::Reduce { op, axis, domain, .. } => {
+                let fixed = |t: TermId| self.moves.iter().all(|(a, _)| !self.terms.free(t).contains(*a));
+                let captured = self.moves.iter().any(|(a, order)| a == axis || self.terms.free(*order).contains(*axis));
+                !captured && (pairs || (*op == ReduceOp::Sum && fixed(*domain)))
+            }
+            Node::Softmax { .. } | Node::Attend { .. } | Node::Scan { .. } | Node::Order { .. } | Node::At { .. } => {
+                false
+            }
+            _ => true,
+        }
+    }
+
+    fn inside(&mut self, term: TermId) -> Option<TermId> {
+        let node = self.terms.node(term).clone();
+        if let Node::Position(axis) = node {
+            return self.moves.iter().find(|(a, _)| *a == axis).map(|(_, order)| *order);
+        }
+        let renamed = node.operands().into_iter().map(|t| self.term(t)).collect::<Option<Vec<_>>>()?;
+        let mut renamed = renamed.into_iter();
+        let node = node.map_operands(|t| renamed.next().unwrap_or(t));
+        Some(self.terms.add(node))
+    }
+}

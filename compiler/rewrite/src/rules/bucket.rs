@@ -1,0 +1,158 @@
+//! Equal keys: reductions under an equality of keys run inside buckets.
+//!
+//! Positions are put in the stable order of their keys, where those with one
+//! key lie together and are found by search. The rule applies to any key that
+//! depends on the rows or on the reduced axis alone, whatever computes it.
+
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, Spec, TermId, Type};
+
+use crate::bucket::Bucket;
+use crate::build::Tree;
+use crate::facts::{any_sub_term, is_small_tree, reads_input};
+use crate::language::{ENode, Kind};
+use crate::linear_form::LinearForm;
+use crate::rule;
+use crate::rule::{Outcome, Rule, Site};
+
+const NAME: &str = "equal-keys-are-buckets";
+const IN_ORDER: &str = "equal keys lie together already";
+const NO_KEYS: &str = "no equality of a key of the rows with a key of the reduced axis";
+const UNION: &str = "a union of equalities is not one bucket for each row";
+const STUCK: &str = "a part that joins the rows and the reduced axis cannot be read in another order";
+
+pub(super) static RULES: &[Rule] = &[rule! {
+    /// A reduction over equal keys runs inside the buckets of the sorted keys.
+    name: "equal-keys-are-buckets",
+    before: "reduce[j where kj == ki and m](B)",
+    after: "at[i = order[i](oi)](reduce[j where kj[oj] == ki[oi] and m[oi, oj]](B[oi, oj])), oi = order[i](ki), oj = order[j](kj)",
+    search: [
+        Kind::Attend,
+        Kind::Reduce(ReduceOp::Sum),
+        Kind::Reduce(ReduceOp::LogSumExp),
+        Kind::Reduce(ReduceOp::Max),
+        Kind::Reduce(ReduceOp::Min),
+        Kind::Reduce(ReduceOp::Prod),
+    ],
+    apply: equal_keys_are_buckets,
+    when: [IN_ORDER, NO_KEYS, UNION, STUCK],
+    sound: "orders are permutations: the reduction runs over the same positions, and the order of an order is its inverse",
+    stability: Reorders,
+    class: Exact,
+    source: "Reformer, arXiv 2001.04451 section 2; Routing Transformer, arXiv 2003.05997 section 4",
+    draw: [
+        "sum[j](softmax[j where $k(j) == $k(i)]($r(i, j)) * $r(j, e))",
+        "sum[j](softmax[j where $k(h, j) == $k(i) and j <= i](sum[d]($r(i, d) * $r(j, d))) * $r(j, e))",
+        "sum[j where $k(h, j) == $k(h, i) and abs(i - j) <= 3]($r(i, j) * $r(h, j, e))",
+        "logsumexp[j where (j * j) mod 3 == (i * i) mod 3]($r(i, j) + $r(j))",
+        "prod[j where $k(j) mod 2 == $k(i) mod 2 and $m(i, j)]($r(i, j) + $r(j))",
+        "max[j where $k(j) == 1]($r(i, j))",
+    ],
+}];
+
+fn equal_keys_are_buckets(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
+    let (axis, domain) = match node {
+        ENode::Attend(axis, domain, _) | ENode::Reduce(_, axis, domain, _) => (*axis, *domain),
+        _ => return,
+    };
+    if site.is_full(domain) {
+        return;
+    }
+    let spec = site.spec();
+    if !is_small_tree(&spec.terms, domain) {
+        out.decline(NO_KEYS);
+        return;
+    }
+    let mut conjuncts = Vec::new();
+    flatten(spec, domain, &mut conjuncts);
+    if any_sub_term(&spec.terms, domain, |n| matches!(n, Node::Order { .. })) {
+        return;
+    }
+    let mut reason = if holds_union(spec, domain, axis) { UNION } else { NO_KEYS };
+    for (at, conjunct) in conjuncts.iter().enumerate() {
+        let Some((key, row_key)) = keys(spec, *conjunct, axis) else { continue };
+        let rows = row_axis(spec, key, row_key, axis);
+        let permuted = !is_ascending(spec, key, axis);
+        let row = rows.filter(|row| !is_ascending(spec, row_key, *row));
+        if !permuted && row.is_none() {
+            reason = IN_ORDER;
+            continue;
+        }
+        let rest = conjuncts.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, t)| *t).collect();
+        let bucket = Bucket { rule: NAME, stuck: STUCK, node: node.clone(), axis, key, permuted, row_key, row, rest };
+        out.union(Tree::matched(node), Tree::Bucket(Box::new(bucket)));
+        return;
+    }
+    out.decline(reason);
+}
+
+/// The conjuncts of a predicate.
+fn flatten(spec: &Spec, predicate: TermId, out: &mut Vec<TermId>) {
+    match spec.terms.node(predicate) {
+        Node::Nary(NaryOp::And, parts) => parts.iter().for_each(|p| flatten(spec, *p, out)),
+        _ => out.push(predicate),
+    }
+}
+
+/// The sides of an equality of integers, that of the reduced axis first.
+fn keys(spec: &Spec, predicate: TermId, axis: AxisId) -> Option<(TermId, TermId)> {
+    let terms = &spec.terms;
+    let Node::Binary(BinaryOp::Eq, x, y) = *terms.node(predicate) else { return None };
+    if terms.ty(x) != Type::Int || terms.ty(y) != Type::Int {
+        return None;
+    }
+    match (terms.free(x).contains(axis), terms.free(y).contains(axis)) {
+        (true, false) => Some((x, y)),
+        (false, true) => Some((y, x)),
+        _ => None,
+    }
+}
+
+/// Whether an equality of data's keys stands under a union.
+fn holds_union(spec: &Spec, predicate: TermId, axis: AxisId) -> bool {
+    let equality = |t: TermId| {
+        let mut found = false;
+        let mut open = vec![t];
+        while let Some(t) = open.pop() {
+            found |=
+                keys(spec, t, axis).is_some_and(|(x, y)| reads_input(&spec.terms, x) && reads_input(&spec.terms, y));
+            if let Node::Nary(NaryOp::And | NaryOp::Or, parts) = spec.terms.node(t) {
+                open.extend(parts);
+            }
+        }
+        found
+    };
+    any_sub_term(&spec.terms, predicate, |node| match node {
+        Node::Nary(NaryOp::Or, parts) => parts.iter().any(|p| equality(*p)),
+        Node::Reduce { op: ReduceOp::Any, domain, body, .. } => equality(*domain) || equality(*body),
+        _ => false,
+    })
+}
+
+/// The axis of the rows that a key tells apart: one that the other key does not have, as long as the reduced axis
+/// if there are several.
+fn row_axis(spec: &Spec, key: TermId, row_key: TermId, axis: AxisId) -> Option<AxisId> {
+    let others = spec.terms.free(row_key).difference(spec.terms.free(key));
+    let long = |a: &AxisId| spec.axis(*a).extent == spec.axis(axis).extent;
+    others.iter().find(long).or_else(|| others.iter().last())
+}
+
+/// Whether a key is known never to decrease along an axis, so that its runs are found without sorting.
+fn is_ascending(spec: &Spec, key: TermId, axis: AxisId) -> bool {
+    let terms = &spec.terms;
+    match terms.node(key) {
+        Node::Position(a) => *a == axis,
+        Node::Input { input, index } => {
+            let Some((last, lead)) = index.split_last() else { return false };
+            let along = matches!(terms.node(*last), Node::Position(a) if *a == axis);
+            spec.input(*input).runs.is_some() && along && lead.iter().all(|t| !terms.free(*t).contains(axis))
+        }
+        Node::Binary(BinaryOp::FloorDiv, x, by) => {
+            matches!(terms.node(*by), Node::Int(1..) | Node::Extent(_)) && is_ascending(spec, *x, axis)
+        }
+        _ => LinearForm::of(terms, key).is_some_and(|form| {
+            let along = form.atoms.iter().filter(|(t, _)| terms.free(**t).contains(axis));
+            let parts: Vec<(&TermId, &i64)> = along.collect();
+            parts.iter().all(|(t, c)| **c > 0 && **t != key && is_ascending(spec, **t, axis))
+        }),
+    }
+}
