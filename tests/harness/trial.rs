@@ -116,6 +116,8 @@ pub struct Trial {
     extents: Extents,
     /// Whether an error may also be as large as what rounding the inputs once more would do.
     conditioned: bool,
+    /// The form to run, by name; the cheapest if `None`.
+    variant: Option<String>,
 }
 
 /// How many roundings of the inputs an error may amount to, where conditioning is allowed for.
@@ -161,7 +163,7 @@ impl Trial {
             }
         }
         let (text, extents) = (text.to_string(), extents.clone());
-        Ok(Self { text, settings, spec, inputs, reference, longest, extents, conditioned: false })
+        Ok(Self { text, settings, spec, inputs, reference, longest, extents, conditioned: false, variant: None })
     }
 
     /// The same trial, with errors allowed that a small multiple of rounding every real input once more would cause:
@@ -171,9 +173,36 @@ impl Trial {
         self
     }
 
+    /// The same trial on the form of that name.
+    pub fn in_variant(mut self, name: &str) -> Self {
+        self.variant = Some(name.to_string());
+        self
+    }
+
+    /// Names of the forms known at this length, the cheapest first.
+    ///
+    /// # Errors
+    /// If the compiler refuses the spec.
+    pub fn variants(&self) -> Result<Vec<String>, attnc_compiler::CompileError> {
+        let options = attnc_compiler::Options { settings: self.settings.clone(), ..Default::default() };
+        let analysis = attnc_compiler::Analysis::new(&self.text, &options, &mut attnc_compiler::Unobserved)?;
+        let candidates = analysis.candidates(&self.extents)?;
+        Ok(candidates.iter().map(|c| c.name().to_string()).collect())
+    }
+
     /// The spec.
     pub fn spec(&self) -> &Spec {
         &self.spec
+    }
+
+    /// The settings, with extents that no input's shape binds.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The extents.
+    pub fn extents(&self) -> &Extents {
+        &self.extents
     }
 
     /// The inputs, in the spec's order.
@@ -233,7 +262,9 @@ impl Trial {
     }
 
     fn compile(&self, runner: Runner) -> Result<attnc::Kernel, TrialError> {
-        attnc::compile(&self.text, &runner.options(&self.settings)).map_err(|error| engine_error(runner, error))
+        let mut options = runner.options(&self.settings);
+        options.compiler.variant = self.variant.clone();
+        attnc::compile(&self.text, &options).map_err(|error| engine_error(runner, error))
     }
 
     fn named<'s, 'v>(&'s self, views: Vec<TensorView<'v>>) -> Vec<(&'s str, TensorView<'v>)> {

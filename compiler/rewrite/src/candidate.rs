@@ -55,7 +55,7 @@ pub struct Candidate {
 pub struct Reduced {
     /// The axis.
     pub axis: AxisId,
-    /// Axes of the restriction, with the reduced one.
+    /// Length axes of the restriction, with the reduced one: along the others shares are averages.
     pub domain: AxisSet,
     /// Share of pairs in the restriction.
     pub density: f64,
@@ -202,7 +202,7 @@ impl<'a> Pricing<'a> {
             _ => return None,
         };
         let density = self.density(domain, axis);
-        let mut axes = self.graph.analysis.spec.terms.free(domain).clone();
+        let mut axes = self.graph.analysis.spec.terms.free(domain).intersection(&self.lengths);
         axes.insert(axis);
         Some(Reduced { axis, domain: axes, density, rows: self.free(class).intersection(&self.lengths) })
     }

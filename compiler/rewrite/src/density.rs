@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use attnc_algebra::{AxisId, BinaryOp, Extents, NaryOp, Node, ReduceOp, Spec, TermId, Type, UnaryOp};
 
-use crate::facts::is_small_tree;
+use crate::facts::{is_small_tree, reads_input};
 use crate::row_set::RowSet;
 
 /// Row combinations that [`density`] evaluates at most.
@@ -223,8 +223,10 @@ impl Row<'_> {
         let share = match (a, b) {
             (Value::Shifted(..), _) | (_, Value::Shifted(..)) => 1.0 / self.len as f64,
             (Value::Block(_, size, ..), _) | (_, Value::Block(_, size, ..)) => *size as f64 / self.len as f64,
-            (Value::Residue(_, m, ..), _) | (_, Value::Residue(_, m, ..)) => 1.0 / *m as f64,
-            _ if !self.visited => self.bucket_share(x).min(self.bucket_share(y)),
+            (Value::Residue(_, m, ..), _) | (_, Value::Residue(_, m, ..)) if !self.visited => 1.0 / *m as f64,
+            _ if !self.visited || !self.reads_data(x) && !self.reads_data(y) => {
+                self.bucket_share(x).min(self.bucket_share(y))
+            }
             _ if self.is_sorted(x) || self.is_sorted(y) => {
                 let run = self.bucket_share(x).min(self.bucket_share(y));
                 (run + TILE_EDGES / self.len as f64).min(1.0)
@@ -232,6 +234,10 @@ impl Row<'_> {
             _ => 1.0,
         };
         RowSet::share(self.len, share)
+    }
+
+    fn reads_data(&self, term: TermId) -> bool {
+        reads_input(&self.spec.terms, term)
     }
 
     fn is_sorted(&self, term: TermId) -> bool {

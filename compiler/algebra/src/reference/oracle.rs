@@ -144,29 +144,8 @@ impl Oracle<'_> {
                 Some(weight) => Value::Real(weight),
                 None => Value::Real(0.0),
             },
-            Node::Attend { axis, domain, score, value } => {
-                let mut sum = 0.0;
-                self.each(*axis, *domain, &mut |o, _| {
-                    if let Some(weight) = o.weight(*axis, *domain, *score)? {
-                        sum += weight * o.value(*value)?.real();
-                    }
-                    Ok(())
-                })?;
-                Value::Real(sum)
-            }
-            Node::Order { axis, key } => {
-                let before = self.pos[axis.0 as usize];
-                let mut keys = Vec::new();
-                let outcome = (0..self.extent(*axis)).try_for_each(|p| {
-                    self.pos[axis.0 as usize] = p;
-                    keys.push((self.value(*key)?.int(), p));
-                    Ok(())
-                });
-                self.pos[axis.0 as usize] = before;
-                outcome?;
-                keys.sort_unstable();
-                Value::Int(keys[before].1 as i64)
-            }
+            Node::Attend { axis, domain, score, value } => self.attended(*axis, *domain, *score, *value)?,
+            Node::Order { axis, key } => self.ordered(*axis, *key)?,
             Node::At { axis, index, body } => {
                 let index = self.value(*index)?.int().clamp(0, self.extent(*axis) as i64 - 1);
                 let before = std::mem::replace(&mut self.pos[axis.0 as usize], index as usize);
@@ -174,19 +153,46 @@ impl Oracle<'_> {
                 self.pos[axis.0 as usize] = before;
                 value?
             }
-            Node::Scan { axis, row, decay, body } => {
-                let row = self.pos[row.0 as usize];
-                let before = self.pos[axis.0 as usize];
-                let last = row.min(self.extent(*axis) - 1);
-                let state = (0..=last).try_fold(0.0, |state, p| {
-                    self.pos[axis.0 as usize] = p;
-                    let decay = if p > 0 { self.value(*decay)?.real() } else { 1.0 };
-                    Ok(state * decay + self.value(*body)?.real())
-                });
-                self.pos[axis.0 as usize] = before;
-                Value::Real(state?)
-            }
+            Node::Scan { axis, row, decay, body } => self.scanned(*axis, *row, *decay, *body)?,
         })
+    }
+
+    fn attended(&mut self, axis: AxisId, domain: TermId, score: TermId, value: TermId) -> Outcome {
+        let mut sum = 0.0;
+        self.each(axis, domain, &mut |o, _| {
+            if let Some(weight) = o.weight(axis, domain, score)? {
+                sum += weight * o.value(value)?.real();
+            }
+            Ok(())
+        })?;
+        Ok(Value::Real(sum))
+    }
+
+    fn scanned(&mut self, axis: AxisId, row: AxisId, decay: TermId, body: TermId) -> Outcome {
+        let row = self.pos[row.0 as usize];
+        let before = self.pos[axis.0 as usize];
+        let last = row.min(self.extent(axis) - 1);
+        let state = (0..=last).try_fold(0.0, |state, p| {
+            self.pos[axis.0 as usize] = p;
+            let decay = if p > 0 { self.value(decay)?.real() } else { 1.0 };
+            Ok(state * decay + self.value(body)?.real())
+        });
+        self.pos[axis.0 as usize] = before;
+        Ok(Value::Real(state?))
+    }
+
+    fn ordered(&mut self, axis: AxisId, key: TermId) -> Outcome {
+        let before = self.pos[axis.0 as usize];
+        let mut keys = Vec::new();
+        let outcome = (0..self.extent(axis)).try_for_each(|p| {
+            self.pos[axis.0 as usize] = p;
+            keys.push((self.value(key)?.int(), p));
+            Ok(())
+        });
+        self.pos[axis.0 as usize] = before;
+        outcome?;
+        keys.sort_unstable();
+        Ok(Value::Int(keys[before].1 as i64))
     }
 
     /// For a term made of softmax weights: whether it is inside the domains, so that it is not the zero that wins

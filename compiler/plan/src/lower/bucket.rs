@@ -128,36 +128,42 @@ impl Nest<'_, '_> {
         };
         let low = self.line_element(buffer, &axes, along.lo);
         let high = self.line_element(buffer, &axes, along.hi);
-        let Some(key) = key else { return Some(Interval { lo: low?, hi: high? }) };
+        let Some(key) = key else { return Some(Interval::dense(low?, high?)) };
         // Inside one bucket positions ascend; over several they may be any.
         let (zero, count) = (self.x().int(0), self.extent(axis));
         let last = self.plus(count, -1);
         let keys = self.planner.terms.sorted(axis, key);
         let (Some(low), Some(high), Some(keys)) = (low, high, self.line_interval(keys)) else {
-            return Some(Interval { lo: zero, hi: last });
+            return Some(Interval::dense(zero, last));
         };
         let single = self.x().binary(BinaryOp::Eq, keys.lo, keys.hi);
-        Some(Interval { lo: self.choose(single, low, zero), hi: self.choose(single, high, last) })
+        Some(Interval::dense(self.choose(single, low, zero), self.choose(single, high, last)))
     }
 
-    /// The positions of `axis` whose sorted keys are from `keys.lo` to `keys.hi`; `None` if `term` is no line of
-    /// sorted keys along `axis`.
-    pub fn equal_run(&mut self, axis: AxisId, term: TermId, keys: Interval) -> Option<(ExprId, ExprId)> {
+    /// The positions of `axis` whose sorted keys may equal `other` on the current rows; `None` if `term` is no line of
+    /// sorted keys along `axis`, or nothing is known of `other`.
+    pub fn equal_run(&mut self, axis: AxisId, term: TermId, other: TermId) -> Option<(ExprId, ExprId)> {
         self.planner.terms.sorted_key(term).filter(|(along, _)| *along == axis)?;
+        // Sorted keys bound each other whatever their size.
+        let line = self.planner.terms.sorted_key(other).is_some();
+        let keys = if line { self.line_interval(other)? } else { self.interval(other)? };
         let (_, plan_buffer, axes) = self.lines(term).ok()??;
         let mut index = self.fixed_lead(&axes)?;
         index.push(self.x().int(0));
         let buffer = self.buffer(plan_buffer, Access::Read);
-        let (dim, count) = (index.len() - 1, self.extent(axis));
-        let bound = |value: ExprId| Expr::LowerBound { buffer, index: index.clone(), dim, count, value };
-        let from = self.x().add(bound(keys.lo), None);
-        // No key is above the largest integer.
+        let (dim, count, zero) = (index.len() - 1, self.extent(axis), self.x().int(0));
+        let search = |value| Expr::LowerBound { buffer, index: index.clone(), dim, count, value };
+        let from = self.x().add(search(keys.lo), None);
         let after = self.plus(keys.hi, 1);
-        let end = self.x().add(bound(after), None);
-        let most = self.x().int(i64::MAX);
-        let whole = self.x().binary(BinaryOp::Eq, keys.hi, most);
-        let to = self.choose(whole, count, end);
-        Some((from, to))
+        let to = self.x().add(search(after), None);
+        let (no_low, no_high) = if line {
+            // No key is above the largest integer.
+            let most = self.x().int(i64::MAX);
+            (self.x().truth(false), self.x().binary(BinaryOp::Eq, keys.hi, most))
+        } else {
+            (self.doubtful_below(keys.lo), self.doubtful_above(keys.hi))
+        };
+        Some((self.choose(no_low, zero, from), self.choose(no_high, count, to)))
     }
 }
 

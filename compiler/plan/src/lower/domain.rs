@@ -282,8 +282,7 @@ impl Nest<'_, '_> {
         if self.depends(y, axis) || self.planner.terms.sorted_key(x).is_none() {
             return false;
         }
-        let Some(keys) = self.interval(y) else { return false };
-        let Some((from, to)) = self.equal_run(axis, x, keys) else { return false };
+        let Some((from, to)) = self.equal_run(axis, x, y) else { return false };
         bounds.from = self.x().max(bounds.from, from);
         bounds.to = self.x().min(bounds.to, to);
         true
@@ -388,10 +387,16 @@ impl Nest<'_, '_> {
         let buffer = self.buffer(plan_buffer, Access::Read);
         let count = self.extent(axis);
         let found = self.x().add(Expr::LowerBound { buffer, index: at, dim: last, count, value }, None);
+        // A bound that may be none is not searched for: the table's elements may lie beyond it.
         if below {
-            bounds.to = self.x().min(bounds.to, found);
+            let doubtful = self.doubtful_above(y.hi);
+            let to = self.choose(doubtful, count, found);
+            bounds.to = self.x().min(bounds.to, to);
         } else {
-            bounds.from = self.x().max(bounds.from, found);
+            let doubtful = self.doubtful_below(y.lo);
+            let zero = self.x().int(0);
+            let from = self.choose(doubtful, zero, found);
+            bounds.from = self.x().max(bounds.from, from);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! A predicate's class on a tile (empty, full, partial) is proved from these
 //! bounds and never by evaluating the pairs. `None` means nothing is known.
 
-use attnc_algebra::{AxisId, BinaryOp, InputId, NaryOp, Node, ReduceOp, TermId, Type, UnaryOp};
+use attnc_algebra::{AxisId, BinaryOp, DType, InputId, NaryOp, Node, ReduceOp, TermId, Type, UnaryOp};
 
 use crate::loops::expr::{Expr, ExprId, Lane};
 use crate::loops::{Access, Stmt};
@@ -14,6 +14,13 @@ use super::nest::{Binding, Frame, Nest};
 /// Stands for an unbounded integer: beyond every table value in use, and far
 /// from overflow when scaled by an extent.
 const UNKNOWN: i64 = 1 << 40;
+
+/// Largest magnitude of a table's element that is taken as it is; a larger one counts as unknown, so that sums and
+/// products of bounds do not overflow.
+const TAKEN: i64 = 1 << 39;
+
+/// Bounds beyond this may stem from [`UNKNOWN`].
+const DOUBTFUL: i64 = 3 << 38;
 
 /// Bounds of an integer over a tile, both attained or wider.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +38,8 @@ impl Interval {
         Self { lo: at, hi: at, step: 0 }
     }
 
-    fn dense(lo: ExprId, hi: ExprId) -> Self {
+    /// Any of the values from `lo` to `hi`.
+    pub fn dense(lo: ExprId, hi: ExprId) -> Self {
         Self { lo, hi, step: 1 }
     }
 
@@ -65,7 +73,11 @@ impl Nest<'_, '_> {
             Node::Binary(op, x, y) => self.binary_interval(op, x, y),
             Node::Nary(op, xs) => self.nary_interval(op, &xs),
             Node::Input { input, index } => self.table_interval(input, &index),
-            Node::Order { .. } | Node::At { .. } => self.line_interval(term),
+            Node::Order { .. } => self.line_interval(term),
+            Node::At { .. } => {
+                let keys = self.line_interval(term)?;
+                Some(self.taken(keys))
+            }
             _ => None,
         }
     }
@@ -203,9 +215,43 @@ impl Nest<'_, '_> {
         }
         let lo = self.table_element(input, &ends.iter().map(|b| b.lo).collect::<Vec<_>>());
         let hi = self.table_element(input, &ends.iter().map(|b| b.hi).collect::<Vec<_>>());
-        // Over several elements nothing is known.
+        let all = Interval::dense(lo, hi);
+        if declared.dtype == DType::I64 {
+            let taken = self.is_taken(all);
+            single = self.and(single, taken);
+        }
+        Some(self.known_if(single, all))
+    }
+
+    /// The bounds where `known` holds; else nothing is known.
+    fn known_if(&mut self, known: ExprId, bounds: Interval) -> Interval {
         let (low, high) = (self.x().int(-UNKNOWN), self.x().int(UNKNOWN));
-        Some(Interval::dense(self.choose(single, lo, low), self.choose(single, hi, high)))
+        Interval::dense(self.choose(known, bounds.lo, low), self.choose(known, bounds.hi, high))
+    }
+
+    fn is_taken(&mut self, bounds: Interval) -> ExprId {
+        let (low, high) = (self.x().int(-TAKEN), self.x().int(TAKEN));
+        let above = self.x().binary(BinaryOp::Le, low, bounds.lo);
+        let below = self.x().binary(BinaryOp::Le, bounds.hi, high);
+        self.and(above, below)
+    }
+
+    /// Bounds of 64-bit elements, unknown where they are too large for arithmetic.
+    pub fn taken(&mut self, bounds: Interval) -> Interval {
+        let taken = self.is_taken(bounds);
+        self.known_if(taken, bounds)
+    }
+
+    /// Whether an upper bound may be no bound at all.
+    pub fn doubtful_above(&mut self, hi: ExprId) -> ExprId {
+        let edge = self.x().int(DOUBTFUL);
+        self.x().binary(BinaryOp::Le, edge, hi)
+    }
+
+    /// Whether a lower bound may be no bound at all.
+    pub fn doubtful_below(&mut self, lo: ExprId) -> ExprId {
+        let edge = self.x().int(-DOUBTFUL);
+        self.x().binary(BinaryOp::Le, lo, edge)
     }
 
     fn table_element(&mut self, input: InputId, index: &[ExprId]) -> ExprId {

@@ -71,6 +71,10 @@ fn equal_keys_are_buckets(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
     for (at, conjunct) in conjuncts.iter().enumerate() {
         let Some((key, row_key)) = keys(spec, *conjunct, axis) else { continue };
         let rows = row_axis(spec, key, row_key, axis);
+        let lines = spec.terms.free(key).union(spec.terms.free(row_key));
+        if lines.iter().any(|a| a != axis && Some(a) != rows && is_long(spec, a, axis)) {
+            continue;
+        }
         let permuted = !is_ascending(spec, key, axis);
         let row = rows.filter(|row| !is_ascending(spec, row_key, *row));
         if !permuted && row.is_none() {
@@ -128,12 +132,28 @@ fn holds_union(spec: &Spec, predicate: TermId, axis: AxisId) -> bool {
     })
 }
 
-/// The axis of the rows that a key tells apart: one that the other key does not have, as long as the reduced axis
-/// if there are several.
+/// The axis of the rows that a key tells apart: one that the other key does not have, a long one if there are
+/// several.
 fn row_axis(spec: &Spec, key: TermId, row_key: TermId, axis: AxisId) -> Option<AxisId> {
     let others = spec.terms.free(row_key).difference(spec.terms.free(key));
-    let long = |a: &AxisId| spec.axis(*a).extent == spec.axis(axis).extent;
-    others.iter().find(long).or_else(|| others.iter().last())
+    others.iter().find(|a| is_long(spec, *a, axis)).or_else(|| others.iter().last())
+}
+
+/// Whether an axis grows with the sequence, so that one sort for each of its positions would be too many.
+fn is_long(spec: &Spec, axis: AxisId, reduced: AxisId) -> bool {
+    let symbols = |axis: AxisId| {
+        let mut found = Vec::new();
+        any_sub_term(&spec.terms, spec.axis(axis).extent, |node| {
+            if let Node::Extent(symbol) = node {
+                found.push(*symbol);
+            }
+            false
+        });
+        found
+    };
+    let mut lengths = symbols(reduced);
+    lengths.extend(["N", "M"].into_iter().filter_map(|name| spec.symbol(name)));
+    symbols(axis).iter().any(|symbol| lengths.contains(symbol))
 }
 
 /// Whether a key is known never to decrease along an axis, so that its runs are found without sorting.
