@@ -235,6 +235,7 @@ impl Lower<'_, '_> {
     fn product(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
         let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked } = stmt else { return Ok(()) };
         let [rows, cols, depth] = self.lengths([*rows, *cols, *depth])?;
+        let dst_view = dst;
         let [dst, lhs, rhs] = [self.matrix(dst)?, self.matrix(lhs)?, self.matrix(rhs)?];
         let accumulate = self.int(i64::from(*accumulate));
         let args = [
@@ -250,8 +251,8 @@ impl Lower<'_, '_> {
             dst.row_stride,
             accumulate,
         ];
-        let [product, sparse, finite] = match self.program.compute {
-            Lane::F64 => [Microkernel::ProductF64, Microkernel::ProductSparseF64, Microkernel::AllFiniteF64],
+        let [product, sparse, finite] = match self.program.product_lane(dst_view) {
+            Some(Lane::F64) => [Microkernel::ProductF64, Microkernel::ProductSparseF64, Microkernel::AllFiniteF64],
             _ => [Microkernel::ProductF32, Microkernel::ProductSparseF32, Microkernel::AllFiniteF32],
         };
         let Some(masked) = masked else {

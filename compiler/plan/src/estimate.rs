@@ -211,8 +211,15 @@ impl Counter<'_> {
                 self.lanes(*value, area, scale);
                 domain.iter().for_each(|d| self.lanes(*d, area, scale));
             }
-            Stmt::Product { lhs, rhs, rows, cols, depth, .. } => {
-                self.product([lhs, rhs], self.int(*rows), self.int(*cols), self.int(*depth), scale);
+            Stmt::Product { dst, lhs, rhs, rows, cols, depth, .. } => {
+                self.product(
+                    self.program.product_lane(dst),
+                    [lhs, rhs],
+                    self.int(*rows),
+                    self.int(*cols),
+                    self.int(*depth),
+                    scale,
+                );
             }
             Stmt::SoftmaxUpdate { rows, cols, .. } => {
                 let elements = self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
@@ -282,11 +289,11 @@ impl Counter<'_> {
         }
     }
 
-    fn product(&mut self, operands: [&View; 2], rows: i64, cols: i64, depth: i64, scale: f64) {
+    fn product(&mut self, lane: Option<Lane>, operands: [&View; 2], rows: i64, cols: i64, depth: i64, scale: f64) {
         let (m, n, k) = (rows.max(0) as f64, cols.max(0) as f64, depth.max(0) as f64);
         // Few rows reuse a loaded right operand too little to reach the product rate.
         let flops = 2.0 * m.max(3.0) * n * k * scale;
-        if self.program.compute == Lane::F64 {
+        if lane == Some(Lane::F64) {
             self.work.product_flops_f64 += flops
         } else {
             self.work.product_flops += flops

@@ -231,7 +231,8 @@ pub enum Stmt {
         accumulate: bool,
     },
     /// Tile product `dst[rows, cols] (+)= lhs[rows, depth] * rhs[depth, cols]`
-    /// in the compute type (F32 or F64). `dst` and `rhs` have unit column stride.
+    /// of F32 or F64, all three of one type. Each element is one chain of fused
+    /// multiply-adds in ascending order of depth. `dst` and `rhs` have unit column stride.
     Product {
         /// Destination.
         dst: View,
@@ -317,4 +318,15 @@ pub struct LoopProgram {
     pub grid: Vec<(VarId, ExprId)>,
     /// The work of one task.
     pub body: Vec<Stmt>,
+}
+
+impl LoopProgram {
+    /// The type of a product's elements by its destination; `None` if that is neither f32 nor f64.
+    pub fn product_lane(&self, dst: &View) -> Option<Lane> {
+        let lane = match dst {
+            View::Tile { tile, .. } => self.tiles.get(tile.0 as usize)?.lane,
+            View::Buffer { buffer, .. } => super::storage::lane_of(self.buffers.get(buffer.0 as usize)?.dtype),
+        };
+        matches!(lane, Lane::F32 | Lane::F64).then_some(lane)
+    }
 }

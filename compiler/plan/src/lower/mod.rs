@@ -11,6 +11,7 @@ mod branch;
 mod bucket;
 mod contract;
 mod domain;
+mod exact;
 mod interval;
 mod nest;
 mod parts;

@@ -99,6 +99,12 @@ impl Nest<'_, '_> {
                 return Ok(value);
             }
         }
+        if r.op == ReduceOp::Sum
+            && exact
+            && let Some(value) = self.lower_exact_contraction(r, frame)?
+        {
+            return Ok(value);
+        }
         if frame.cols.is_none() && r.op != ReduceOp::LogSumExp {
             return self.lower_row_reduce(r, frame, exact);
         }

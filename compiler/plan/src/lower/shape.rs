@@ -77,7 +77,7 @@ fn split_quality(planner: &Planner<'_>, term: TermId, node: &Node, rows: Option<
             };
             if apart { weight } else { 0.0 }
         }
-        Node::Reduce { op: ReduceOp::LogSumExp, body, .. } => {
+        Node::Reduce { op: ReduceOp::LogSumExp | ReduceOp::ArgMax | ReduceOp::ArgMin, body, .. } => {
             f64::from(u8::from(has(*body, rows) && !has(*body, cols)))
         }
         Node::Reduce { op: ReduceOp::Sum, body, .. } => {

@@ -43,16 +43,19 @@ impl Verifier<'_> {
         }
     }
 
-    /// Views in range, of the compute type, with unit strides where the microkernel wants them.
+    /// Views in range, of one real type, with unit strides where the microkernel wants them.
     pub(super) fn product(&mut self, stmt: &Stmt) {
         let Stmt::Product { dst, lhs, rhs, rows, cols, depth, masked, .. } = stmt else { return };
         self.scalars(&[*rows, *cols, *depth], Lane::I64);
         if let Some(masked) = masked {
             self.scalars(&[*masked], Lane::Bool);
         }
-        self.view(dst, *rows, *cols, true);
-        self.view(lhs, *rows, *depth, false);
-        self.view(rhs, *depth, *cols, true);
+        let Some(lane) = self.program.product_lane(dst) else {
+            return self.wrong("a product is of f32 or of f64");
+        };
+        self.view(dst, *rows, *cols, true, lane);
+        self.view(lhs, *rows, *depth, false, lane);
+        self.view(rhs, *depth, *cols, true, lane);
         if let View::Buffer { buffer, .. } = dst {
             let access = self.program.buffers.get(buffer.0 as usize).map(|b| b.access);
             self.require(access == Some(Access::Write), "the buffer is only for reading");
@@ -60,7 +63,7 @@ impl Verifier<'_> {
     }
 
     /// A view of `rows` by `cols` elements; `unit`: its columns are adjacent.
-    fn view(&mut self, view: &View, rows: ExprId, cols: ExprId, unit: bool) {
+    fn view(&mut self, view: &View, rows: ExprId, cols: ExprId, unit: bool, lane: Lane) {
         match view {
             View::Tile { tile, row, col, transposed } => {
                 self.scalars(&[*row, *col], Lane::I64);
@@ -68,7 +71,7 @@ impl Verifier<'_> {
                 let Some(declared) = self.program.tiles.get(tile.0 as usize) else {
                     return self.wrong("a tile is out of the table");
                 };
-                self.require(declared.lane == self.program.compute, "the tile is not of the compute type");
+                self.require(declared.lane == lane, "the operands of a product are of different types");
                 let (down, along) = if *transposed { (cols, rows) } else { (rows, cols) };
                 let access = |s: &Self| s.tile_name(*tile);
                 self.spans(*row, down, declared.rows, &access);
@@ -81,9 +84,9 @@ impl Verifier<'_> {
                 };
                 self.require(index.len() == declared.shape.len(), "the wrong number of indices");
                 self.require(
-                    crate::loops::storage::lane_of(declared.dtype) == self.program.compute
-                        && declared.dtype.size() as i64 == self.program.compute.size(),
-                    "the buffer is not of the compute type",
+                    crate::loops::storage::lane_of(declared.dtype) == lane
+                        && declared.dtype.size() as i64 == lane.size(),
+                    "the operands of a product are of different types",
                 );
                 let one = |s: &Self, count: ExprId| s.program.exprs.as_int(count) == Some(1);
                 self.require(row_dim.is_some() || one(self, rows), "rows without a dimension");
