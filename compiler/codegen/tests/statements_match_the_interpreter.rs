@@ -173,6 +173,30 @@ fn products_of_buffers_and_tiles() {
 }
 
 #[test]
+fn products_of_widened_values_have_the_bits_of_separate_roundings() {
+    let mut s = Sketch::new(Lane::F32);
+    let [m, n, k] = [0, 1, 2].map(|x| s.e().add(Expr::Extent(x), None));
+    let lhs = s.buffer(DType::F32, &[m, k], Access::Read, None);
+    let rhs = s.buffer(DType::F32, &[k, n], Access::Read, None);
+    let out = s.buffer(DType::F64, &[m, n], Access::Write, None);
+    let (row, col, zero) = (s.row, s.col, s.zero);
+    let (x, y, acc) = (s.tile(Lane::F64, m, k), s.tile(Lane::F64, k, n), s.tile(Lane::F64, m, n));
+    for (buffer, tile, rows, cols) in [(lhs, x, m, k), (rhs, y, k, n)] {
+        let value = s.load(buffer, &[row, col]);
+        let wide = s.e().cast(Lane::F64, value);
+        s.map(s.at(tile), rows, cols, wide);
+    }
+    let view = |tile| View::Tile { tile, row: zero, col: zero, transposed: false };
+    let (dst, lhs, rhs) = (view(acc), view(x), view(y));
+    s.program.body.push(Stmt::Product { dst, lhs, rhs, rows: m, cols: n, depth: k, accumulate: false, masked: None });
+    let sum = s.e().add(Expr::Tile { tile: acc, row, col }, Some(Lane::F64));
+    s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, m, n, sum);
+    for extents in [[1, 1, 1], [5, 1, 300], [17, 65, 33], [96, 16, 64]] {
+        s.check(&extents, 0.0, random);
+    }
+}
+
+#[test]
 fn masked_zeros_contribute_nothing_even_against_nan() {
     for compute in [Lane::F32, Lane::F64] {
         for bad in [f64::NAN, f64::INFINITY] {
