@@ -18,8 +18,11 @@ use crate::lanes::{Parts, part_count};
 use crate::memory::Storage;
 use crate::place::{Context, LaneIndices, Place};
 
-/// Columns between microkernel calls.
-pub(crate) const CHUNK: i64 = 256;
+/// Elements between microkernel calls: long enough that a call costs little, short enough for the first-level cache.
+pub(crate) const CHUNK: i64 = 1024;
+
+/// Rows of at most this many columns share microkernel calls.
+const SHORT_ROW: i64 = 128;
 
 /// The state of a statement's emission.
 pub(crate) struct Cells<'g> {
@@ -46,6 +49,15 @@ pub(crate) struct Lanes {
     /// The same from the start of the chunk.
     offset: Value,
     pub values: BTreeMap<Id, Parts>,
+}
+
+/// The elements between two microkernel calls.
+#[derive(Clone, Copy)]
+enum Walk {
+    /// Columns of the row at hand.
+    Columns { from: Value, to: Value },
+    /// Whole rows, each with `line` elements of memory.
+    Rows { from: Value, to: Value, cols: Value, line: Value },
 }
 
 /// What becomes of the lanes of a statement.
@@ -104,13 +116,13 @@ impl<'g> Cells<'g> {
 }
 
 impl Lower<'_, '_> {
-    /// Emits the loops over `rows` and `cols`, both at least 1; `roots` are
+    /// Emits the loops over `rows` and `cols`, both at least 1, the latter at most `cap` if that is known; `roots` are
     /// the nodes the sink reads.
     pub(crate) fn cells(
         &mut self,
         cells: &mut Cells<'_>,
-        rows: Value,
-        cols: Value,
+        (rows, cols): (Value, Value),
+        cap: Option<i64>,
         roots: &[Id],
         sink: &mut dyn Sink,
     ) -> Result<(), CodegenError> {
@@ -119,6 +131,9 @@ impl Lower<'_, '_> {
         let zero = self.int(0);
         if self.constant_value(rows) == Some(1) {
             return self.one_row(cells, zero, cols, roots, sink);
+        }
+        if cells.demand.stages > 0 && cap.is_some_and(|cap| cap <= SHORT_ROW) {
+            return self.row_blocks(cells, (rows, cols), roots, sink);
         }
         let open = self.open_loop(zero, rows);
         self.one_row(cells, open.at, cols, roots, sink)?;
@@ -149,18 +164,73 @@ impl Lower<'_, '_> {
             let open = self.open_loop(zero, cols);
             let next = self.builder.ins().iadd_imm_s(open.at, CHUNK);
             let end = self.builder.ins().smin(next, cols);
-            self.chunk(cells, open.at, end, roots, sink)?;
+            self.chunk(cells, Walk::Columns { from: open.at, to: end }, roots, sink)?;
             self.close_loop(open, next);
         }
         sink.row_end(self, cells)
     }
 
-    /// The stages of one chunk of a row.
+    /// Short rows in blocks, whose lines follow each other in the memory of a microkernel's call.
+    fn row_blocks(
+        &mut self,
+        cells: &mut Cells<'_>,
+        (rows, cols): (Value, Value),
+        roots: &[Id],
+        sink: &mut dyn Sink,
+    ) -> Result<(), CodegenError> {
+        // Lines begin at whole vectors; the microkernels run over what is between as well.
+        let padded = self.builder.ins().iadd_imm_s(cols, 15);
+        let line = self.builder.ins().band_imm_s(padded, -16);
+        let chunk = self.int(CHUNK);
+        let height = self.builder.ins().sdiv(chunk, line);
+        let zero = self.int(0);
+        let open = self.open_loop(zero, rows);
+        let next = self.builder.ins().iadd(open.at, height);
+        let end = self.builder.ins().smin(next, rows);
+        self.chunk(cells, Walk::Rows { from: open.at, to: end, cols, line }, roots, sink)?;
+        self.close_loop(open, next);
+        Ok(())
+    }
+
+    /// The groups of a chunk. The sink, if there is one, is told of rows that begin and end inside.
+    fn walk(
+        &mut self,
+        cells: &mut Cells<'_>,
+        walk: Walk,
+        mut sink: Option<&mut dyn Sink>,
+        body: &mut dyn FnMut(&mut Self, &Cells<'_>, &mut Lanes, &mut Option<&mut dyn Sink>) -> Result<(), CodegenError>,
+    ) -> Result<(), CodegenError> {
+        match walk {
+            Walk::Columns { from, to } => {
+                self.groups(cells, from, to, from, &mut |s, cells, lanes| body(s, cells, lanes, &mut sink))
+            }
+            Walk::Rows { from, to, cols, line } => {
+                let open = self.open_loop(from, to);
+                cells.row = Some(open.at);
+                self.level(cells, true)?;
+                if let Some(sink) = &mut sink {
+                    sink.level(self, cells, true)?;
+                }
+                // Column 0 lies as many elements from the start as rows above have.
+                let below = self.builder.ins().isub(from, open.at);
+                let start = self.builder.ins().imul(below, line);
+                let zero = self.int(0);
+                self.groups(cells, zero, cols, start, &mut |s, cells, lanes| body(s, cells, lanes, &mut sink))?;
+                if let Some(sink) = &mut sink {
+                    sink.row_end(self, cells)?;
+                }
+                let next = self.builder.ins().iadd_imm_s(open.at, 1);
+                self.close_loop(open, next);
+                Ok(())
+            }
+        }
+    }
+
+    /// The stages of one chunk.
     fn chunk(
         &mut self,
         cells: &mut Cells<'_>,
-        from: Value,
-        to: Value,
+        walk: Walk,
         roots: &[Id],
         sink: &mut dyn Sink,
     ) -> Result<(), CodegenError> {
@@ -182,7 +252,7 @@ impl Lower<'_, '_> {
             }
             let values: Vec<Id> = arguments.iter().map(|(id, _)| *id).collect();
             let order = cells.demand.needed(cells.graph, &values);
-            self.groups(cells, from, to, from, &mut |s, cells, lanes| {
+            self.walk(cells, walk, None, &mut |s, cells, lanes, _| {
                 s.staged_results(cells, &slots, &order, lanes)?;
                 s.lane_nodes(cells, &order, lanes)?;
                 for (id, line) in &arguments {
@@ -192,14 +262,20 @@ impl Lower<'_, '_> {
                 }
                 Ok(())
             })?;
-            let count = self.builder.ins().isub(to, from);
+            let count = match walk {
+                Walk::Columns { from, to } => self.builder.ins().isub(to, from),
+                Walk::Rows { from, to, line, .. } => {
+                    let rows = self.builder.ins().isub(to, from);
+                    self.builder.ins().imul(rows, line)
+                }
+            };
             self.run_calls(cells, &calls, &arguments, count);
         }
         let order = cells.demand.needed(cells.graph, roots);
-        self.groups(cells, from, to, from, &mut |s, cells, lanes| {
+        self.walk(cells, walk, Some(sink), &mut |s, cells, lanes, sink| {
             s.staged_results(cells, &slots, &order, lanes)?;
             s.lane_nodes(cells, &order, lanes)?;
-            sink.group(s, cells, lanes)
+            sink.as_mut().map_or(Ok(()), |sink| sink.group(s, cells, lanes))
         })
     }
 

@@ -49,7 +49,7 @@ impl Lower<'_, '_> {
         self.when(some_rows, |s| {
             s.either(
                 some_cols,
-                |s| s.cells(&mut cells, rows, cols, &roots, &mut sink),
+                |s| s.cells(&mut cells, (rows, cols), None, &roots, &mut sink),
                 |s| if *accumulate { Ok(()) } else { s.reduce_nothing(*dst, *op, lane, rows) },
             )
         })

@@ -384,7 +384,11 @@ impl Lower<'_, '_> {
         roots.extend(indices.iter().filter(|id| graph.node(**id).slope.is_none()));
         let varies = indices.iter().any(|id| graph.node(*id).row);
         let mut sink = MapSink { dst, indices, value, varies, place: None };
-        self.cells(&mut cells, rows, cols, &roots, &mut sink)
+        let cap = match dst {
+            Dst::Tile { tile, .. } => self.program.exprs.as_int(self.program.tiles[tile.0 as usize].cols),
+            Dst::Buffer { .. } => None,
+        };
+        self.cells(&mut cells, (rows, cols), cap, &roots, &mut sink)
     }
 
     /// Whether there is at least one row and one column.
