@@ -60,6 +60,10 @@ enum Walk {
     Rows { from: Value, to: Value, cols: Value, line: Value },
 }
 
+/// What is emitted for a group of a walk, with the sink where there is one.
+type WalkBody<'b, L> =
+    &'b mut dyn FnMut(&mut L, &Cells<'_>, &mut Lanes, &mut Option<&mut dyn Sink>) -> Result<(), CodegenError>;
+
 /// What becomes of the lanes of a statement.
 pub(crate) trait Sink {
     /// Called where the scalars that vary with the row (or those that do not) are ready.
@@ -198,7 +202,7 @@ impl Lower<'_, '_> {
         cells: &mut Cells<'_>,
         walk: Walk,
         mut sink: Option<&mut dyn Sink>,
-        body: &mut dyn FnMut(&mut Self, &Cells<'_>, &mut Lanes, &mut Option<&mut dyn Sink>) -> Result<(), CodegenError>,
+        body: WalkBody<'_, Self>,
     ) -> Result<(), CodegenError> {
         match walk {
             Walk::Columns { from, to } => {

@@ -7,6 +7,7 @@ use attnc_cost::Nanos;
 use attnc_plan::Plan;
 use attnc_plan::PlanOptions;
 use attnc_plan::loops::verify::verify;
+use attnc_rewrite::approximate::{self, ApproximateRule, Declined, MAX_STRENGTH};
 use attnc_rewrite::{Explanation, Form, Saturated};
 
 use crate::error::CompileError;
@@ -18,7 +19,16 @@ use crate::options::Options;
 pub struct Analysis {
     spec: Spec,
     saturated: Saturated,
+    approximated: Vec<Approximated>,
+    declined: Vec<Declined>,
     options: Options,
+}
+
+/// A spec after permitted approximations, with its own e-graph.
+struct Approximated {
+    /// The rules with their numbers, `window=256+clusters=16`.
+    label: String,
+    saturated: Saturated,
 }
 
 /// One form of the spec, at some extents.
@@ -32,6 +42,8 @@ pub struct Candidate {
     pub predicted: Nanos,
     /// The form as text: equal keys are equal forms.
     pub key: String,
+    /// The approximate rules it is made by, `clusters=16`; empty for exact forms.
+    pub approximations: String,
     name: String,
 }
 
@@ -39,7 +51,12 @@ impl Candidate {
     fn new(spec: Spec, form: Form, predicted: Nanos) -> Self {
         let key = structure(&spec);
         let name = nest::name(&spec, form);
-        Self { spec, form, predicted, key, name }
+        Self { spec, form, predicted, key, approximations: String::new(), name }
+    }
+
+    /// Whether it equals the spec over the reals.
+    pub fn is_exact(&self) -> bool {
+        self.approximations.is_empty()
     }
 
     /// Its name: how its work grows and the order in which it reduces axes, `quadratic-j.d`; with a number if that is
@@ -76,11 +93,17 @@ impl Analysis {
     /// # Errors
     /// If the options name what does not exist.
     pub fn of_spec(spec: Spec, options: &Options, observer: &mut dyn Observer) -> Result<Self, CompileError> {
-        check_approximations(options)?;
+        let permitted = permitted(options)?;
         observer.begin(Pass::Rewrite);
         let saturated = Saturated::new(&spec, &options.limits);
+        let (approximated, declined) = approximated(&spec, &permitted, options);
         observer.end(Pass::Rewrite, &|| summary(&saturated));
-        Ok(Self { spec, saturated, options: options.clone() })
+        Ok(Self { spec, saturated, approximated, declined, options: options.clone() })
+    }
+
+    /// The permitted approximate rules whose conditions the spec does not meet.
+    pub fn declined_approximations(&self) -> &[Declined] {
+        &self.declined
     }
 
     /// The checked spec.
@@ -112,7 +135,8 @@ impl Analysis {
         }
     }
 
-    /// All forms known for some extents, the cheapest first; at least one.
+    /// All forms known for some extents: the exact ones, the cheapest first, at least one; then one for each permitted
+    /// combination of approximations.
     ///
     /// # Errors
     /// If the rewriter finds no form.
@@ -125,6 +149,13 @@ impl Analysis {
                 other.name.push_str("-2");
             }
             candidates.push(other);
+        }
+        for approximated in &self.approximated {
+            let chosen = approximated.saturated.extract(extents, &self.options.profile);
+            let mut candidate = Candidate::new(chosen.spec, chosen.form, chosen.cost_estimate);
+            candidate.name = format!("{}/{}", approximated.label, candidate.name);
+            candidate.approximations.clone_from(&approximated.label);
+            candidates.push(candidate);
         }
         Ok(candidates)
     }
@@ -184,16 +215,60 @@ fn dump(spec: &Spec) -> String {
     spec.outputs.iter().map(line).collect()
 }
 
-/// The approximations that `--allow` may name.
-const APPROXIMATIONS: &[&str] = &[];
+/// The approximate rules that the options permit, with their numbers.
+fn permitted(options: &Options) -> Result<Vec<(&'static ApproximateRule, i64)>, CompileError> {
+    if let Some(budget) = options.budget.filter(|budget| !(*budget >= 0.0 && budget.is_finite())) {
+        return Err(CompileError::BadBudget(budget));
+    }
+    let mut permitted: Vec<(&'static ApproximateRule, i64)> = Vec::new();
+    for (name, strength) in &options.allow {
+        let Some(rule) = approximate::rules().iter().find(|rule| rule.name == *name) else {
+            let known = approximate::rules().iter().map(|rule| rule.name.to_string()).collect();
+            return Err(CompileError::UnknownApproximation { name: name.clone(), known });
+        };
+        let (what, least) = rule.strength;
+        let number = strength.unwrap_or(rule.default as f64);
+        if number.fract() != 0.0 || !(least as f64..=MAX_STRENGTH as f64).contains(&number) {
+            let greatest = MAX_STRENGTH;
+            return Err(CompileError::BadStrength { name: rule.name, what, number, least, greatest });
+        }
+        permitted.push((rule, number as i64));
+    }
+    // Equal permissions give equal candidates, in whatever order they are given.
+    permitted.sort_by_key(|(rule, number)| (rule.name, *number));
+    permitted.dedup_by_key(|(rule, number)| (rule.name, *number));
+    match permitted.len() {
+        0..=MAX_PERMITTED => Ok(permitted),
+        _ => Err(CompileError::TooManyApproximations { most: MAX_PERMITTED }),
+    }
+}
 
-fn check_approximations(options: &Options) -> Result<(), CompileError> {
-    let known = || APPROXIMATIONS.iter().map(|n| n.to_string()).collect();
-    if let Some((name, _)) = options.allow.iter().find(|(name, _)| !APPROXIMATIONS.contains(&name.as_str())) {
-        return Err(CompileError::UnknownApproximation { name: name.clone(), known: known() });
+/// Permissions at most: every combination is a candidate.
+const MAX_PERMITTED: usize = 4;
+
+/// The spec after every combination of permitted rules, each rule at most once, and the rules that decline alone.
+fn approximated(
+    spec: &Spec,
+    permitted: &[(&'static ApproximateRule, i64)],
+    options: &Options,
+) -> (Vec<Approximated>, Vec<Declined>) {
+    let (mut made, mut declined) = (Vec::new(), Vec::new());
+    for set in 1u32..1 << permitted.len() {
+        let steps: Vec<(&'static ApproximateRule, i64)> =
+            permitted.iter().enumerate().filter(|(at, _)| set >> at & 1 == 1).map(|(_, step)| *step).collect();
+        if steps.windows(2).any(|pair| pair[0].0.name == pair[1].0.name) {
+            continue;
+        }
+        match approximate::approximate(spec, &steps) {
+            Ok(spec) => {
+                let label: Vec<String> = steps.iter().map(|(rule, number)| format!("{}={number}", rule.name)).collect();
+                let saturated = Saturated::new(&spec, &options.limits);
+                made.push(Approximated { label: label.join("+"), saturated });
+            }
+            Err(reason) if steps.len() == 1 => declined.push(reason),
+            // What declines alone has been said; some combinations have no meaning.
+            Err(_) => {}
+        }
     }
-    match options.budget {
-        Some(budget) if !(budget >= 0.0 && budget.is_finite()) => Err(CompileError::BadBudget(budget)),
-        _ => Ok(()),
-    }
+    (made, declined)
 }

@@ -45,6 +45,26 @@ pub enum CompileError {
         /// What exists.
         known: Vec<String>,
     },
+    /// A number of an approximation that makes no sense.
+    #[error("--allow {name}: the number of {what} is an integer from {least} to {greatest}, but {number} was given")]
+    BadStrength {
+        /// The approximation.
+        name: &'static str,
+        /// What its number is.
+        what: &'static str,
+        /// What was given.
+        number: f64,
+        /// The least that makes sense.
+        least: i64,
+        /// The greatest that is taken.
+        greatest: i64,
+    },
+    /// More permissions than combinations of them can be compared.
+    #[error("at most {most} approximations can be permitted at once: every combination is a candidate")]
+    TooManyApproximations {
+        /// How many can.
+        most: usize,
+    },
     /// A candidate that does not exist.
     #[error("there is no candidate `{name}`{}", known_list(.known))]
     UnknownVariant {

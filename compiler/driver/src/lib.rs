@@ -18,6 +18,7 @@ pub mod table;
 
 pub use analysis::{Analysis, Candidate};
 pub use attnc_cost::{MachineProfile, MemoryLevel};
+pub use attnc_rewrite::approximate::Declined;
 pub use attnc_rewrite::{Explanation, Form, Step};
 pub use error::CompileError;
 pub use layout::{ALIGN, Layout, LayoutError};

@@ -7,6 +7,7 @@
 //! [`facts`], [`mod@rule`] and then the records in [`mod@rules`].
 #![forbid(unsafe_code)]
 
+pub mod approximate;
 mod bucket;
 mod build;
 mod candidate;

@@ -39,10 +39,10 @@ pub struct Common {
     /// Set a parameter or an extent
     #[arg(long, value_name = "K=V")]
     pub set: Vec<String>,
-    /// Permit an approximation
+    /// Permit approximations: window, lowrank, clusters
     #[arg(long, value_name = "NAME[=V]", value_delimiter = ',')]
     pub allow: Vec<String>,
-    /// Largest relative output error of a permitted approximation
+    /// Run the fastest candidate whose measured relative error is within this
     #[arg(long, value_name = "X")]
     pub budget: Option<f64>,
     /// Read inputs from a safetensors file

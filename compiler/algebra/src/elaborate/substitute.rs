@@ -42,6 +42,29 @@ pub(crate) fn substitute(spec: &mut Spec, term: TermId, replacement: &Replacemen
     Substitution { spec, done: BTreeMap::new() }.term(term, replacement)
 }
 
+/// Terms and axes for what is built after elaboration.
+impl Spec {
+    /// `term` with the free positions of axes replaced by index terms, without capture.
+    pub fn substituted(&mut self, term: TermId, replacement: &BTreeMap<AxisId, TermId>) -> TermId {
+        substitute(self, term, replacement)
+    }
+
+    /// An axis with the extent of `origin`, other than it and those of `taken`.
+    pub fn copy_of_axis(&mut self, origin: AxisId, taken: &AxisSet) -> AxisId {
+        copied_axis(self, origin, taken)
+    }
+
+    /// A new axis, named `stem` or, where that is taken, with primes after it.
+    pub fn new_axis(&mut self, stem: &str, extent: TermId) -> AxisId {
+        let mut name = stem.to_string();
+        while self.axes.iter().any(|axis| axis.name == name) {
+            name.push('\'');
+        }
+        self.axes.push(Axis { name, extent });
+        AxisId((self.axes.len() - 1) as u32)
+    }
+}
+
 struct Substitution<'s> {
     spec: &'s mut Spec,
     done: BTreeMap<(TermId, Replacement), TermId>,

@@ -34,9 +34,21 @@ struct Row {
     measured_ms: f64,
     gflops: f64,
     compile_ms: f64,
+    exact: bool,
     chosen: bool,
     regret: f64,
 }
+
+/// A candidate that would take too long.
+struct Skipped {
+    spec: String,
+    n: i64,
+    variant: String,
+    predicted_ms: f64,
+}
+
+/// Candidates predicted to take longer than this are named and not run, in ms.
+const LONGEST_MS: f64 = 20_000.0;
 
 /// Measures every candidate of every spec at every length.
 pub fn run(args: &BenchArgs) -> Result<String, Failure> {
@@ -48,11 +60,11 @@ pub fn run(args: &BenchArgs) -> Result<String, Failure> {
     options.threads = threads as usize;
     options.compiler.profile.threads = threads;
     let progress = Progress::new((files.len() * lengths.len()) as u64, "measuring");
-    let mut rows = Vec::new();
+    let (mut rows, mut skipped) = (Vec::new(), Vec::new());
     for path in &files {
         let file = SpecFile::read(path)?;
         for n in &lengths {
-            rows.extend(measure(&file, &options, *n, args.common.random.unwrap_or(1))?);
+            rows.extend(measure(&file, &options, *n, args.common.random.unwrap_or(1), &mut skipped)?);
             progress.step();
         }
     }
@@ -64,11 +76,25 @@ pub fn run(args: &BenchArgs) -> Result<String, Failure> {
     let slowest = rows.iter().map(|r| r.compile_ms).fold(0.0, f64::max);
     if args.common.json {
         let rows: Vec<Value> = rows.iter().map(row_json).collect();
-        return Ok(format!("{}\n", json!({ "rows": rows, "compile_ms_median": compile, "compile_ms_max": slowest })));
+        let skipped: Vec<Value> = skipped
+            .iter()
+            .map(|s| json!({ "spec": s.spec, "n": s.n, "variant": s.variant, "predicted_ms": s.predicted_ms }))
+            .collect();
+        let report = json!({
+            "rows": rows, "skipped": skipped, "compile_ms_median": compile, "compile_ms_max": slowest,
+        });
+        return Ok(format!("{report}\n"));
     }
     let header = ["spec", "N", "threads", "variant", "predicted ms", "measured ms", "GFLOP/s", "chosen", "regret"];
     let cells: Vec<Vec<String>> = rows.iter().map(row_text).collect();
-    let foot = format!(
+    let mut foot: String = skipped
+        .iter()
+        .map(|s| {
+            let time = table::number(s.predicted_ms);
+            format!("\nskipped: {} of {} at N = {}, predicted to take {time} ms", s.variant, s.spec, s.n)
+        })
+        .collect();
+    foot += &format!(
         "\nspec text to machine code: median {} ms, at most {} ms\n",
         table::number(compile),
         table::number(slowest)
@@ -105,7 +131,13 @@ fn spec_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// All candidates of one spec at one length.
-fn measure(file: &SpecFile, options: &Options, n: i64, seed: u64) -> Result<Vec<Row>, Failure> {
+fn measure(
+    file: &SpecFile,
+    options: &Options,
+    n: i64,
+    seed: u64,
+    skipped: &mut Vec<Skipped>,
+) -> Result<Vec<Row>, Failure> {
     let kernel = file.compile(options, &[])?;
     let spec = kernel.spec();
     let settings = &options.compiler.settings;
@@ -115,6 +147,11 @@ fn measure(file: &SpecFile, options: &Options, n: i64, seed: u64) -> Result<Vec<
     let candidates = kernel.analysis().candidates(&extents).map_err(|e| file.failure(e.into()))?;
     let mut rows = Vec::new();
     for (at, candidate) in candidates.iter().enumerate() {
+        if candidate.predicted_ms() > LONGEST_MS {
+            let (spec, variant) = (spec.name.clone(), candidate.name().to_string());
+            skipped.push(Skipped { spec, n, variant, predicted_ms: candidate.predicted_ms() });
+            continue;
+        }
         let mut options = options.clone();
         options.compiler.variant = Some(candidate.name().to_string());
         let kernel = file.compile(&options, &[])?;
@@ -131,11 +168,13 @@ fn measure(file: &SpecFile, options: &Options, n: i64, seed: u64) -> Result<Vec<
             measured_ms,
             gflops: flops / (measured_ms * 1e6),
             compile_ms,
+            exact: candidate.is_exact(),
             chosen: at == 0,
             regret: 0.0,
         });
     }
-    let best = rows.iter().map(|r| r.measured_ms).fold(f64::INFINITY, f64::min);
+    // Approximations are no alternatives to what was asked for.
+    let best = rows.iter().filter(|r| r.exact).map(|r| r.measured_ms).fold(f64::INFINITY, f64::min);
     rows.iter_mut().for_each(|r| r.regret = r.measured_ms / best - 1.0);
     Ok(rows)
 }
@@ -187,7 +226,7 @@ fn row_json(row: &Row) -> Value {
     json!({
         "spec": row.spec, "n": row.n, "threads": row.threads, "variant": row.variant, "form": row.form,
         "predicted_ms": row.predicted_ms, "measured_ms": row.measured_ms, "gflops": row.gflops,
-        "compile_ms": row.compile_ms, "chosen": row.chosen, "regret": row.regret,
+        "compile_ms": row.compile_ms, "exact": row.exact, "chosen": row.chosen, "regret": row.regret,
     })
 }
 

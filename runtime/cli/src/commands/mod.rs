@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod bench;
+mod candidates;
 pub mod check;
 pub mod explain;
 pub mod plan;

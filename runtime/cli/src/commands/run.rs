@@ -6,6 +6,7 @@ use attnc::{Kernel, Tensor, TensorView};
 use attnc_algebra::Extents;
 use serde_json::{Map, Value, json};
 
+use super::candidates;
 use crate::args::RunArgs;
 use crate::failure::Failure;
 use crate::inputs::Inputs;
@@ -19,10 +20,18 @@ pub fn run(args: &RunArgs) -> Result<String, Failure> {
     options.perf_map = args.perf_map;
     options.compiler.variant.clone_from(&args.variant);
     let dumps = dumps(&args.dump_after)?;
-    let kernel = file.compile(&options, &dumps)?;
+    let mut kernel = file.compile(&options, &dumps)?;
     let inputs = Inputs::obtain(&kernel, &args.common, &args.rename)?;
     let views = inputs.views();
     let extents = kernel.extents(&views).map_err(|e| file.failure(e))?;
+    let candidates = candidates::measured(&file, &kernel, &options, &extents, &inputs, args)?;
+    if let Some(budget) = args.common.budget.filter(|_| args.variant.is_none())
+        && let Some(best) = candidates::within(&candidates, budget)
+        && !best.exact
+    {
+        options.compiler.variant = Some(best.variant.clone());
+        kernel = file.compile(&options, &dumps)?;
+    }
     let prepared = kernel.prepare(&extents).map_err(|e| file.failure(e))?;
     let compile_ms: f64 = kernel.pass_times().iter().map(|p| p.time.as_secs_f64() * 1e3).sum();
     let (outputs, run_ms) = timed(&kernel, &views, args.repeat).map_err(|e| file.failure(e))?;
@@ -35,7 +44,11 @@ pub fn run(args: &RunArgs) -> Result<String, Failure> {
     let candidate = prepared.candidate();
     report.insert("variant".into(), json!(candidate.name()));
     report.insert("form".into(), json!(candidate.form()));
-    report.insert("exact".into(), json!(true));
+    report.insert("exact".into(), json!(candidate.is_exact()));
+    if !candidate.is_exact() {
+        let error = candidates.iter().find(|c| c.variant == candidate.name()).map(|c| c.error);
+        report.insert("error".into(), json!(error.map(finite)));
+    }
     report.insert("stages".into(), json!(prepared.plan().stages().map(|s| s.program.name.clone()).collect::<Vec<_>>()));
     report.insert("compile_ms".into(), json!(compile_ms));
     report.insert("run_ms".into(), json!(run_ms));
@@ -44,7 +57,7 @@ pub fn run(args: &RunArgs) -> Result<String, Failure> {
     report.insert("peak_bytes".into(), json!(layout.argument_bytes(prepared.plan()).saturating_add(scratch)));
     report.insert("code_bytes".into(), json!(prepared.code().iter().map(|r| r.length).sum::<usize>()));
     report.insert("output_hash".into(), json!(format!("{:016x}", hash(&outputs))));
-    report.insert("candidates".into(), candidates(&kernel, &extents).map_err(|e| file.failure(e))?);
+    candidates::report(&mut report, &kernel, &candidates);
     let passes: Vec<Value> = kernel
         .pass_times()
         .iter()
@@ -75,7 +88,11 @@ pub fn run(args: &RunArgs) -> Result<String, Failure> {
 }
 
 /// Runs `repeat` times; the outputs and the median time in ms.
-fn timed(kernel: &Kernel, views: &[(&str, TensorView<'_>)], repeat: u32) -> Result<(Vec<Tensor>, f64), attnc::Error> {
+pub(super) fn timed(
+    kernel: &Kernel,
+    views: &[(&str, TensorView<'_>)],
+    repeat: u32,
+) -> Result<(Vec<Tensor>, f64), attnc::Error> {
     let mut times = Vec::new();
     let mut outputs = Vec::new();
     for _ in 0..repeat {
@@ -102,12 +119,6 @@ fn describe(report: &mut Map<String, Value>, kernel: &Kernel, extents: &Extents)
     report.insert("threads".into(), json!(kernel.threads()));
 }
 
-fn candidates(kernel: &Kernel, extents: &Extents) -> Result<Value, attnc::Error> {
-    let all = kernel.analysis().candidates(extents)?;
-    let one = |c: &attnc_compiler::Candidate| json!({ "variant": c.name(), "form": c.form(), "exact": true, "predicted_ms": c.predicted_ms(), "error": 0.0 });
-    Ok(json!(all.iter().map(one).collect::<Vec<_>>()))
-}
-
 fn expectations(kernel: &Kernel, args: &RunArgs, inputs: &Inputs, outputs: &[Tensor]) -> Result<Value, Failure> {
     let mut rows = Vec::new();
     for item in &args.expect {
@@ -131,7 +142,7 @@ fn expectations(kernel: &Kernel, args: &RunArgs, inputs: &Inputs, outputs: &[Ten
 }
 
 /// JSON has no infinity; a wrongness without bound is the largest number.
-fn finite(value: f64) -> f64 {
+pub(super) fn finite(value: f64) -> f64 {
     if value.is_finite() { value } else { f64::MAX }
 }
 
@@ -160,7 +171,11 @@ fn human(report: &Value) -> String {
         out += &format!("  params    {}\n", pairs("params"));
     }
     let stages: Vec<&str> = report["stages"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    out += &format!("  variant   {} ({} form, exact)\n", text("variant"), text("form"));
+    let exactness = match report.get("error") {
+        None => "exact".to_string(),
+        Some(error) => format!("approximate, error {}", error.as_f64().map(table::number).unwrap_or("unknown".into())),
+    };
+    out += &format!("  variant   {} ({} form, {exactness})\n", text("variant"), text("form"));
     out += &format!("  engine    {}, {}, {} threads\n", text("engine"), text("isa"), report["threads"]);
     out += &format!("  stages    {}\n", stages.join(", "));
     out += &format!("  compiled  {} ms\n", number("compile_ms"));
@@ -192,8 +207,16 @@ fn human(report: &Value) -> String {
         .flatten()
         .map(|c| {
             let s = |k: &str| c[k].as_str().unwrap_or("").to_string();
-            vec![s("variant"), s("form"), c["predicted_ms"].as_f64().map(table::number).unwrap_or_default()]
+            let n = |k: &str| c[k].as_f64().map(table::number).unwrap_or_default();
+            let error = if c["exact"] == json!(true) { "exact".to_string() } else { n("error") };
+            vec![s("variant"), s("form"), n("predicted_ms"), n("measured_ms"), error]
         })
         .collect();
-    out + "\n" + &table::render(&["candidate", "form", "predicted ms"], &rows)
+    out += "\n";
+    out += &table::render(&["candidate", "form", "predicted ms", "measured ms", "error"], &rows);
+    for row in report["declined"].as_array().into_iter().flatten() {
+        let s = |k: &str| row[k].as_str().unwrap_or("").to_string();
+        out += &format!("\n{} declined: {}\n", s("rule"), s("because"));
+    }
+    out
 }
