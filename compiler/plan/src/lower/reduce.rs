@@ -77,6 +77,10 @@ impl Nest<'_, '_> {
         frame: Frame,
         exact: bool,
     ) -> Result<ExprId, PlanError> {
+        if exact {
+            let chosen = self.exact_softmax(axis, domain, body);
+            return self.eval(chosen, frame, true);
+        }
         let terms = &mut self.planner.terms;
         let lse = terms.reduce(ReduceOp::LogSumExp, axis, domain, body);
         let minus = terms.unary(UnaryOp::Neg, lse);
@@ -87,8 +91,47 @@ impl Nest<'_, '_> {
         self.eval(chosen, frame, exact)
     }
 
+    /// `exp(body - m)` and its sum over the domain, m the maximum there, with m: in these operations and no others, so
+    /// that a decision about them has the same bits in every engine.
+    fn shifted(&mut self, axis: AxisId, domain: TermId, body: TermId) -> (TermId, TermId, TermId) {
+        let terms = &mut self.planner.terms;
+        let top = terms.reduce(ReduceOp::Max, axis, domain, body);
+        let minus = terms.unary(UnaryOp::Neg, top);
+        let difference = terms.nary(NaryOp::Add, vec![body, minus]);
+        let grade = terms.unary(UnaryOp::Exp, difference);
+        let total = terms.reduce(ReduceOp::Sum, axis, domain, grade);
+        (grade, total, top)
+    }
+
+    /// Softmax weights by their definition; a row of -inf has none.
+    fn exact_softmax(&mut self, axis: AxisId, domain: TermId, body: TermId) -> TermId {
+        let (grade, total, top) = self.shifted(axis, domain, body);
+        let terms = &mut self.planner.terms;
+        let weight = terms.binary(BinaryOp::Div, grade, total);
+        let (nothing, zero) = (terms.real(f64::NEG_INFINITY), terms.real(0.0));
+        let some = terms.binary(BinaryOp::Ne, top, nothing);
+        let inside = terms.nary(NaryOp::And, vec![domain, some]);
+        terms.add(Node::Select(inside, weight, zero))
+    }
+
+    /// A log-sum-exp by its definition; an infinite maximum is the result.
+    fn exact_logsumexp(&mut self, r: Reduction) -> TermId {
+        let (_, total, top) = self.shifted(r.axis, r.domain, r.body);
+        let terms = &mut self.planner.terms;
+        let log = terms.unary(UnaryOp::Log, total);
+        let finite = terms.nary(NaryOp::Add, vec![top, log]);
+        let size = terms.unary(UnaryOp::Abs, top);
+        let infinity = terms.real(f64::INFINITY);
+        let infinite = terms.binary(BinaryOp::Eq, size, infinity);
+        terms.add(Node::Select(infinite, top, finite))
+    }
+
     fn lower_reduce(&mut self, term: TermId, r: Reduction, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
-        if r.op == ReduceOp::LogSumExp && frame.cols.is_none() && !exact {
+        if r.op == ReduceOp::LogSumExp && exact {
+            let composed = self.exact_logsumexp(r);
+            return self.eval(composed, frame, true);
+        }
+        if r.op == ReduceOp::LogSumExp && frame.cols.is_none() {
             return self.lower_logsumexp(r, frame);
         }
         if r.op == ReduceOp::Sum && !exact && self.lane(r.body, false) == self.program.compute {

@@ -18,6 +18,9 @@ use crate::planner::{TILE, is_reduction};
 use super::nest::{Binding, Dim, Frame, Nest};
 use super::reduce::Reduction;
 
+/// Depth of the scope in which a scan stage walks its rows.
+const WALK: usize = 1;
+
 /// A scan taken apart, with the contraction around it.
 #[derive(Clone, Debug)]
 struct Prefix {
@@ -33,10 +36,12 @@ struct Prefix {
 
 impl Nest<'_, '_> {
     /// Whether the term is a scan, or a contraction of one, along another
-    /// axis than this stage walks.
+    /// axis than this stage walks, or inside a loop of its own: a state lives
+    /// as long as its task and serves one scan.
     pub fn needs_own_scan_stage(&self, term: TermId) -> bool {
+        let looped = self.current_depth() > WALK;
         let direct = |t: TermId| match self.planner.terms.node(t) {
-            Node::Scan { row, .. } => Some(*row) != self.sequential,
+            Node::Scan { row, .. } => Some(*row) != self.sequential || looped,
             _ => false,
         };
         match self.planner.terms.node(term) {
@@ -58,7 +63,7 @@ impl Nest<'_, '_> {
         let mut rest = factors.clone();
         let scan = rest.remove(at);
         let ties_cols = frame.cols.is_some_and(|c| rest.iter().any(|t| self.planner.terms.free(*t).contains(c)));
-        if !self.is_true(r.domain) || ties_cols || rest.iter().any(|t| is_scan(self, *t)) {
+        if !self.walks(scan, frame) || !self.is_true(r.domain) || ties_cols || rest.iter().any(|t| is_scan(self, *t)) {
             return Ok(None);
         }
         let Node::Scan { axis, row, decay, body } = *self.planner.terms.node(scan) else { return Ok(None) };
@@ -71,7 +76,7 @@ impl Nest<'_, '_> {
     #[expect(clippy::too_many_arguments, reason = "the parts of one scan node and where it stands")]
     pub fn lower_scan(
         &mut self,
-        _term: TermId,
+        term: TermId,
         outer: Option<(AxisId, TermId)>,
         axis: AxisId,
         row: AxisId,
@@ -80,9 +85,8 @@ impl Nest<'_, '_> {
         frame: Frame,
         exact: bool,
     ) -> Result<ExprId, PlanError> {
-        if self.sequential != Some(row) || frame.rows != Some(row) || exact {
-            let what = "a prefix sum inside a decision, or along two axes at once".to_owned();
-            return Err(PlanError::Unsupported { what });
+        if exact || !self.walks(term, frame) {
+            return self.lower_scan_in_turns((axis, row), decay, body, frame, exact);
         }
         let query = match outer {
             Some((_, query)) => query,
@@ -93,6 +97,51 @@ impl Nest<'_, '_> {
             Some(state) => self.with_whole(state, |nest| nest.lower_prefix(&prefix, frame)),
             None => self.lower_prefix(&prefix, frame),
         }
+    }
+
+    /// Whether the scan runs along the rows that this stage walks, with the walk's own scope for its state.
+    fn walks(&self, scan: TermId, frame: Frame) -> bool {
+        let row = match self.planner.terms.node(scan) {
+            Node::Scan { row, .. } => Some(*row),
+            _ => self.sequential,
+        };
+        self.sequential == row && frame.rows == row && self.current_depth() == WALK
+    }
+
+    /// The prefix of every lane from its start, in axis order: where the state cannot stay with the rows, and in
+    /// decisions. Each lane keeps what it has once the position is beyond its own.
+    fn lower_scan_in_turns(
+        &mut self,
+        (axis, row): (AxisId, AxisId),
+        decay: TermId,
+        body: TermId,
+        frame: Frame,
+        exact: bool,
+    ) -> Result<ExprId, PlanError> {
+        let lane = self.real_lane(exact);
+        let state = self.frame_tile("state", lane, frame);
+        let zero = self.x().real(lane, 0.0);
+        self.map(state, frame, zero);
+        let own = self.position(row, frame);
+        let end = match self.binding(row).clone() {
+            Binding::Fixed(at) => self.plus(at, 1),
+            Binding::Tile(dim) | Binding::Whole(dim) => self.x().sum(dim.base, dim.count),
+        };
+        let (var, at) = self.var(Lane::I64);
+        let stmts = self.inner(Some((axis, Binding::Fixed(at))), |nest| {
+            let old = nest.element(state, frame);
+            let (factor, value) = (nest.eval(decay, frame, exact)?, nest.eval(body, frame, exact)?);
+            let (factor, value) = (nest.x().cast(lane, factor), nest.x().cast(lane, value));
+            let kept = nest.x().times(old, factor);
+            let new = nest.x().sum(kept, value);
+            let seen = nest.x().binary(BinaryOp::Le, at, own);
+            let new = nest.choose(seen, new, old);
+            nest.map(state, frame, new);
+            Ok(())
+        })?;
+        let from = self.x().int(0);
+        self.emit(Stmt::For { var, from, to: end, step: 1, body: stmts });
+        Ok(self.element(state, frame))
     }
 
     fn lower_prefix(&mut self, prefix: &Prefix, frame: Frame) -> Result<ExprId, PlanError> {
