@@ -280,31 +280,39 @@ impl<'a> Pricing<'a> {
         operands.iter().fold(axes, |axes, x| axes.union(self.free(*x)))
     }
 
-    /// Pointwise operands combined smallest first.
+    /// Pointwise operands combined smallest first; among equals, whose axes add least.
     fn chain(&self, operands: &[Id]) -> f64 {
-        let mut axes: Vec<&AxisSet> = operands.iter().map(|x| self.free(*x)).collect();
-        axes.sort_by(|a, b| self.volume(a).total_cmp(&self.volume(b)));
-        let Some((first, rest)) = axes.split_first() else { return 0.0 };
-        let mut so_far = (*first).clone();
+        let mut rest: Vec<&AxisSet> = operands.iter().map(|x| self.free(*x)).collect();
+        let mut so_far = AxisSet::new();
         let mut points = 0.0;
-        for next in rest {
-            so_far = so_far.union(next);
-            points += self.volume(&so_far);
+        for at in 0..operands.len() {
+            let size = |axes: &AxisSet| (self.volume(axes), self.volume(&so_far.union(axes)));
+            let least = |a: &&AxisSet, b: &&AxisSet| {
+                let ((a, with_a), (b, with_b)) = (size(a), size(b));
+                a.total_cmp(&b).then(with_a.total_cmp(&with_b))
+            };
+            let next = (0..rest.len()).min_by(|a, b| least(&rest[*a], &rest[*b])).unwrap_or(0);
+            so_far = so_far.union(rest.swap_remove(next));
+            points += if at == 0 { 0.0 } else { self.volume(&so_far) };
         }
         points * self.cost.pointwise()
     }
 
-    /// A sum over a product: a tile product of two operands where no factor spans the whole box.
+    /// A sum over a product: a tile product of two operands where no factor spans the whole box. The left operand has
+    /// the axes of a largest factor; of several, those that make it cheapest.
     fn contraction(&self, factors: &[Id], axes: &AxisSet) -> f64 {
+        let largest = factors.iter().map(|f| self.volume(self.free(*f))).fold(0.0, f64::max);
+        let sides = factors.iter().filter(|f| self.volume(self.free(**f)) >= largest);
+        let costs = sides.map(|f| self.tile_product(factors, axes, self.free(*f)));
+        costs.reduce(f64::min).unwrap_or_else(|| self.tile_product(factors, axes, &AxisSet::new()))
+    }
+
+    /// A sum over a product whose left operand has the axes of `side`.
+    fn tile_product(&self, factors: &[Id], axes: &AxisSet, side: &AxisSet) -> f64 {
         let volume = self.volume(axes);
-        let largest = factors
-            .iter()
-            .max_by(|a, b| self.volume(self.free(**a)).total_cmp(&self.volume(self.free(**b))))
-            .map(|f| self.free(*f).clone())
-            .unwrap_or_default();
-        let (left, right): (Vec<Id>, Vec<Id>) = factors.iter().partition(|f| self.free(**f).is_subset(&largest));
+        let (left, right): (Vec<Id>, Vec<Id>) = factors.iter().partition(|f| self.free(**f).is_subset(side));
         let scan = factors.iter().any(|f| self.graph[*f].nodes.iter().any(|n| n.discriminant() == Kind::Scan));
-        let spans = self.volume(&largest) * 1.5 >= volume || right.is_empty();
+        let spans = self.volume(side) * 1.5 >= volume || right.is_empty();
         let rate = if spans && !scan { 2.0 * self.cost.pointwise() } else { self.cost.product() };
         self.chain(&left) + self.chain(&right) + volume * rate
     }
