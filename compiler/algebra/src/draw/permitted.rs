@@ -4,6 +4,8 @@
 //! of the index; an element compared with something is drawn from where that
 //! something lies, so that both outcomes occur.
 
+use std::collections::BTreeSet;
+
 use crate::axis::InputId;
 use crate::ops::NaryOp;
 use crate::range::{Interval, Intervals, declared_interval};
@@ -19,10 +21,13 @@ pub(super) fn permitted_values(spec: &Spec, extents: &Extents, id: InputId) -> R
     let of_type = declared_interval(spec, extents, id.0 as usize).unwrap_or(Interval::I64);
     let uses = Uses::find(spec, extents, id);
     let indexed = uses.indexed.map_err(nothing)?;
+    // Behind guards that read the table itself, any value is one that some use is for.
+    let guarded = uses.guarded.filter(|_| input.range.is_none() && indexed.is_none());
     let compared = uses.compared.and_then(|c| c.meet(of_type));
     let (lo, hi) = unconstrained(input.dtype);
     let by_default = Interval { lo: lo.into(), hi: hi.into() };
     let wanted = match (input.range.is_some(), indexed) {
+        _ if guarded.is_some() => guarded.unwrap_or(of_type),
         (true, None) => of_type,
         (true, Some(indexed)) => indexed,
         (false, Some(indexed)) => compared.and_then(|c| c.meet(indexed)).unwrap_or(indexed),
@@ -42,6 +47,8 @@ pub(super) fn permitted_values(spec: &Spec, extents: &Extents, id: InputId) -> R
 struct Uses {
     /// Where its elements must lie to be legal indices, if any use is one.
     indexed: Result<Option<Interval>, String>,
+    /// Where they must lie for one of the uses behind a guard to be legal.
+    guarded: Option<Interval>,
     /// Where the things it is compared with lie.
     compared: Option<Interval>,
 }
@@ -53,14 +60,16 @@ impl Uses {
             .map(|at| if at == id.0 as usize { Interval::new(0, 0) } else { declared_interval(spec, extents, at) })
             .collect();
         let search = Search { spec, id, intervals: Intervals::new(spec, &spec.terms, extents, &tables) };
-        let mut uses = Self { indexed: Ok(None), compared: None };
+        let mut uses = Self { indexed: Ok(None), guarded: None, compared: None };
+        let unguarded = search.unguarded();
         for at in 0..spec.terms.len() {
             match spec.terms.node(TermId(at as u32)) {
                 Node::Input { input, index } => {
                     for (axis, index) in index.iter().enumerate().filter(|(_, index)| search.is_direct(**index)) {
                         let axis = spec.axis(spec.input(*input).axes[axis]);
                         let extent = spec.eval_extent(axis.extent, extents).unwrap_or(0);
-                        uses.index(&search, *index, extent, &axis.name);
+                        let guarded = !unguarded.contains(&TermId(at as u32));
+                        uses.index(&search, (*index, guarded), extent, &axis.name);
                     }
                 }
                 Node::Binary(op, x, y) if op.is_comparison() && spec.terms.ty(*x) == Type::Int => {
@@ -77,9 +86,14 @@ impl Uses {
     }
 
     /// `index` is the table's element plus something; it must lie in an axis of this extent.
-    fn index(&mut self, search: &Search, index: TermId, extent: i64, axis: &str) {
+    /// With `guarded`, a condition on the table decides whether it is used.
+    fn index(&mut self, search: &Search, (index, guarded): (TermId, bool), extent: i64, axis: &str) {
         let Some(rest) = search.intervals.get(index) else { return };
         let fits = Interval::new(-rest.lo, i128::from(extent) - 1 - rest.hi);
+        if guarded {
+            self.guarded = fits.map(|fits| self.guarded.map_or(fits, |p| p.hull(fits))).or(self.guarded);
+            return;
+        }
         let Ok(so_far) = self.indexed else { return };
         let both = match (so_far, fits) {
             (Some(a), Some(b)) => a.meet(b),
@@ -120,10 +134,34 @@ impl Search<'_> {
         }
     }
 
+    /// Terms on some way from an output on which no condition reads the table.
+    fn unguarded(&self) -> BTreeSet<TermId> {
+        let mut open: Vec<TermId> = self.spec.outputs.iter().map(|o| o.term).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(id) = open.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            let node = self.spec.terms.node(id);
+            let condition = match node {
+                Node::Select(condition, ..) => Some(*condition),
+                Node::Reduce { domain, .. } | Node::Softmax { domain, .. } | Node::Attend { domain, .. } => {
+                    Some(*domain)
+                }
+                _ => None,
+            };
+            match condition.filter(|c| self.reads(*c)) {
+                Some(condition) => open.push(condition),
+                None => open.extend(node.operands()),
+            }
+        }
+        seen
+    }
+
     /// Whether the table is read anywhere in the term.
     fn reads(&self, id: TermId) -> bool {
         let mut open = vec![id];
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         while let Some(id) = open.pop() {
             let node = self.spec.terms.node(id);
             if matches!(node, Node::Input { input, .. } if *input == self.id) {

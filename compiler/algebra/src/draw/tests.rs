@@ -88,6 +88,17 @@ fn what_nothing_permits_is_an_error() {
 }
 
 #[test]
+fn a_guard_on_a_table_opens_all_its_parts() {
+    let lines = "input at: i32[i]\ninput x[d]\ninput y[d]\n\
+                 output o[i] = if at < D then x[at[i]] else y[at[i] - D]";
+    let (low, high) = drawn(lines, 1_000).integer_range().unwrap();
+    assert_eq!(low, 0);
+    assert!(high > 0);
+    let shifted = "input at: i32[i] in 0 .. 0\ninput x[d]\noutput o[i] = if at > 0 then x[at[i] - 1] else 0";
+    assert_eq!(drawn(shifted, 10).integer_range(), Some((0, 0)));
+}
+
+#[test]
 fn drawn_tables_pass_the_check_of_indices() {
     let spec = spec("input at: i32[i]\ninput x[d, j]\noutput o[i] = sum[j where j <= i](x[at[i], i - j])");
     let extents = extents(&spec, 50);
