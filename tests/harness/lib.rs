@@ -7,6 +7,7 @@
 pub mod accuracy;
 pub mod bless;
 pub mod corpus;
+pub mod disguise;
 pub mod padded;
 pub mod random;
 pub mod repository;

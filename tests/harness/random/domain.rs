@@ -39,6 +39,18 @@ pub enum Domain {
     Kept,
     /// `j < length[h]`.
     Length,
+    /// Keys between two tables of bounds, by query.
+    Between,
+    /// An unsorted table of keys in several rounds, equal in any of them.
+    Rounds(i64),
+    /// A square of a grid around each position: width and radius.
+    Square(i64, i64),
+    /// Arithmetic on positions that no analysis sees through.
+    Opaque(i64),
+    /// The first so many kept keys.
+    FirstKept(i64),
+    /// For each key, the queries of largest product.
+    TopQueries(i64),
     /// A comparison of real tables.
     Below,
     /// The nearest of some centres, equal for query and key.
@@ -86,6 +98,12 @@ fn atoms() -> impl Strategy<Value = Domain> {
         (1i64..5).prop_map(Domain::EqualKeys),
         Just(Domain::Kept),
         Just(Domain::Length),
+        Just(Domain::Between),
+        (1i64..5).prop_map(Domain::Rounds),
+        (1i64..12, 0i64..4).prop_map(|(width, radius)| Domain::Square(width, radius)),
+        (2i64..9).prop_map(Domain::Opaque),
+        (1i64..20).prop_map(Domain::FirstKept),
+        (1i64..9).prop_map(Domain::TopQueries),
         Just(Domain::Below),
         (1i64..6).prop_map(Domain::Nearest),
         (1i64..20).prop_map(Domain::Top),
@@ -113,6 +131,12 @@ impl Domain {
             Self::FirstQueries(g) => format!("i < {g}"),
             Self::SameBlock(s) => format!("i div {s} == j div {s}"),
             Self::EarlierBlocks(s) => format!("j div {s} < i div {s}"),
+            Self::Square(width, radius) => {
+                format!(
+                    "abs(i div {width} - j div {width}) <= {radius} and abs(i mod {width} - j mod {width}) <= {radius}"
+                )
+            }
+            Self::Opaque(m) => format!("(i * i + 3 * j * (i + 1)) mod {m} < {}", m / 2 + 1),
             Self::PerHead(even, odd) => {
                 let (even, odd) = (even.predicate(writer), odd.predicate(writer));
                 format!("(h mod 2 == 0 and ({even}) or h mod 2 == 1 and ({odd}))")
@@ -162,9 +186,32 @@ impl Domain {
                 format!("nearq{centres} == neark{centres}")
             }
             Self::Top(count) => {
+                writer.nest();
                 let (q, k) = (writer.query("q", "d"), writer.key("k", "d"));
                 writer.define(&format!("product = sum[d]({q} * {k})"));
                 format!("rank[j](product) < {count}")
+            }
+            Self::Rounds(kinds) => {
+                writer.axis("rounds = 3");
+                writer.input(&format!("qround{kinds}: i32[{batch}i, rounds] in 0 .. {}", kinds - 1));
+                writer.input(&format!("kround{kinds}: i32[{batch}j, rounds] in 0 .. {}", kinds - 1));
+                format!("any[rounds](qround{kinds} == kround{kinds})")
+            }
+            Self::Between => {
+                writer.input("from: i32[h, i] in 0 .. N");
+                writer.input("until: i64[h, i] in 0 .. N");
+                "from <= j < until".to_string()
+            }
+            Self::FirstKept(count) => {
+                writer.nest();
+                writer.input(&format!("kept: bool[{batch}j]"));
+                format!("kept and cumsum[j](if kept then 1 else 0) <= {count}")
+            }
+            Self::TopQueries(count) => {
+                writer.nest();
+                let (q, k) = (writer.query("q", "d"), writer.key("k", "d"));
+                writer.define(&format!("product = sum[d]({q} * {k})"));
+                format!("rank[i](product) < {count}")
             }
             Self::Length => {
                 writer.input("length: i32[h] in 0 .. N");

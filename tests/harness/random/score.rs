@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 
 use super::domain::{Domain, domains};
+use super::free::{Axis, Real, reals};
 use super::writer::Writer;
 
 /// Where scores come from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Base {
     /// A scaled dot product.
     Dot,
@@ -26,6 +27,12 @@ pub enum Base {
     Shifted,
     /// A dot product with keys convolved over positions.
     Convolved,
+    /// A dot product with keys of two sets, joined.
+    Joined,
+    /// A dot product turned by an angle per position and feature.
+    Rotated,
+    /// Any expression.
+    Free(Real),
 }
 
 /// A step of a score program.
@@ -49,6 +56,18 @@ pub enum Step {
     Function(&'static str),
     /// Its square, made small.
     Square,
+    /// Normalised over queries, then over keys, some times.
+    Balanced(u8),
+    /// A step repeated.
+    Repeated(u8),
+    /// The running sum over keys.
+    Running,
+    /// Its place among the keys.
+    Ranked,
+    /// Its distance from the largest.
+    BelowLargest,
+    /// Any expression is added.
+    Plus(Real),
     /// Halved on a domain.
     Branch(Domain),
 }
@@ -74,6 +93,9 @@ pub fn scores() -> impl Strategy<Value = Score> {
         1 => Just(Base::Gathered),
         1 => Just(Base::Shifted),
         1 => Just(Base::Convolved),
+        1 => Just(Base::Joined),
+        1 => Just(Base::Rotated),
+        2 => reals(3).prop_map(Base::Free),
     ];
     (base, prop::collection::vec(steps(), 0..4)).prop_map(|(base, steps)| Score { base, steps })
 }
@@ -90,6 +112,12 @@ fn steps() -> impl Strategy<Value = Step> {
         Just(Step::Turn),
         prop::sample::select(functions).prop_map(Step::Function),
         Just(Step::Square),
+        (1u8..3).prop_map(Step::Balanced),
+        (0u8..4).prop_map(Step::Repeated),
+        Just(Step::Running),
+        Just(Step::Ranked),
+        Just(Step::BelowLargest),
+        reals(2).prop_map(Step::Plus),
         domains().prop_map(Step::Branch),
     ]
 }
@@ -114,13 +142,16 @@ impl Score {
 }
 
 impl Base {
-    fn write(self, writer: &mut Writer) -> String {
-        if self == Self::Position {
+    fn write(&self, writer: &mut Writer) -> String {
+        if let Self::Free(expression) = self {
+            return averaged(writer, expression);
+        }
+        if *self == Self::Position {
             writer.input("slope[h] in 0.05 .. 0.5");
             return "-abs(i - j) * slope".to_string();
         }
         let q = writer.query("q", "d");
-        if self == Self::Latent {
+        if *self == Self::Latent {
             writer.axis("r4 = 5");
             let latent = format!("latent[{}j, r4]", writer.batch());
             writer.input(&latent);
@@ -148,6 +179,18 @@ impl Base {
             Self::Cosine => {
                 format!("sum[d]({q} * {k}) / sqrt((sum[d]({q} * {q}) + 0.1) * (sum[d]({k} * {k}) + 0.1))")
             }
+            Self::Joined if writer.keys() > 1 => {
+                writer.axis("early = N div 2");
+                writer.axis("late = N - N div 2");
+                writer.input("learned[h, early, d]");
+                writer.input(&format!("stream[{}h, late, d]", writer.batch()));
+                writer.define("joint = concat[j](learned[early], stream[late])");
+                format!("sum[d]({q} * joint) / sqrt(D)")
+            }
+            Self::Rotated => {
+                let angle = "(i - j) * 0.5 ^ (d div 2)";
+                format!("sum[d]({q} * {k} * cos({angle})) / sqrt(D)")
+            }
             Self::Additive => {
                 writer.input("mix[h, d]");
                 format!("sum[d](mix * tanh({q} + {k})) / sqrt(D)")
@@ -160,6 +203,9 @@ impl Base {
 impl Step {
     fn write(&self, writer: &mut Writer, score: &str) -> String {
         let queries = writer.queries();
+        if matches!(self, Self::Balanced(_) | Self::Running | Self::Ranked | Self::BelowLargest) {
+            writer.nest();
+        }
         match self {
             Self::Slope => {
                 writer.input("slope[h] in 0.05 .. 0.5");
@@ -187,8 +233,32 @@ impl Step {
             Self::Turn => format!("{score} * cos(0.1 * (i - j))"),
             Self::Function(function) => format!("{function}({score})"),
             Self::Square => format!("{score} ^ 2 / 8"),
+            Self::Balanced(times) => {
+                let z = writer.fresh("z");
+                writer.define(&format!("{z}s = {score}"));
+                let keys = format!("{z} - logsumexp[j]({z})");
+                let body = format!("({keys}) - logsumexp[i]({keys})");
+                // Logarithms of weights that sum to one: their own sum would be that of cancelled terms.
+                format!("3 + 0.5 * (iterate {times} ({z} = 4 * tanh({z}s / 4)) {{ {body} }})")
+            }
+            Self::Repeated(times) => {
+                let z = writer.fresh("z");
+                format!("iterate {times} ({z} = {score}) {{ tanh({z}) + {z} / 2 }}")
+            }
+            Self::Running => format!("4 * tanh(cumsum[j]({score}) / 16)"),
+            Self::Ranked => format!("-0.2 * rank[j]({score})"),
+            Self::BelowLargest => format!("0.5 + {score} - max[j]({score})"),
+            Self::Plus(expression) => format!("{score} + {}", averaged(writer, expression)),
             Self::Branch(Domain::All) => format!("{score} / 2"),
             Self::Branch(domain) => format!("if {} then {score} else {score} / 2", domain.write(writer)),
         }
     }
+}
+
+/// An expression as a score: bounded, without the axes that scores do not have.
+fn averaged(writer: &mut Writer, expression: &Real) -> String {
+    let part = expression.write(writer);
+    let others: Vec<&str> = [Axis::D, Axis::E].into_iter().filter(|a| part.axes.contains(*a)).map(Axis::name).collect();
+    let text = if others.is_empty() { part.text } else { format!("mean[{}]({})", others.join(", "), part.text) };
+    if part.bound > 8.0 { format!("4 * tanh({text} / 4)") } else { text }
 }
