@@ -362,11 +362,11 @@ impl Graph {
         }
     }
 
-    /// In f32 a square is one product, correctly rounded; f64 follows `libm`.
+    /// A square is one product, correctly rounded; so it is in `libm`, which f64 follows.
     fn power(&mut self, x: Id, y: Id) -> Id {
-        match (self.lane(x), &self.node(y).op) {
-            (Lane::F32, Op::Real(_, v)) if v.get() == 1.0 => x,
-            (Lane::F32, Op::Real(_, v)) if v.get() == 2.0 => self.two(Binary::Mul, x, x),
+        match &self.node(y).op {
+            Op::Real(_, v) if v.get() == 1.0 => x,
+            Op::Real(_, v) if v.get() == 2.0 => self.two(Binary::Mul, x, x),
             _ => self.call(Function::Pow, &[x, y]),
         }
     }
