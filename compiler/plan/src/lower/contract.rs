@@ -5,7 +5,7 @@
 //! microkernel call per tile of x. A factor with both frame axes has no such
 //! split and is left to the general form.
 
-use attnc_algebra::{AxisId, Node, TermId};
+use attnc_algebra::{AxisId, BinaryOp, Node, TermId};
 
 use crate::error::PlanError;
 use crate::graph::PlanBufferId;
@@ -15,6 +15,9 @@ use crate::planner::{Layout, TILE};
 
 use super::nest::{Binding, Frame, Nest};
 use super::reduce::Reduction;
+
+/// Below so many query rows, at the hint, packing keys costs more than what it saves.
+const FEW_ROWS: i64 = 16;
 
 /// The factors of a sum, split by the axes of the frame.
 struct Split {
@@ -88,12 +91,66 @@ impl Nest<'_, '_> {
             None => self.lhs_view(lhs, lhs_frame)?,
             Some(partial) => self.masked_lhs(lhs, r.domain, lhs_frame, partial)?,
         };
-        let rhs = self.rhs_view(rhs, rhs_frame)?;
         let (rows, cols) = self.counts(frame);
         let depth = self.dim(r.axis).count;
         let dst = self.tile_view(acc);
+        if let (None, Some(turned)) = (partial, self.turned(rhs, &lhs, acc, rhs_frame, frame)?) {
+            let one = self.x().int(1);
+            let single = self.x().binary(BinaryOp::Eq, rows, one);
+            let [lhs_turned, rhs_turned, dst_turned] = turned;
+            let then = vec![Stmt::Product {
+                dst: dst_turned,
+                lhs: lhs_turned,
+                rhs: rhs_turned,
+                rows: cols,
+                cols: one,
+                depth,
+                accumulate,
+                masked: None,
+            }];
+            // Bound again inside, so that the operand is not made for a single row.
+            let along = frame.cols.map(|a| (a, self.binding(a).clone()));
+            let otherwise = self.inner(along, |nest| {
+                let rhs = nest.rhs_view(rhs, rhs_frame)?;
+                nest.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked: None });
+                Ok(())
+            })?;
+            self.emit(Stmt::If { cond: single, then, otherwise });
+            return Ok(());
+        }
+        let rhs = self.rhs_view(rhs, rhs_frame)?;
         self.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked: partial });
         Ok(())
+    }
+
+    /// Operands and destination of the same product with its sides exchanged, for a single row of the destination:
+    /// its column product reads the right operand as it lies. `None` if that lies with unit columns anyhow, is no
+    /// part of a buffer, or there are rows enough to make up for packing it.
+    fn turned(
+        &mut self,
+        rhs: TermId,
+        lhs: &View,
+        acc: TileId,
+        rhs_frame: Frame,
+        frame: Frame,
+    ) -> Result<Option<[View; 3]>, PlanError> {
+        let few = frame.rows.is_some_and(|a| self.planner.hint_extent(a) < FEW_ROWS);
+        let tiled = frame.cols.is_some_and(|a| matches!(self.binding(a), Binding::Tile(_)));
+        if !few || !tiled || self.direct_view(rhs, rhs_frame, true)?.is_some() {
+            return Ok(None);
+        }
+        let Some(keys) = self.direct_view(rhs, Frame::new(rhs_frame.cols, rhs_frame.rows), false)? else {
+            return Ok(None);
+        };
+        let zero = self.x().int(0);
+        let query = match lhs.clone() {
+            View::Tile { tile, row, col, transposed: false } => View::Tile { tile, row, col, transposed: true },
+            View::Buffer { buffer, index, row_dim, col_dim, steps: [row, col] } => {
+                View::Buffer { buffer, index, row_dim: col_dim, col_dim: row_dim, steps: [col, row] }
+            }
+            View::Tile { .. } => return Ok(None),
+        };
+        Ok(Some([keys, query, View::Tile { tile: acc, row: zero, col: zero, transposed: true }]))
     }
 
     /// The whole of a tile as a matrix.

@@ -67,7 +67,9 @@ impl Verifier<'_> {
         match view {
             View::Tile { tile, row, col, transposed } => {
                 self.scalars(&[*row, *col], Lane::I64);
-                self.require(!(unit && *transposed), "an operand with unit stride is transposed");
+                // A single column is adjacent to nothing.
+                let single = self.program.exprs.as_int(cols) == Some(1);
+                self.require(!(unit && *transposed) || single, "an operand with unit stride is transposed");
                 let Some(declared) = self.program.tiles.get(tile.0 as usize) else {
                     return self.wrong("a tile is out of the table");
                 };
@@ -92,7 +94,7 @@ impl Verifier<'_> {
                 self.require(row_dim.is_some() || one(self, rows), "rows without a dimension");
                 self.require(col_dim.is_some() || one(self, cols), "columns without a dimension");
                 self.require(steps.iter().all(|step| *step >= 1), "a step is not positive");
-                let adjacent = col_dim.is_none() || (*col_dim == declared.unit_dim && steps[1] == 1);
+                let adjacent = col_dim.is_none() || one(self, cols) || (*col_dim == declared.unit_dim && steps[1] == 1);
                 self.require(!unit || adjacent, "an operand's columns are not the unit dimension");
                 let access = |s: &Self| s.program.buffers[buffer.0 as usize].name.clone();
                 for (dim, (at, extent)) in index.iter().zip(&declared.shape).enumerate() {
