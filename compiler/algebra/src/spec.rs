@@ -175,6 +175,25 @@ impl Spec {
         self.symbols.iter().position(|s| s.name == name).map(|at| SymbolId(at as u32))
     }
 
+    /// How many integers the declared range of an input holds, if its ends are literals.
+    pub fn range_count(&self, input: InputId) -> Option<i64> {
+        let (lo, hi) = self.input(input).range?;
+        let (lo, hi) = (self.literal(lo)?, self.literal(hi)?);
+        Some(hi.floor().min(1e9) as i64 - lo.ceil().max(-1e9) as i64 + 1)
+    }
+
+    fn literal(&self, term: TermId) -> Option<f64> {
+        use crate::ops::UnaryOp;
+        use crate::term::Node;
+        match self.terms.node(term) {
+            Node::Int(v) => Some(*v as f64),
+            Node::Real(v) => Some(v.get()),
+            Node::Unary(UnaryOp::Neg, x) => self.literal(*x).map(|v| -v),
+            Node::Unary(UnaryOp::ToReal | UnaryOp::ToInt, x) => self.literal(*x),
+            _ => None,
+        }
+    }
+
     /// Value of an integer term without free axes and inputs at the given
     /// extents; `None` if a symbol is unbound, on overflow, or if the term is
     /// not such a term.
