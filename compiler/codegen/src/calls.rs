@@ -52,7 +52,7 @@ impl Lower<'_, '_> {
         match lane {
             Lane::F64 => self.call(scalar_kernel(function), args).ok_or_else(|| nothing(self)),
             Lane::F32 => {
-                let lines: Vec<Value> = (0..args.len()).map(|at| self.chunk_line(at)).collect();
+                let lines: Vec<Value> = (0..args.len()).map(|at| self.scalar_slot(at)).collect();
                 for (line, x) in lines.iter().zip(args) {
                     self.store_scalar(Storage::of_tile(Lane::F32), *line, *x);
                 }

@@ -25,6 +25,8 @@ pub(crate) struct Lower<'a, 'f> {
     pub vars: Vec<Variable>,
     signatures: BTreeMap<Microkernel, SigRef>,
     lines: Vec<StackSlot>,
+    /// Memory for the operands of functions of scalars.
+    scalars: Vec<StackSlot>,
 }
 
 /// A buffer's base address with its stride and shape arrays.
@@ -78,8 +80,16 @@ impl<'a, 'f> Lower<'a, 'f> {
         let params = builder.block_params(entry);
         let (context, task) = (params[0], params[1]);
         let vars = program.vars.iter().map(|lane| builder.declare_var(scalar_type(*lane))).collect();
-        let lower =
-            Self { program, builder, convention, context, vars, signatures: BTreeMap::new(), lines: Vec::new() };
+        let lower = Self {
+            program,
+            builder,
+            convention,
+            context,
+            vars,
+            signatures: BTreeMap::new(),
+            lines: Vec::new(),
+            scalars: Vec::new(),
+        };
         (lower, task)
     }
 
@@ -185,6 +195,15 @@ impl Lower<'_, '_> {
             self.lines.push(self.builder.create_sized_stack_slot(data));
         }
         self.builder.ins().stack_addr(types::I64, self.lines[number], 0)
+    }
+
+    /// Memory for one operand of a function of scalars: apart from the lines, whose results may still be wanted.
+    pub(crate) fn scalar_slot(&mut self, number: usize) -> Value {
+        while self.scalars.len() <= number {
+            let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 4, 4);
+            self.scalars.push(self.builder.create_sized_stack_slot(data));
+        }
+        self.builder.ins().stack_addr(types::I64, self.scalars[number], 0)
     }
 }
 

@@ -219,7 +219,11 @@ impl Nest<'_, '_> {
         let depth = self.depth_of(term);
         let key = self.key(term, own, false);
         let value = match self.remembered(depth, &key) {
-            Some(known) => known,
+            // What has no data is remembered in f64.
+            Some(known) => {
+                let lane = self.lane(term, false);
+                self.x().cast(lane, known)
+            }
             None => {
                 let value = self.at(depth, |nest| {
                     let value = nest.eval(term, own, false)?;
