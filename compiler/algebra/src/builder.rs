@@ -320,7 +320,7 @@ impl SpecBuilder {
         self.input_with(input, axes, InputOptions::default())
     }
 
-    /// `input name: type[axes] in low .. high runs length`
+    /// `input name: type[axes] in low .. high runs length scale deviation`
     pub fn input_with(&mut self, input: &str, axes: &[&str], options: InputOptions) -> Formula {
         self.push(StatementKind::Input(InputStatement {
             name: name(input),
@@ -328,6 +328,7 @@ impl SpecBuilder {
             axes: names(axes).into_iter().map(|axis| (axis, None)).collect(),
             range: options.range.map(|(low, high)| (low.0, high.0)),
             runs: options.runs.map(|r| r.0),
+            scale: options.scale.map(|s| Box::new(s.0)),
         }));
         Formula::from(input)
     }
@@ -383,4 +384,6 @@ pub struct InputOptions {
     pub range: Option<(Formula, Formula)>,
     /// `runs length`
     pub runs: Option<Formula>,
+    /// `scale deviation`
+    pub scale: Option<Formula>,
 }

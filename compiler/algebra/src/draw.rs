@@ -2,7 +2,7 @@
 //!
 //! Owns what `--random` means: the same spec, extents and seed give the same
 //! tensors on every machine, and every drawn tensor is a legal input. Reals
-//! are N(0, 1) or uniform in their declared range; integer tables are uniform
+//! are N(0, 1), times their declared scale, or uniform in their declared range; integer tables are uniform
 //! over what their uses permit, which `permitted` derives; `runs` tables count
 //! up; truth values are fair coins.
 
@@ -45,12 +45,12 @@ pub enum DrawError {
         /// Why.
         reason: String,
     },
-    /// A declared range or run length that has no value at these extents.
+    /// A declared range, scale or run length that has no value at these extents.
     #[error("the declared {what} of `{input}` has no value at these extents")]
     Declaration {
         /// The input.
         input: String,
-        /// `range` or `run length`.
+        /// `range`, `scale` or `run length`.
         what: &'static str,
     },
 }
@@ -114,14 +114,15 @@ fn draw_reals(
     volume: usize,
     generator: &mut Generator,
 ) -> Result<Vec<f64>, DrawError> {
-    let Some((lo, hi)) = input.range else {
-        return Ok((0..volume).map(|_| generator.normal()).collect());
-    };
-    let end = |term: TermId| {
+    let declared = |term: TermId, what: &'static str| {
         let value = constant(spec, term, extents).filter(|v| v.is_finite());
-        value.ok_or_else(|| DrawError::Declaration { input: input.name.clone(), what: "range" })
+        value.ok_or_else(|| DrawError::Declaration { input: input.name.clone(), what })
     };
-    let (lo, hi) = (end(lo)?, end(hi)?);
+    let Some((lo, hi)) = input.range else {
+        let scale = input.scale.map_or(Ok(1.0), |s| declared(s, "scale"))?;
+        return Ok((0..volume).map(|_| scale * generator.normal()).collect());
+    };
+    let (lo, hi) = (declared(lo, "range")?, declared(hi, "range")?);
     let stored = |x: f64| Tensor::from_f64(input.dtype, vec![1], &[x]).map_or(x, |t| t.get_f64(0));
     // Rounding to storage must not leave the range; its middle is the way out.
     let middle = lo + (hi - lo) / 2.0;

@@ -116,6 +116,8 @@ problems! {
     EmptyRange { low: String, high: String } "empty-range" "the range {low} .. {high} is empty";
     /// `runs` on an input that cannot have runs.
     RunsNeedIntegers { name: String } "runs-need-integers" "`{name}` cannot have runs: they need integers along an axis";
+    /// `scale` on an input that is not drawn from a normal distribution.
+    ScaleNeedsReals { name: String } "scale-needs-reals" "`{name}` cannot have a scale: it needs reals without a range";
     /// An `iterate` count that is negative or above [`crate::Limits::iterations`].
     IterationCount { count: i64, limit: i64 } "iteration-count" "{count} repetitions; `iterate` takes 0 to {limit}";
     /// A `concat` part that lacks the axis it is joined along, or joins an axis with itself.

@@ -103,6 +103,8 @@ pub struct Input {
     pub range: Option<(TermId, TermId)>,
     /// Declared `runs L`: non-decreasing along the last axis, mean run length L.
     pub runs: Option<TermId>,
+    /// Declared `scale s`: standard deviation of what is drawn; nothing is checked.
+    pub scale: Option<TermId>,
 }
 
 /// A declared output tensor.
@@ -173,25 +175,6 @@ impl Spec {
     /// The symbol called `name`.
     pub fn symbol(&self, name: &str) -> Option<SymbolId> {
         self.symbols.iter().position(|s| s.name == name).map(|at| SymbolId(at as u32))
-    }
-
-    /// How many integers the declared range of an input holds, if its ends are literals.
-    pub fn range_count(&self, input: InputId) -> Option<i64> {
-        let (lo, hi) = self.input(input).range?;
-        let (lo, hi) = (self.literal(lo)?, self.literal(hi)?);
-        Some(hi.floor().min(1e9) as i64 - lo.ceil().max(-1e9) as i64 + 1)
-    }
-
-    fn literal(&self, term: TermId) -> Option<f64> {
-        use crate::ops::UnaryOp;
-        use crate::term::Node;
-        match self.terms.node(term) {
-            Node::Int(v) => Some(*v as f64),
-            Node::Real(v) => Some(v.get()),
-            Node::Unary(UnaryOp::Neg, x) => self.literal(*x).map(|v| -v),
-            Node::Unary(UnaryOp::ToReal | UnaryOp::ToInt, x) => self.literal(*x),
-            _ => None,
-        }
     }
 
     /// Value of an integer term without free axes and inputs at the given

@@ -76,8 +76,9 @@ fn reduction(inner: impl Strategy<Value = Expr> + Clone) -> impl Strategy<Value 
 
 fn input() -> impl Strategy<Value = InputStatement> {
     let axes = vec((name(), option::of(expr())), 0..3);
-    (name(), option::of(name()), axes, option::of((expr(), expr())), option::of(expr()))
-        .prop_map(|(name, dtype, axes, range, runs)| InputStatement { name, dtype, axes, range, runs })
+    let scale = option::of(expr().prop_map(Box::new));
+    (name(), option::of(name()), axes, option::of((expr(), expr())), option::of(expr()), scale)
+        .prop_map(|(name, dtype, axes, range, runs, scale)| InputStatement { name, dtype, axes, range, runs, scale })
 }
 
 fn statement() -> impl Strategy<Value = Statement> {

@@ -61,6 +61,7 @@ impl<'a> Elaborator<'a> {
         let axes = self.axis_list(&names);
         let range = self.range(input, dtype);
         let runs = self.runs(input, dtype);
+        let scale = self.scale(input, dtype);
         if !self.is_first(at, &input.name) {
             return;
         }
@@ -69,7 +70,7 @@ impl<'a> Elaborator<'a> {
         };
         let id = InputId(self.spec.inputs.len() as u32);
         self.spec.terms.declare_input(dtype.ty());
-        self.spec.inputs.push(Input { name: input.name.text.clone(), dtype, axes, range, runs });
+        self.spec.inputs.push(Input { name: input.name.text.clone(), dtype, axes, range, runs, scale });
         self.define(&input.name, Meaning::Input(id));
     }
 
@@ -120,6 +121,18 @@ impl<'a> Elaborator<'a> {
             return self.fail(Diagnostic::at(input.name.span, problem).help(help));
         }
         self.checked_extent("runs", runs.span, length)
+    }
+
+    fn scale(&mut self, input: &'a InputStatement, dtype: Option<DType>) -> Option<TermId> {
+        let scale = input.scale.as_deref()?;
+        let deviation = self.closed("the scale of an input", scale)?;
+        if input.range.is_some() || dtype?.ty() != Type::Real {
+            let problem = Problem::ScaleNeedsReals { name: input.name.text.clone() };
+            let help = "a scale is the standard deviation of drawn reals, `in lo .. hi` draws evenly";
+            return self.fail(Diagnostic::at(scale.span, problem).help(help));
+        }
+        let deviation = self.spec.terms.as_real(deviation);
+        Some(self.evaluated(deviation))
     }
 
     fn example(&mut self, values: &'a [(Name, Expr)]) {

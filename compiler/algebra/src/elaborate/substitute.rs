@@ -145,8 +145,15 @@ impl Substitution<'_> {
         if !taken.contains(axis) {
             return (axis, inner);
         }
-        operands.iter().for_each(|t| taken = taken.union(self.spec.terms.free(*t)));
-        let fresh = copied_axis(self.spec, axis, &taken);
+        // The axis whose place the index takes is free for it where nothing else needs it: the two change names, and
+        // a copy of a copy is the term it was made from.
+        let extent = self.spec.axis(axis).extent;
+        let swapped =
+            inner.keys().copied().find(|other| !taken.contains(*other) && self.spec.axis(*other).extent == extent);
+        let fresh = swapped.unwrap_or_else(|| {
+            operands.iter().for_each(|t| taken = taken.union(self.spec.terms.free(*t)));
+            copied_axis(self.spec, axis, &taken)
+        });
         inner.insert(axis, self.spec.terms.position(fresh));
         (fresh, inner)
     }

@@ -167,8 +167,10 @@ impl Intervals {
             Node::Order { axis, .. } => Interval::new(0, extent_of(*axis)? - 1),
             Node::At { body, .. } => self.get(*body),
             Node::Reduce { op: ReduceOp::Any | ReduceOp::All, .. } => Some(Interval::TRUTH),
-            Node::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, axis, .. } => {
-                Interval::new(-1, extent_of(*axis)? - 1)
+            // Over all of an axis there is a position; over a part of it there may be none.
+            Node::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, axis, domain, .. } => {
+                let whole = *terms.node(*domain) == Node::Bool(true);
+                Interval::new(if whole { 0 } else { -1 }, extent_of(*axis)? - 1)
             }
             Node::Reduce { op: ReduceOp::Sum, axis, body, .. } => {
                 self.get(*body)?.times(Interval::new(0, extent_of(*axis)?)?)

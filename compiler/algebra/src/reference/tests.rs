@@ -53,7 +53,7 @@ impl Build {
         self.inputs.push(Tensor::from_f64(dtype, shape.collect(), elements).unwrap());
         self.spec.terms.declare_input(dtype.ty());
         let (name, axes) = (name.to_string(), axes.to_vec());
-        self.spec.inputs.push(Input { name, dtype, axes, range: None, runs: None });
+        self.spec.inputs.push(Input { name, dtype, axes, range: None, runs: None, scale: None });
         InputId(self.spec.inputs.len() as u32 - 1)
     }
 

@@ -112,6 +112,8 @@ pub struct InputStatement {
     pub range: Option<(Expr, Expr)>,
     /// `runs l`
     pub runs: Option<Expr>,
+    /// `scale s`
+    pub scale: Option<Box<Expr>>,
 }
 
 /// An expression and where it stands.

@@ -291,7 +291,7 @@ impl Parser<'_, '_, '_> {
             })?;
             self.close(opened, "[", "]", "`,`")?;
         }
-        let mut input = InputStatement { name, dtype, axes, range: None, runs: None };
+        let mut input = InputStatement { name, dtype, axes, range: None, runs: None, scale: None };
         loop {
             if input.range.is_none() && self.eat_word("in") {
                 let low = self.expression()?;
@@ -299,6 +299,8 @@ impl Parser<'_, '_, '_> {
                 input.range = Some((low, self.expression()?));
             } else if input.runs.is_none() && self.eat_word("runs") {
                 input.runs = Some(self.expression()?);
+            } else if input.scale.is_none() && self.eat_word("scale") {
+                input.scale = Some(Box::new(self.expression()?));
             } else {
                 return Ok(input);
             }

@@ -72,6 +72,9 @@ fn print_input(input: &InputStatement) -> String {
     if let Some(runs) = &input.runs {
         let _ = write!(out, " runs {}", print_expr(runs));
     }
+    if let Some(scale) = &input.scale {
+        let _ = write!(out, " scale {}", print_expr(scale));
+    }
     out
 }
 
