@@ -11,7 +11,6 @@ use crate::bucket::Bucket;
 use crate::convert;
 use crate::facts::Graph;
 use crate::language::ENode;
-use crate::rounds::Rounds;
 
 /// What a rule matched or makes: e-nodes over e-classes.
 #[derive(Clone, Debug)]
@@ -36,8 +35,6 @@ pub enum Tree {
     Integer(Vec<(TermId, i64)>, i64),
     /// A reduction in the order of an integer key.
     Bucket(Box<Bucket>),
-    /// A reduction over a union, round by round.
-    Rounds(Box<Rounds>),
 }
 
 impl Tree {
@@ -131,7 +128,6 @@ impl Tree {
                 convert::add_closed(graph, real)
             }
             Self::Bucket(bucket) => bucket.add(graph),
-            Self::Rounds(rounds) => rounds.add(graph),
         }
     }
 }
@@ -182,7 +178,7 @@ fn nary(graph: &mut Graph, op: NaryOp, operands: Vec<Id>, neutral: f64) -> Id {
 }
 
 /// A copy of a term in which axis `from` is renamed to `to`.
-pub fn rename(graph: &mut Graph, term: TermId, from: AxisId, to: AxisId) -> TermId {
+fn rename(graph: &mut Graph, term: TermId, from: AxisId, to: AxisId) -> TermId {
     let terms = &mut graph.analysis.spec.terms;
     if !terms.free(term).contains(from) {
         return term;

@@ -23,9 +23,6 @@ const CHUNK: f64 = 64.0;
 /// Keys of both sides are sorted where rows are brought back from their order.
 const SIDES: f64 = 2.0;
 
-/// A position looked at for a pair of positions, in pointwise operations.
-const SEARCHED: f64 = 16.0;
-
 /// A comparison of two gathered keys, in pointwise operations.
 const GATHERS: f64 = 16.0;
 
@@ -227,17 +224,14 @@ impl<'a> Pricing<'a> {
             ENode::Select(..) => points * pointwise * 2.0,
             ENode::Reduce(ReduceOp::Sum, axis, domain, [body]) => {
                 let axes = self.box_of(&[*body], *axis, *domain);
-                let tested = self.volumes.volume(self.graph.analysis.spec.terms.free(*domain));
-                let tests = tested * self.searches(*domain) * pointwise;
-                tests
-                    + match factors {
-                        Some(factors) => self.contraction(factors, &axes),
-                        None => self.volume(&axes) * pointwise,
-                    }
+                match factors {
+                    Some(factors) => self.contraction(factors, &axes),
+                    None => self.volume(&axes) * pointwise,
+                }
             }
             ENode::Reduce(op, axis, domain, [body]) => {
                 let rate = if *op == ReduceOp::LogSumExp { self.cost.exp() + 2.0 * pointwise } else { pointwise };
-                self.volume(&self.box_of(&[*body], *axis, *domain)) * (rate + self.searches(*domain) * pointwise)
+                self.volume(&self.box_of(&[*body], *axis, *domain)) * rate
             }
             ENode::Softmax(axis, domain, [score]) => {
                 let axes = self.box_of(&[*score], *axis, *domain);
@@ -250,8 +244,7 @@ impl<'a> Pricing<'a> {
             ENode::Attend(axis, domain, [score, value]) => {
                 let weights = self.volume(&self.box_of(&[*score], *axis, *domain));
                 let products = self.volume(&self.box_of(&[*score, *value], *axis, *domain));
-                weights * (self.cost.exp() + (4.0 + self.searches(*domain)) * pointwise)
-                    + products * self.cost.product()
+                weights * (self.cost.exp() + 4.0 * pointwise) + products * self.cost.product()
             }
             ENode::Scan(axis, _, [_, body]) => self.scan(*axis, *body, factors),
             ENode::At(_, index, _) => {
@@ -322,18 +315,6 @@ impl<'a> Pricing<'a> {
         let spans = self.volume(side) * 1.5 >= volume || right.is_empty();
         let rate = if spans && !scan { 2.0 * self.cost.pointwise() } else { self.cost.product() };
         self.chain(&left) + self.chain(&right) + volume * rate
-    }
-
-    /// Pointwise operations for each pair of a restriction that looks for some position of an axis.
-    fn searches(&self, domain: TermId) -> f64 {
-        let mut work = 0.0;
-        any_sub_term(&self.graph.analysis.spec.terms, domain, |node| {
-            if let Node::Reduce { op: ReduceOp::Any | ReduceOp::All, axis, .. } = node {
-                work += SEARCHED * self.volumes.extent(*axis);
-            }
-            false
-        });
-        work
     }
 
     /// The sorts that a position through orders needs.

@@ -102,12 +102,12 @@ impl Row<'_> {
         let terms = &self.spec.terms;
         match terms.node(predicate) {
             Node::Bool(b) => RowSet::constant(self.len, *b),
-            Node::Unary(UnaryOp::Not, x) => self.outside(*x, self.set(*x)),
+            Node::Unary(UnaryOp::Not, x) => self.set(*x).complement(),
             Node::Nary(NaryOp::And, xs) => xs.iter().fold(RowSet::full(self.len), |set, x| set.meet(&self.set(*x))),
             Node::Nary(NaryOp::Or, xs) => xs.iter().fold(RowSet::empty(self.len), |set, x| set.join(&self.set(*x))),
             Node::Select(c, a, b) => {
-                let (c, other) = (self.set(*c), self.outside(*c, self.set(*c)));
-                c.meet(&self.set(*a)).join(&other.meet(&self.set(*b)))
+                let c = self.set(*c);
+                c.meet(&self.set(*a)).join(&c.complement().meet(&self.set(*b)))
             }
             Node::Binary(op, x, y) if op.is_comparison() => self.comparison(*op, *x, *y),
             Node::Reduce { op: ReduceOp::Any, axis, domain, body } => self.any(*axis, *domain, *body),
@@ -130,14 +130,8 @@ impl Row<'_> {
             BinaryOp::Le => self.at_most(x, y, 0),
             BinaryOp::Lt => self.at_most(x, y, -1),
             BinaryOp::Eq => self.equal(x, y),
-            _ if self.visited && (self.reads_data(x) || self.reads_data(y)) => RowSet::full(self.len),
             _ => self.equal(x, y).complement(),
         }
-    }
-
-    /// Where a predicate with the given set does not hold. What data decides may be visited all the same.
-    fn outside(&self, predicate: TermId, set: RowSet) -> RowSet {
-        if self.visited && self.reads_data(predicate) { RowSet::full(self.len) } else { set.complement() }
     }
 
     /// `x - y <= slack`
@@ -265,10 +259,6 @@ impl Row<'_> {
             },
             Node::Nary(NaryOp::Add, xs) => xs.iter().map(|x| self.bucket_share(*x)).fold(1.0, f64::min),
             Node::Int(_) | Node::Extent(_) => 1.0,
-            Node::Input { input, .. } => match self.spec.range_count(*input) {
-                Some(n) if n > 0 => 1.0 / n as f64,
-                _ => TABLE_SHARE,
-            },
             _ => TABLE_SHARE,
         }
     }

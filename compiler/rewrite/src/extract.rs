@@ -68,6 +68,8 @@ const MAX_PASSES: usize = 16;
 const MAX_ALTERNATIVES: usize = 48;
 /// Exchanges tried.
 const MAX_TRIALS: usize = 96;
+/// Classes looked at in all of them: a large form is tried less often.
+const TRIAL_CLASSES: usize = 12_000;
 
 impl Saturated {
     /// The cheapest form at `extents` on `profile`.
@@ -208,15 +210,22 @@ impl<'a> Search<'a> {
 
     /// Chooses the cheapest candidate of every class until nothing changes.
     fn greedy(&mut self) {
-        for _ in 0..MAX_PASSES {
+        // The passes in which classes changed last, and the one under way; a candidate is looked at again only if a
+        // class it needs has changed since.
+        let mut changed_in = vec![0; self.slots.slots.len()];
+        for pass in 1..=MAX_PASSES {
             let mut changed = false;
             for at in 0..self.slots.slots.len() {
                 for n in 0..self.slots.slots[at].candidates.len() {
                     let candidate = &self.slots.slots[at].candidates[n];
+                    if pass > 1 && candidate.children.iter().all(|c| changed_in[*c] + 1 < pass) {
+                        continue;
+                    }
                     let Some(shares) = shares(self.slots, at, candidate, &|c| self.costs[c].as_ref()) else { continue };
                     let total = total(&shares);
                     if total < self.totals[at] * (1.0 - 1e-9) {
                         (self.totals[at], self.choice[at], self.costs[at]) = (total, n, Some(shares));
+                        changed_in[at] = pass;
                         changed = true;
                     }
                 }
@@ -257,11 +266,12 @@ impl<'a> Search<'a> {
         let total = self.evaluate(&self.choice).unwrap_or(f64::INFINITY);
         let mut best = Choice { choice: self.choice.clone(), total };
         let mut trials = 0;
+        let allowed = MAX_TRIALS.min(TRIAL_CLASSES / self.reachable(&best.choice).len().max(1));
         for _ in 0..2 {
             let mut improved = false;
             for at in self.reachable(&best.choice) {
                 for n in 0..self.slots.slots[at].candidates.len() {
-                    if n == best.choice[at] || trials >= MAX_TRIALS {
+                    if n == best.choice[at] || trials >= allowed {
                         continue;
                     }
                     let mut choice = best.choice.clone();

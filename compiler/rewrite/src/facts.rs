@@ -4,7 +4,7 @@
 //! monotone: merging two classes only adds knowledge, so that a condition
 //! that held keeps holding (guards apart, which merging widens). Must not know of any rule.
 
-use attnc_algebra::{AxisId, AxisSet, BinaryOp, NaryOp, Node, Real, ReduceOp, Spec, TermId, Terms, Type, UnaryOp};
+use attnc_algebra::{AxisSet, BinaryOp, NaryOp, Node, Real, ReduceOp, Spec, TermId, Terms, Type, UnaryOp};
 use egg::{Analysis, DidMerge, EGraph, Id};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,10 +67,6 @@ pub struct SpecFacts {
     pub classes: BTreeMap<TermId, Id>,
     /// The forms of reductions in the order of two keys, by those keys.
     pub bucketed: BTreeMap<(TermId, TermId), BTreeMap<ENode, Id>>,
-    /// The merges of reductions over unions of rounds.
-    pub rounds: BTreeMap<ENode, Id>,
-    /// Copies of axes that rules made.
-    pub copies: BTreeMap<AxisId, AxisId>,
 }
 
 impl SpecFacts {
@@ -82,8 +78,6 @@ impl SpecFacts {
             declined: BTreeSet::new(),
             classes: BTreeMap::new(),
             bucketed: BTreeMap::new(),
-            rounds: BTreeMap::new(),
-            copies: BTreeMap::new(),
         }
     }
 

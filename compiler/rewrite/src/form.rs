@@ -87,9 +87,7 @@ fn form_of(spec: &Spec, extents: &Extents, lengths: &AxisSet, node: &Node) -> Op
         // Scores over a short axis that were themselves summed over positions: keys were summarised.
         let summarised =
             |t: TermId| any_sub_term(terms, t, |n| matches!(n, Node::Reduce { axis, .. } if lengths.contains(*axis)));
-        // Parts of one attention that are merged are no summary.
-        let merges = operands.iter().any(|t| any_sub_term(terms, *t, |n| matches!(n, Node::Attend { .. })));
-        let attends = matches!(node, Node::Attend { .. }) && !rows.is_empty() && !merges;
+        let attends = matches!(node, Node::Attend { .. }) && !rows.is_empty();
         return (attends && operands.first().is_some_and(|score| summarised(*score))).then_some(Form::LowRank);
     }
     if rows.is_empty() {

@@ -21,7 +21,6 @@ mod form;
 pub mod instance;
 pub mod language;
 pub mod linear_form;
-mod rounds;
 pub mod row_set;
 pub mod rule;
 pub mod rules;

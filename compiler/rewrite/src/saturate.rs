@@ -30,6 +30,12 @@ impl Default for Limits {
     }
 }
 
+/// The share of the limit of nodes from which on a spec is large.
+const LARGE: usize = 10;
+
+/// Rounds of all rules on a large spec.
+const ROUNDS_OF_LARGE: usize = 2;
+
 /// Why saturation stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stopped {
@@ -104,9 +110,12 @@ impl Saturated {
 pub(crate) fn run(graph: Graph, limits: &Limits) -> (Graph, Stopped, usize) {
     let rewrites: Vec<_> = rules().iter().map(|r| rule::rewrite(r)).collect();
     let facts = SpecFacts::new(graph.analysis.spec.clone());
+    // A large spec would meet the limit of nodes in the middle of a round: it gets the rounds that fuse, and no more.
+    let large = graph.total_number_of_nodes() > limits.nodes / LARGE;
+    let iterations = if large { limits.iterations.min(ROUNDS_OF_LARGE) } else { limits.iterations };
     let runner = Runner::<_, _, ()>::new(facts)
         .with_egraph(graph)
-        .with_iter_limit(limits.iterations)
+        .with_iter_limit(iterations)
         .with_node_limit(limits.nodes)
         .with_time_limit(Duration::MAX)
         .with_scheduler(SimpleScheduler)

@@ -11,7 +11,6 @@ use crate::build::Tree;
 use crate::facts::{any_sub_term, is_small_tree, reads_input};
 use crate::language::{ENode, Kind};
 use crate::linear_form::LinearForm;
-use crate::rounds::Rounds;
 use crate::rule;
 use crate::rule::{Outcome, Rule, Site};
 
@@ -19,59 +18,36 @@ const NAME: &str = "equal-keys-are-buckets";
 const IN_ORDER: &str = "equal keys lie together already";
 const NO_KEYS: &str = "no equality of a key of the rows with a key of the reduced axis";
 const UNION: &str = "a union of equalities is not one bucket for each row";
-const NO_ROUNDS: &str = "no union of equal keys over an axis that does not grow";
-const ROUND_IS_FREE: &str = "the axis of the union is free elsewhere";
 const STUCK: &str = "a part that joins the rows and the reduced axis cannot be read in another order";
 
-pub(super) static RULES: &[Rule] = &[
-    rule! {
-        /// A reduction over equal keys runs inside the buckets of the sorted keys.
-        name: "equal-keys-are-buckets",
-        before: "reduce[j where kj == ki and m](B)",
-        after: "at[i = order[i](oi)](reduce[j where kj[oj] == ki[oi] and m[oi, oj]](B[oi, oj])), oi = order[i](ki), oj = order[j](kj)",
-        search: [
-            Kind::Attend,
-            Kind::Reduce(ReduceOp::Sum),
-            Kind::Reduce(ReduceOp::LogSumExp),
-            Kind::Reduce(ReduceOp::Max),
-            Kind::Reduce(ReduceOp::Min),
-            Kind::Reduce(ReduceOp::Prod),
-        ],
-        apply: equal_keys_are_buckets,
-        when: [IN_ORDER, NO_KEYS, UNION, STUCK],
-        sound: "orders are permutations: the reduction runs over the same positions, and the order of an order is its inverse",
-        stability: Reorders,
-        class: Exact,
-        source: "Reformer, arXiv 2001.04451 section 2; Routing Transformer, arXiv 2003.05997 section 4",
-        draw: [
-            "sum[j](softmax[j where $k(j) == $k(i)]($r(i, j)) * $r(j, e))",
-            "sum[j](softmax[j where $k(h, j) == $k(i) and j <= i](sum[d]($r(i, d) * $r(j, d))) * $r(j, e))",
-            "sum[j where $k(h, j) == $k(h, i) and abs(i - j) <= 3]($r(i, j) * $r(h, j, e))",
-            "logsumexp[j where (j * j) mod 3 == (i * i) mod 3]($r(i, j) + $r(j))",
-            "prod[j where $k(j) mod 2 == $k(i) mod 2 and $m(i, j)]($r(i, j) + $r(j))",
-            "max[j where $k(j) == 1]($r(i, j))",
-        ],
-    },
-    rule! {
-        /// A union of rounds is merged from them, each pair in the first round it is met in.
-        name: "union-of-rounds-merges",
-        before: "attend[j where any[r](p) and m](s, v)",
-        after: "attend[r](logsumexp[j where n](s), attend[j where n](s, v)), n = p and not any[t where t < r](p at t) and m",
-        search: [Kind::Attend, Kind::Reduce(ReduceOp::Sum), Kind::Reduce(ReduceOp::LogSumExp)],
-        apply: union_of_rounds_merges,
-        when: [NO_ROUNDS, ROUND_IS_FREE],
-        sound: "the rounds, each without those before, are disjoint and cover the union; the merge law of attention, in which an empty round weighs exp(-inf) = 0",
-        stability: NeedsShift,
-        class: Exact,
-        source: "Reformer, arXiv 2001.04451 section 2; FlashDecoding",
-        draw: [
-            "sum[j](softmax[j where any[r]($k(r, i) == $k(r, j))]($r(i, j)) * $r(j, e))",
-            "sum[j](softmax[j where any[r]($k(r, i) == $k(r, j)) and j <= i]($r(i, j)) * $r(j, e))",
-            "sum[j where any[r where r < 2]($k(h, r, i) == $k(r, j) and j != i)]($r(i, j) * $r(j, e))",
-            "logsumexp[j where any[r](($k(r) * i) mod 2 == ($k(r) * j) mod 2)]($r(i, j))",
-        ],
-    },
-];
+pub(super) static RULES: &[Rule] = &[rule! {
+    /// A reduction over equal keys runs inside the buckets of the sorted keys.
+    name: "equal-keys-are-buckets",
+    before: "reduce[j where kj == ki and m](B)",
+    after: "at[i = order[i](oi)](reduce[j where kj[oj] == ki[oi] and m[oi, oj]](B[oi, oj])), oi = order[i](ki), oj = order[j](kj)",
+    search: [
+        Kind::Attend,
+        Kind::Reduce(ReduceOp::Sum),
+        Kind::Reduce(ReduceOp::LogSumExp),
+        Kind::Reduce(ReduceOp::Max),
+        Kind::Reduce(ReduceOp::Min),
+        Kind::Reduce(ReduceOp::Prod),
+    ],
+    apply: equal_keys_are_buckets,
+    when: [IN_ORDER, NO_KEYS, UNION, STUCK],
+    sound: "orders are permutations: the reduction runs over the same positions, and the order of an order is its inverse",
+    stability: Reorders,
+    class: Exact,
+    source: "Reformer, arXiv 2001.04451 section 2; Routing Transformer, arXiv 2003.05997 section 4",
+    draw: [
+        "sum[j](softmax[j where $k(j) == $k(i)]($r(i, j)) * $r(j, e))",
+        "sum[j](softmax[j where $k(h, j) == $k(i) and j <= i](sum[d]($r(i, d) * $r(j, d))) * $r(j, e))",
+        "sum[j where $k(h, j) == $k(h, i) and abs(i - j) <= 3]($r(i, j) * $r(h, j, e))",
+        "logsumexp[j where (j * j) mod 3 == (i * i) mod 3]($r(i, j) + $r(j))",
+        "prod[j where $k(j) mod 2 == $k(i) mod 2 and $m(i, j)]($r(i, j) + $r(j))",
+        "max[j where $k(j) == 1]($r(i, j))",
+    ],
+}];
 
 fn equal_keys_are_buckets(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
     let (axis, domain) = match node {
@@ -113,52 +89,9 @@ fn equal_keys_are_buckets(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
     out.decline(reason);
 }
 
-fn union_of_rounds_merges(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
-    let (axis, domain, operands) = match node {
-        ENode::Attend(axis, domain, parts) => (*axis, *domain, parts.as_slice()),
-        ENode::Reduce(_, axis, domain, body) => (*axis, *domain, body.as_slice()),
-        _ => return,
-    };
-    let spec = site.spec();
-    if site.is_full(domain) || !is_small_tree(&spec.terms, domain) {
-        return;
-    }
-    let mut conjuncts = Vec::new();
-    flatten(spec, domain, &mut conjuncts);
-    for (at, conjunct) in conjuncts.iter().enumerate() {
-        let Node::Reduce { op: ReduceOp::Any, axis: round, domain: rounds, body } = *spec.terms.node(*conjunct) else {
-            continue;
-        };
-        let mut parts = Vec::new();
-        [rounds, body].into_iter().for_each(|t| flatten(spec, t, &mut parts));
-        let bucketed = parts.iter().any(|p| {
-            let sides = keys(spec, *p, axis);
-            sides.is_some_and(|(x, y)| {
-                !is_ascending(spec, x, axis) && reads_input(&spec.terms, x) && !spec.terms.free(y).is_empty()
-            })
-        });
-        if !bucketed || is_long(spec, round, axis) {
-            continue;
-        }
-        let rest: Vec<TermId> = conjuncts.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, t)| *t).collect();
-        let elsewhere = rest.iter().any(|t| spec.terms.free(*t).contains(round));
-        if elsewhere || operands.iter().any(|x| site.varies(*x, round)) {
-            out.decline(ROUND_IS_FREE);
-            return;
-        }
-        let rounds = Rounds { node: node.clone(), round, parts, rest };
-        out.union(Tree::matched(node), Tree::Rounds(Box::new(rounds)));
-        return;
-    }
-    if conjuncts.iter().any(|c| matches!(spec.terms.node(*c), Node::Reduce { op: ReduceOp::Any, .. })) {
-        out.decline(NO_ROUNDS);
-    }
-}
-
 /// The conjuncts of a predicate.
 fn flatten(spec: &Spec, predicate: TermId, out: &mut Vec<TermId>) {
     match spec.terms.node(predicate) {
-        Node::Bool(true) => {}
         Node::Nary(NaryOp::And, parts) => parts.iter().for_each(|p| flatten(spec, *p, out)),
         _ => out.push(predicate),
     }
