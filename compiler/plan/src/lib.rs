@@ -6,6 +6,7 @@
 //! elsewhere. Must not know the e-graph or Cranelift. Read [`loops::program`] next.
 #![forbid(unsafe_code)]
 
+mod alike;
 pub mod error;
 pub mod estimate;
 pub mod graph;

@@ -6,13 +6,14 @@
 //! Decisions read extents at a *hint* (the upper end of the plan row); they
 //! change speed and memory, never meaning. Knows nothing of loop statements.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use attnc_algebra::{
     AxisId, AxisSet, BinaryOp, DType, Extents, InputId, Node, ReduceOp, Spec, TermId, Terms, Type, UnaryOp,
 };
 use petgraph::graph::{DiGraph, NodeIndex};
 
+use crate::alike::{Alike, orders};
 use crate::error::PlanError;
 use crate::graph::{Plan, PlanBuffer, PlanBufferId, Role, Stage};
 use crate::loops::{ExprId, Exprs};
@@ -53,6 +54,16 @@ pub enum Layout {
     },
 }
 
+impl Layout {
+    /// All axes, in the order that tells layouts of one kind apart.
+    fn axes(&self) -> Vec<AxisId> {
+        match self {
+            Self::Plain(axes) => axes.clone(),
+            Self::Packed { lead, row, col } => lead.iter().copied().chain([*col, *row]).collect(),
+        }
+    }
+}
+
 /// Plans `spec`: one stage per output, and the stages they need.
 ///
 /// # Errors
@@ -64,11 +75,50 @@ pub fn build(spec: &Spec, options: &PlanOptions) -> Result<Plan, PlanError> {
         }
     }
     let mut planner = Planner::new(spec, options);
-    for (k, output) in spec.outputs.iter().enumerate() {
-        planner.output(k as u32, &output.name, &output.axes, output.term)?;
+    planner.outputs()?;
+    let shared = planner.repeated();
+    if !shared.is_empty() {
+        // The forms are terms of these arenas.
+        let Planner { terms, alike, .. } = planner;
+        planner = Planner { terms, alike, shared, ..Planner::new(spec, options) };
+        planner.outputs()?;
     }
     Ok(planner.plan)
 }
+
+/// A reduction that stages compute as part of something else.
+struct Inlined {
+    /// The stages, by number.
+    stages: BTreeSet<u32>,
+    /// Elements of its value.
+    volume: f64,
+    /// Points of its iteration, nested reductions included.
+    work: f64,
+}
+
+/// How deep reductions are nested in a term.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Nesting {
+    /// Reductions one inside the other, down to those computed apart.
+    depth: u32,
+    /// Whether the term is a reduction that is computed apart.
+    pub apart: bool,
+}
+
+/// Nested reductions from which on a small one gets a stage of its own.
+const DEEP: u32 = 6;
+
+/// Nested reductions from which on any does, whatever its size.
+const DEEPEST: u32 = 10;
+
+/// Work that is done again for each stage from which on a value gets a buffer.
+const WORTH_SHARING: f64 = 524_288.0;
+
+/// Stages from which on a value that all of them compute gets a buffer.
+const SHARERS: usize = 3;
+
+/// How much smaller than the largest input a value is that gets a buffer because stages share it.
+const SUMMARY: f64 = 8.0;
 
 /// State of planning one spec.
 pub(crate) struct Planner<'a> {
@@ -77,10 +127,16 @@ pub(crate) struct Planner<'a> {
     hint: Extents,
     plan: Plan,
     producers: BTreeMap<PlanBufferId, NodeIndex>,
-    made: BTreeMap<(TermId, Layout, bool), PlanBufferId>,
     states: BTreeMap<TermId, AttendState>,
+    made: BTreeMap<(TermId, bool, bool), PlanBufferId>,
+    alike: Alike,
+    inlined: BTreeMap<(TermId, bool), Inlined>,
+    /// Forms of reductions that several stages need: each gets a buffer.
+    shared: BTreeSet<(TermId, bool)>,
+    stages: u32,
     inputs: Vec<PlanBufferId>,
     data_free: BTreeMap<TermId, bool>,
+    depths: BTreeMap<TermId, Nesting>,
     compute: DType,
 }
 
@@ -96,8 +152,13 @@ impl<'a> Planner<'a> {
             producers: BTreeMap::new(),
             made: BTreeMap::new(),
             states: BTreeMap::new(),
+            alike: Alike::new(spec),
+            inlined: BTreeMap::new(),
+            shared: BTreeSet::new(),
+            stages: 0,
             inputs: Vec::new(),
             data_free: BTreeMap::new(),
+            depths: BTreeMap::new(),
             compute,
         };
         for (k, input) in spec.inputs.iter().enumerate() {
@@ -130,6 +191,12 @@ impl<'a> Planner<'a> {
     /// The launch-time extent of an axis.
     pub fn axis_extent(&mut self, axis: AxisId) -> ExprId {
         lower::extent::extent(&self.terms, self.spec.axis(axis).extent, &mut self.plan.shapes)
+    }
+
+    fn outputs(&mut self) -> Result<(), PlanError> {
+        let spec = self.spec;
+        let all = spec.outputs.iter().enumerate();
+        all.into_iter().try_for_each(|(k, output)| self.output(k as u32, &output.name, &output.axes, output.term))
     }
 
     fn output(&mut self, k: u32, name: &str, axes: &[AxisId], term: TermId) -> Result<(), PlanError> {
@@ -202,7 +269,9 @@ impl<'a> Planner<'a> {
     /// The buffer that holds `term` in `layout`, built on first request. With
     /// `exact`, reals are computed and stored in f64.
     pub fn materialise(&mut self, term: TermId, layout: &Layout, exact: bool) -> Result<PlanBufferId, PlanError> {
-        let key = (term, layout.clone(), exact);
+        let order = layout.axes();
+        let packed = matches!(layout, Layout::Packed { .. });
+        let key = (self.form(term, &order, exact), packed, exact);
         if let Some(id) = self.made.get(&key) {
             return Ok(*id);
         }
@@ -213,16 +282,14 @@ impl<'a> Planner<'a> {
             Type::Bool => DType::Bool,
         };
         let (axes, shape) = match layout {
-            Layout::Plain(axes) => (axes.clone(), axes.iter().map(|a| self.axis_extent(*a)).collect()),
+            Layout::Plain(axes) => (order, axes.iter().map(|a| self.axis_extent(*a)).collect()),
             Layout::Packed { lead, row, col } => {
-                let mut axes = lead.clone();
-                axes.extend([*col, *row]);
                 let mut shape: Vec<ExprId> = lead.iter().map(|a| self.axis_extent(*a)).collect();
                 let (rows, cols) = (self.axis_extent(*row), self.axis_extent(*col));
                 let shapes = &mut self.plan.shapes;
                 let tile = shapes.int(TILE);
                 shape.extend([lower::extent::blocks(shapes, cols, TILE), rows, tile]);
-                (axes, shape)
+                (order, shape)
             }
         };
         let name = format!("t{}", self.plan.buffers.len());
@@ -257,6 +324,71 @@ impl<'a> Planner<'a> {
         self.add_stage(stage, &[max, sum, acc]);
         self.states.insert(term, state.clone());
         Ok(state)
+    }
+
+    /// A row-major buffer that holds `term`, and the order of its axes: one
+    /// made before for it, or for a copy of it on other axes, if there is one.
+    pub fn materialise_plain(
+        &mut self,
+        term: TermId,
+        axes: &[AxisId],
+        exact: bool,
+    ) -> Result<(PlanBufferId, Vec<AxisId>), PlanError> {
+        for order in orders(self.spec, axes) {
+            let key = (self.form(term, &order, exact), false, exact);
+            if let Some(id) = self.made.get(&key) {
+                return Ok((*id, order));
+            }
+        }
+        let buffer = self.materialise(term, &Layout::Plain(axes.to_vec()), exact)?;
+        Ok((buffer, axes.to_vec()))
+    }
+
+    fn form(&mut self, term: TermId, order: &[AxisId], exact: bool) -> TermId {
+        self.alike.form(self.spec, &self.terms, term, order, exact)
+    }
+
+    /// A number for the next stage.
+    pub fn next_stage(&mut self) -> u32 {
+        self.stages += 1;
+        self.stages
+    }
+
+    /// Whether a reduction was found to be needed by several stages. If not, notes that `stage` computes it.
+    pub fn is_shared(&mut self, term: TermId, stage: u32, exact: bool) -> bool {
+        let free: Vec<AxisId> = self.terms.free(term).iter().collect();
+        let key = (self.form(term, &free, exact), exact);
+        if self.shared.contains(&key) {
+            return true;
+        }
+        let new =
+            Inlined { stages: BTreeSet::new(), volume: self.volume(self.terms.free(term)), work: self.work(term) };
+        self.inlined.entry(key).or_insert(new).stages.insert(stage);
+        false
+    }
+
+    /// Small reductions that several stages computed, each for itself, at some cost.
+    fn repeated(&self) -> BTreeSet<(TermId, bool)> {
+        let largest = self.largest_input();
+        let repeated = self.inlined.iter().filter(|(_, one)| {
+            let again = one.work * (one.stages.len() as f64 - 1.0);
+            one.stages.len() >= SHARERS && again >= WORTH_SHARING && one.volume * SUMMARY <= largest
+        });
+        repeated.map(|(key, _)| *key).collect()
+    }
+
+    /// Points over which the reductions in a term run, each once.
+    fn work(&self, term: TermId) -> f64 {
+        let mut points = 0.0;
+        self.find(term, &mut |t, node| {
+            if let Node::Reduce { axis, body, domain, .. } = node {
+                let mut axes = self.terms.free(*body).union(self.terms.free(*domain));
+                axes.insert(*axis);
+                points += self.volume(&axes.union(self.terms.free(t)));
+            }
+            false
+        });
+        points
     }
 
     /// The buffer of an input.
@@ -305,6 +437,30 @@ impl<'a> Planner<'a> {
         free
     }
 
+    /// How deep reductions are nested in the term. Each level is a loop inside
+    /// the level above, and what two levels share is written twice: from some
+    /// depth on a reduction is better computed apart.
+    pub fn nesting(&mut self, term: TermId) -> Nesting {
+        if let Some(known) = self.depths.get(&term) {
+            return *known;
+        }
+        let node = self.terms.node(term).clone();
+        let inner = node.operands().iter().map(|t| self.nesting(*t)).filter(|n| !n.apart).map(|n| n.depth).max();
+        let reduces = matches!(node, Node::Reduce { .. } | Node::Attend { .. } | Node::Scan { .. });
+        let depth = inner.unwrap_or(0) + u32::from(is_reduction(&node));
+        let small = || self.volume(self.terms.free(term)) * SUMMARY <= self.largest_input();
+        let apart = reduces && (depth >= DEEPEST || depth >= DEEP && small());
+        let nesting = Nesting { depth, apart };
+        self.depths.insert(term, nesting);
+        nesting
+    }
+
+    /// Elements of the largest input at the hint.
+    pub fn largest_input(&self) -> f64 {
+        let volume = |axes: &[AxisId]| axes.iter().map(|a| self.hint_extent(*a) as f64).product::<f64>();
+        self.spec.inputs.iter().map(|i| volume(&i.axes)).fold(0.0, f64::max)
+    }
+
     /// Whether the term contains a reduction, a softmax or a derived node.
     pub fn has_reduction(&self, term: TermId) -> bool {
         self.find(term, &mut |_, node| is_reduction(node))
@@ -313,7 +469,7 @@ impl<'a> Planner<'a> {
     /// Whether `test` holds for the term or one of its sub-terms. Orders and gathers read buffers, so it does not
     /// look below them.
     pub fn find(&self, term: TermId, test: &mut dyn FnMut(TermId, &Node) -> bool) -> bool {
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         let mut open = vec![term];
         while let Some(t) = open.pop() {
             if !seen.insert(t) {

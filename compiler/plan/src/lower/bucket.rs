@@ -198,10 +198,6 @@ impl Planner<'_> {
                 }
                 most
             }
-            Node::Input { input, .. } => {
-                let count = self.spec.range_count(input).filter(|n| *n > 0).unwrap_or(UNKNOWN_BUCKETS);
-                self.shapes_mut().int(count)
-            }
             Node::Int(_) | Node::Extent(_) => self.shapes_mut().int(1),
             _ => self.shapes_mut().int(UNKNOWN_BUCKETS),
         }

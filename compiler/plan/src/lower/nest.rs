@@ -101,6 +101,8 @@ pub(crate) struct Nest<'p, 'a> {
     pub sequential: Option<AxisId>,
     /// The output term of the stage.
     pub root: TermId,
+    /// The number of the stage.
+    pub stage: u32,
     /// Parts of this chunk of a scan stage, by query, keys and decay.
     pub chunks: BTreeMap<(TermId, TermId, TermId), super::scan::ChunkShared>,
 }
@@ -119,9 +121,11 @@ impl<'p, 'a> Nest<'p, 'a> {
             grid: Vec::new(),
             body: Vec::new(),
         };
+        let stage = planner.next_stage();
         Self {
             planner,
             program,
+            stage,
             args: Vec::new(),
             known: BTreeMap::new(),
             scopes: vec![Scope::default()],

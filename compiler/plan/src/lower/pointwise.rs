@@ -10,7 +10,7 @@ use crate::error::PlanError;
 use crate::graph::PlanBufferId;
 use crate::loops::expr::{Expr, ExprId, Lane};
 use crate::loops::{Access, Stmt};
-use crate::planner::{Layout, is_reduction};
+use crate::planner::is_reduction;
 
 use super::branch::Branches;
 use super::nest::{Binding, Frame, Nest};
@@ -92,7 +92,7 @@ impl Nest<'_, '_> {
             return Ok(None);
         }
         let axes: Vec<AxisId> = free.iter().collect();
-        let buffer = self.planner.materialise(term, &Layout::Plain(axes.clone()), exact)?;
+        let (buffer, axes) = self.planner.materialise_plain(term, &axes, exact)?;
         self.load_plain(buffer, &axes, frame).map(Some)
     }
 

@@ -10,7 +10,6 @@ use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
 use crate::error::PlanError;
 use crate::loops::Stmt;
 use crate::loops::expr::{Expr, ExprId, Lane};
-use crate::planner::Layout;
 
 use super::nest::{Binding, Frame, Nest};
 
@@ -49,10 +48,10 @@ impl Nest<'_, '_> {
         if matches!(self.planner.terms.node(term), Node::Order { .. } | Node::At { .. }) {
             return self.lower_gather(term, frame, exact);
         }
-        let elsewhere = self.needs_own_scan_stage(term);
-        if term != self.root && (elsewhere || self.repeats(term) > 1.0) && self.may_materialise(term) {
+        let apart = self.planner.nesting(term).apart || self.is_better_apart(term, exact) && self.may_materialise(term);
+        if term != self.root && apart {
             let axes: Vec<AxisId> = self.planner.terms.free(term).iter().collect();
-            let buffer = self.planner.materialise(term, &Layout::Plain(axes.clone()), exact)?;
+            let (buffer, axes) = self.planner.materialise_plain(term, &axes, exact)?;
             return self.load_plain(buffer, &axes, frame);
         }
         match self.planner.terms.node(term).clone() {
@@ -66,6 +65,14 @@ impl Nest<'_, '_> {
             Node::Scan { axis, row, decay, body } => self.lower_scan(term, None, axis, row, decay, body, frame, exact),
             other => unreachable!("{other:?} is no reduction"),
         }
+    }
+
+    /// Whether a reduction inside a stage is better computed by one of its own.
+    fn is_better_apart(&mut self, term: TermId, exact: bool) -> bool {
+        let scan = matches!(self.planner.terms.node(term), Node::Scan { .. });
+        self.needs_own_scan_stage(term)
+            || self.repeats(term) > 1.0
+            || !scan && self.planner.is_shared(term, self.stage, exact)
     }
 
     /// Softmax weights themselves: `exp(score - logsumexp(score))` where allowed.
