@@ -46,6 +46,8 @@ fn density(spec: &Spec, extents: &Extents, inputs: &[Tensor], mask: &Mask) -> f6
     let op = ReduceOp::Sum;
     let count = counting.terms.add(Node::Reduce { op, axis: mask.column, domain: mask.domain, body: one });
     let mut axes: Vec<AxisId> = counting.terms.free(count).iter().collect();
+    // Rows come in order of their positions, and neighbours share what they do not differ in.
+    axes.sort_by_key(|a| (extent(spec, *a, extents), *a));
     let shape: Vec<usize> = axes.iter().map(|a| extent(spec, *a, extents)).collect();
     // The reference returns rows over the last axis; one of extent 1 makes each position of the others a row.
     let single = counting.terms.add(Node::Int(1));
@@ -55,7 +57,9 @@ fn density(spec: &Spec, extents: &Extents, inputs: &[Tensor], mask: &Mask) -> f6
     let Ok(mut reference) = Reference::new(&counting, extents, inputs) else { return 1.0 };
     let columns = extent(spec, mask.column, extents).max(1);
     let rows: usize = shape.iter().product();
-    let wanted = (MASK_OPERATIONS / columns).clamp(8, rows.max(8)).min(rows);
+    let inside = operations(&counting, [mask.domain], extents) / rows.max(1) as f64;
+    let affordable = (MASK_OPERATIONS as f64 / (columns as f64 + inside)) as usize;
+    let wanted = affordable.clamp(8, rows.max(8)).min(rows);
     let positions: Vec<Vec<usize>> =
         (0..wanted).map(|k| position(rows as u128 * (2 * k as u128 + 1) / (2 * wanted as u128), &shape)).collect();
     let counts = reference.output_rows(0, &positions);
@@ -122,6 +126,10 @@ fn softmax_factors(spec: &Spec, term: TermId, axis: AxisId) -> Vec<TermId> {
 
 /// Operations of a naive evaluation, one for each point of every reduction.
 pub fn naive_operations(spec: &Spec, extents: &Extents) -> f64 {
+    operations(spec, spec.outputs.iter().map(|o| o.term), extents)
+}
+
+fn operations(spec: &Spec, roots: impl IntoIterator<Item = TermId>, extents: &Extents) -> f64 {
     let points = |id: TermId| match spec.terms.node(id) {
         Node::Reduce { axis, body, domain, .. } | Node::Softmax { axis, body, domain } => {
             let mut axes = spec.terms.free(*body).union(spec.terms.free(*domain));
@@ -130,7 +138,7 @@ pub fn naive_operations(spec: &Spec, extents: &Extents) -> f64 {
         }
         _ => 0.0,
     };
-    reachable(spec).into_iter().map(points).sum()
+    below(spec, roots).into_iter().map(points).sum()
 }
 
 /// One panel of a drawn mask: a label and its cells, rows of queries and columns of keys.
@@ -207,8 +215,13 @@ pub fn constant(spec: &Spec, term: TermId, extents: &Extents) -> f64 {
 }
 
 fn reachable(spec: &Spec) -> Vec<TermId> {
+    below(spec, spec.outputs.iter().map(|o| o.term))
+}
+
+/// The terms and their sub-terms, each once.
+fn below(spec: &Spec, roots: impl IntoIterator<Item = TermId>) -> Vec<TermId> {
     let mut seen = std::collections::BTreeSet::new();
-    let mut open: Vec<TermId> = spec.outputs.iter().map(|o| o.term).collect();
+    let mut open: Vec<TermId> = roots.into_iter().collect();
     while let Some(id) = open.pop() {
         if seen.insert(id) {
             open.extend(Terms::node(&spec.terms, id).operands());
