@@ -5,7 +5,7 @@
 //! reference; views that are transposed, strided or reversed, with canaries, to the reference as well.
 
 use attnc::{Engine, Isa};
-use attnc_algebra::{SettingValue, Settings};
+use attnc_algebra::{DType, SettingValue, Settings};
 use attnc_tests::corpus::{self, CorpusSpec};
 use attnc_tests::padded::Storage;
 use attnc_tests::trial::{Runner, Trial, TrialError};
@@ -48,8 +48,15 @@ fn settings(spec: &CorpusSpec, n: i64) -> Settings {
     corpus::fitting(&spec.text, settings)
 }
 
+/// A trial. What a spec iterates may be ill-conditioned, an inverse above all: its errors are held against what
+/// rounding the inputs does.
+fn trial(spec: &CorpusSpec, n: i64, seed: u64) -> Result<Trial, TrialError> {
+    let trial = Trial::new(&spec.text, &settings(spec, n), n, seed)?;
+    Ok(if spec.text.contains("iterate") { trial.allowing_for_conditioning() } else { trial })
+}
+
 fn engines_agree(spec: &CorpusSpec, n: i64) -> Result<(), TrialError> {
-    let trial = Trial::new(&spec.text, &settings(spec, n), n, 1)?;
+    let trial = trial(spec, n, 1)?;
     trial.check(Runner::INTERPRETER)?;
     let (one, two) = (Runner::jit(1), Runner::jit(2));
     let (alone, shared) = (trial.check(one)?, trial.check(two)?);
@@ -58,14 +65,18 @@ fn engines_agree(spec: &CorpusSpec, n: i64) -> Result<(), TrialError> {
 
 fn views_do_not_matter(spec: &CorpusSpec) -> Result<(), TrialError> {
     let n = 33;
-    let trial = Trial::new(&spec.text, &settings(spec, n), n, 2)?;
+    let trial = trial(spec, n, 2)?;
+    if trial.spec().inputs.iter().any(|i| i.dtype == DType::F64) {
+        // Padded storage holds 32-bit floats, and outputs are of 64 bits here.
+        return Ok(());
+    }
     trial.check_stored(Runner::INTERPRETER, Storage::Strided)?;
     Storage::ALL.into_iter().try_for_each(|storage| trial.check_stored(Runner::jit(2), storage))
 }
 
 fn every_isa(spec: &CorpusSpec) -> Result<(), Failed> {
     let n = 70;
-    let trial = Trial::new(&spec.text, &settings(spec, n), n, 3)?;
+    let trial = trial(spec, n, 3)?;
     for isa in Isa::available() {
         let runner = |threads| Runner { engine: Engine::Jit, threads, isa: Some(isa) };
         let (alone, shared) = (trial.check(runner(1))?, trial.check(runner(2))?);

@@ -3,7 +3,8 @@
 //! Every published spec is compiled again with all names replaced, definitions inlined and operands permuted. Forms,
 //! intervals of the sequence length, stages and predicted times must stay.
 
-use attnc_algebra::{SettingValue, Settings};
+use attnc_algebra::draw::draw_inputs;
+use attnc_algebra::{Reference, SettingValue, Settings};
 use attnc_compiler::extents::{at_length, defaults, m_follows};
 use attnc_compiler::{Analysis, Options, PlanTable, Unobserved};
 use attnc_tests::corpus;
@@ -57,6 +58,20 @@ fn named_extents(text: &str) -> Settings {
     Settings { set, ..Settings::default() }
 }
 
+/// Whether two texts over the same inputs have equal outputs at a small length.
+fn means_the_same(text: &str, other: &str, settings: &Settings, others: &Settings) -> bool {
+    let outputs = |text: &str, settings: &Settings| {
+        let spec = attnc_algebra::compile_text(text, settings).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
+        let extents = at_length(&spec, &defaults(&spec, settings), 70, m_follows(&spec, settings));
+        let inputs = draw_inputs(&spec, &extents, 1).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let mut reference = Reference::new(&spec, &extents, &inputs).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let all = (0..spec.outputs.len()).map(|at| reference.output(at).unwrap_or_else(|e| panic!("{e}\n{text}")));
+        all.flat_map(|o| o.iter().copied().collect::<Vec<f64>>()).collect::<Vec<f64>>()
+    };
+    let (ours, theirs) = (outputs(text, settings), outputs(other, others));
+    ours.len() == theirs.len() && ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() <= 1e-6 * (1.0 + a.abs()))
+}
+
 #[test]
 fn a_spec_in_disguise_has_the_same_plan() {
     let mut findings = Vec::new();
@@ -69,7 +84,10 @@ fn a_spec_in_disguise_has_the_same_plan() {
             let what = Disguise { names, inlined, permuted };
             let (text, settings) = disguise(&spec.text, &settings, what);
             let other = rows(&text, &settings);
-            if plain.len() != other.len() || !plain.iter().zip(&other).all(|(a, b)| a.is(b)) {
+            let same = plain.len() == other.len() && plain.iter().zip(&other).all(|(a, b)| a.is(b));
+            // The axes of a computed tensor without brackets stand in the order of mention: where such a tensor is
+            // indexed, a permuted text may mean something else, and is no disguise.
+            if !same && (!permuted || means_the_same(&spec.text, &text, &named_extents(&spec.text), &settings)) {
                 findings.push(format!("{} as {what:?}:\n{plain:#?}\n{other:#?}\n{text}", spec.name()));
             }
         }

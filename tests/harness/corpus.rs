@@ -19,7 +19,7 @@ pub struct CorpusSpec {
 /// Values of parameters under which a mask has structure at a hundred positions, by name. The defaults are the
 /// papers' and make every mask dense at such lengths.
 const SMALL: &[(&str, i64)] =
-    &[("w", 9), ("g", 3), ("s", 7), ("Bs", 16), ("p", 21), ("width", 11), ("radius", 2), ("picks", 2)];
+    &[("w", 9), ("g", 3), ("s", 7), ("Bs", 16), ("p", 21), ("width", 11), ("radius", 2), ("picks", 2), ("K", 9)];
 
 /// All specs of the corpus, in order of their paths.
 pub fn all() -> Vec<CorpusSpec> {
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn the_corpus_has_all_families() {
         let specs = all();
-        for family in ["dense/", "masked/", "linear/", "invented/"] {
+        for family in ["dense/", "masked/", "linear/", "cluster/", "low-rank/", "free/", "invented/"] {
             assert!(specs.iter().any(|s| s.name().starts_with(family)), "{family}");
         }
     }

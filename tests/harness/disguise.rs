@@ -61,7 +61,8 @@ fn each_expr(ast: &mut Ast, f: &mut dyn FnMut(&mut Expr)) {
             StatementKind::Input(input) => {
                 input.axes.iter_mut().filter_map(|(_, extent)| extent.as_mut()).for_each(&mut visit);
                 input.range.iter_mut().for_each(|(low, high)| [low, high].into_iter().for_each(&mut visit));
-                input.runs.iter_mut().for_each(visit);
+                input.runs.iter_mut().for_each(&mut visit);
+                input.scale.iter_mut().for_each(|scale| visit(scale));
             }
             StatementKind::Example(values) => values.iter_mut().for_each(|(_, value)| visit(value)),
         }

@@ -25,6 +25,22 @@ pub fn tolerance(dtype: DType, length: usize) -> f64 {
     }
 }
 
+/// How many roundings of the inputs an error may amount to, where conditioning is allowed for.
+const ROUNDINGS: f64 = 16.0;
+
+/// How often the tolerance an error may be at most, whatever the conditioning.
+const STRAIN: f64 = 64.0;
+
+/// The largest error of f32 that conditioning excuses.
+pub const CONDITIONED_CEILING: f64 = 1e-3;
+
+/// The permitted error of a result that moves by `sensitivity` when every input is rounded once more: a backward
+/// error of a few roundings, up to a ceiling.
+pub fn conditioned_tolerance(tolerance: f64, sensitivity: f64) -> f64 {
+    let ceiling = if tolerance <= F32_CEILING { CONDITIONED_CEILING } else { f64::INFINITY };
+    (tolerance + ROUNDINGS * sensitivity).min(STRAIN * tolerance).min(ceiling)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,6 +50,14 @@ mod tests {
         assert!(tolerance(DType::F32, 1) < 5e-6);
         assert!(tolerance(DType::F32, 1000) < F32_CEILING);
         assert!(tolerance(DType::F32, usize::MAX) <= F32_CEILING);
+    }
+
+    #[test]
+    fn conditioning_excuses_a_few_roundings_up_to_a_ceiling() {
+        assert_eq!(conditioned_tolerance(1e-5, 0.0), 1e-5);
+        assert_eq!(conditioned_tolerance(1e-5, 1e-6), 1e-5 + 16e-6);
+        assert_eq!(conditioned_tolerance(1e-5, 1.0), 64e-5);
+        assert_eq!(conditioned_tolerance(2e-5, 1.0), CONDITIONED_CEILING);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use ndarray::ArrayD;
 
 use crate::accuracy::relative_error;
 use crate::padded::{Padded, Storage};
-use crate::tolerance::tolerance;
+use crate::tolerance::{conditioned_tolerance, tolerance};
 
 /// Where and how a trial is run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -124,14 +124,8 @@ pub struct Trial {
     strained: Cell<bool>,
 }
 
-/// How many roundings of the inputs an error may amount to, where conditioning is allowed for.
-const ROUNDINGS: f64 = 16.0;
-
 /// Patterns by which inputs are moved.
 const PATTERNS: u64 = 4;
-
-/// How often the tolerance an error may be at most, whatever the conditioning.
-const STRAIN: f64 = 64.0;
 
 impl Trial {
     /// Elaborates a spec, draws inputs at sequence length `n` and evaluates the reference.
@@ -325,8 +319,7 @@ impl Trial {
         if error <= permitted {
             return Ok(());
         }
-        let explained = |sensitivity: f64| error <= permitted + ROUNDINGS * sensitivity;
-        if self.conditioned && error <= STRAIN * permitted && explained(self.sensitivity(at)?) {
+        if self.conditioned && error <= conditioned_tolerance(permitted, self.sensitivity(at)?) {
             self.strained.set(true);
             return Ok(());
         }
