@@ -287,3 +287,144 @@ fn a_broadcast_view_is_an_input_like_any_other() {
         assert_eq!(repeated[0].to_f64(), whole[0].to_f64(), "{engine:?}");
     }
 }
+
+/// A published spec's text.
+fn published(name: &str) -> String {
+    let specs = corpus::published();
+    specs.into_iter().find(|s| s.name() == name).unwrap_or_else(|| panic!("{name}")).text
+}
+
+/// A tensor whose elements are all the same.
+fn constant(shape: &[usize], value: f32) -> Tensor {
+    Tensor::f32(shape, vec![value; shape.iter().product()]).expect("the volume")
+}
+
+/// Whether two outputs differ by no more than f32 may.
+fn assert_close(found: &Tensor, expected: &[f64], what: &str) {
+    for (f, e) in found.to_f64().iter().zip(expected) {
+        assert!((f - e).abs() <= 1e-5 * (1.0 + e.abs()), "{what}: {f} against {e}");
+    }
+}
+
+#[test]
+fn more_clusters_than_positions_and_equal_keys_are_the_defined_result() {
+    let text = published("cluster/kmeans");
+    for engine in ENGINES {
+        let kernel = kernel(&text, engine);
+        // Seven keys, forty clusters, most of them empty; and all keys in one cluster, where attention is dense.
+        for (c, k) in [(40, tensor(&[1, 1, 7, 4])), (3, constant(&[1, 1, 7, 4], 0.25))] {
+            let (q, v, centre) = (tensor(&[1, 1, 7, 4]), tensor(&[1, 1, 7, 2]), tensor(&[1, c, 4]));
+            let found = run(&kernel, &[("q", &q), ("k", &k), ("v", &v), ("centre", &centre)]).expect("it runs");
+            assert!(found[0].to_f64().iter().all(|x| x.is_finite()), "{c} clusters on {engine:?}");
+        }
+        let (k, v) = (constant(&[1, 1, 7, 4], 0.25), tensor(&[1, 1, 7, 2]));
+        let centre = tensor(&[1, 3, 4]);
+        let found = run(&kernel, &[("q", &k), ("k", &k), ("v", &v), ("centre", &centre)]).expect("it runs");
+        let mean = |e: usize| (0..7).map(|j| v.get_f64(2 * j + e)).sum::<f64>() / 7.0;
+        let expected: Vec<f64> = (0..14).map(|at| mean(at % 2)).collect();
+        assert_close(&found[0], &expected, "equal keys");
+    }
+}
+
+#[test]
+fn more_places_than_positions_are_all_of_them() {
+    let (q, k, v, centre) = (tensor(&[1, 1, 5, 4]), tensor(&[1, 1, 5, 4]), tensor(&[1, 1, 5, 2]), tensor(&[1, 9, 4]));
+    let all = "spec x\naxis i, j = N\ninput q[b, h, i, d]\ninput k[b, h, j, d]\ninput v[b, h, j, e]\n\
+               output out[b, h, i, e] = sum[j](softmax[j](sum[d](q * k) / sqrt(D)) * v)\n";
+    for engine in ENGINES {
+        let inputs = [("q", &q), ("k", &k), ("v", &v)];
+        let dense = run(&kernel(all, engine), &inputs).expect("it runs");
+        let found = run(&kernel(&published("cluster/topk"), engine), &inputs).expect("it runs");
+        assert_close(&found[0], &dense[0].to_f64(), "top 32 of 5");
+        let routed = kernel(&published("cluster/routing"), engine);
+        let inputs = [("q", &q), ("k", &k), ("v", &v), ("centre", &centre)];
+        assert!(run(&routed, &inputs).expect("it runs")[0].to_f64().iter().all(|x| x.is_finite()));
+    }
+}
+
+#[test]
+fn ranks_place_nan_last() {
+    let text = "spec x\naxis i, j = N\ninput x[j]\noutput place[j] = rank[j](x)\n";
+    for engine in ENGINES {
+        let (nan, inf) = (f32::NAN, f32::INFINITY);
+        let x = Tensor::f32(&[7], vec![1.0, nan, inf, 1.0, -inf, nan, 2.0]).expect("seven");
+        let found = run(&kernel(text, engine), &[("x", &x)]).expect("it runs");
+        assert_eq!(found[0].to_f64(), [2.0, 5.0, 0.0, 3.0, 4.0, 6.0, 1.0], "{engine:?}");
+    }
+}
+
+#[test]
+fn repetitions_are_counted_before_they_are_made() {
+    let repeated = |n: &str| with_output(&format!("iterate {n} (z = sum[d](q)) {{ sin(z) }}"));
+    assert_eq!(codes(&repeated("1000000"), &Settings::default()), ["iteration-count"]);
+    assert_eq!(codes(&repeated("(-1)"), &Settings::default()), ["iteration-count"]);
+    let limits = Limits { iterations: 1_000_000, ..Limits::default() };
+    assert_eq!(codes(&repeated("1000000"), &Settings { limits, ..Settings::default() }), ["spec-too-large"]);
+    let q = tensor(&[3, 2]);
+    let k = tensor(&[3, 2]);
+    for engine in ENGINES {
+        let found = run(&kernel(&repeated("0"), engine), &[("q", &q), ("k", &k)]);
+        let expected: Vec<f64> = (0..3).map(|i| q.get_f64(2 * i) + q.get_f64(2 * i + 1)).collect();
+        assert_close(&found.expect("it runs")[0], &expected, "no repetition");
+    }
+}
+
+#[test]
+fn joined_axes_must_fit() {
+    let text = |extent: &str| {
+        format!(
+            "spec x\naxis j = {extent}\ninput a[u, d]\ninput c[w, d]\nz = concat[j](a[u], c[w])\n\
+             output out[d] = sum[j](z)\n"
+        )
+    };
+    assert_eq!(codes(&text("2 * U + W"), &Settings::default()), Vec::<&str>::new());
+    let (a, c) = (tensor(&[2, 3]), tensor(&[4, 3]));
+    for engine in ENGINES {
+        let refused = refusal(&kernel(&text("2 * U + W"), engine), &[("a", &a), ("c", &c)]);
+        assert!(matches!(refused, BindError::RequireFailed { .. }), "{refused}");
+        let found = run(&kernel(&text("U + W"), engine), &[("a", &a), ("c", &c)]).expect("it runs");
+        let sum = |d: usize| {
+            (0..2).map(|u| a.get_f64(3 * u + d)).sum::<f64>() + (0..4).map(|w| c.get_f64(3 * w + d)).sum::<f64>()
+        };
+        assert_close(&found[0], &[sum(0), sum(1), sum(2)], "joined");
+    }
+}
+
+#[test]
+fn products_of_extents_that_overflow_are_refused() {
+    let text = "spec x\naxis i = N * N * N * N\naxis j = N\ninput q[j]\noutput out[i] = sum[j](q) + i\n";
+    let q = tensor(&[1 << 17]);
+    for engine in ENGINES {
+        let outcome = compile(text, &options(engine)).and_then(|kernel| run(&kernel, &[("q", &q)]));
+        assert!(outcome.is_err(), "{engine:?}");
+    }
+}
+
+#[test]
+fn keys_may_be_any_integer() {
+    let text = "spec x\naxis i, j = N\ninput key: i64[j]\ninput v[j, e]\n\
+                output out[i, e] = sum[j](softmax[j where key[i] == key](1) * v)\n";
+    for engine in ENGINES {
+        let keys = [i64::MIN, -1, i64::MAX, -1, 0, i64::MIN];
+        let key = Tensor::new(vec![6], attnc_algebra::Data::I64(keys.to_vec())).expect("six");
+        let v = tensor(&[6, 2]);
+        let found = run(&kernel(text, engine), &[("key", &key), ("v", &v)]).expect("it runs");
+        let mean = |i: usize, e: usize| {
+            let same: Vec<usize> = (0..6).filter(|j| keys[*j] == keys[i]).collect();
+            same.iter().map(|j| v.get_f64(2 * j + e)).sum::<f64>() / same.len() as f64
+        };
+        let expected: Vec<f64> = (0..12).map(|at| mean(at / 2, at % 2)).collect();
+        assert_close(&found[0], &expected, "equal keys");
+    }
+}
+
+#[test]
+fn tables_of_length_zero_are_refused() {
+    let text = "spec x\naxis i, j = N\ninput t: i32[u]\ninput v[j]\noutput out[i] = sum[u](v[t])\n";
+    let v = tensor(&[3]);
+    let none = Tensor::from_f64(DType::I32, vec![0], &[]).expect("empty");
+    for engine in ENGINES {
+        let refused = refusal(&kernel(text, engine), &[("t", &none), ("v", &v)]);
+        assert!(matches!(refused, BindError::WrongExtent { .. } | BindError::Extents(_)), "{refused}");
+    }
+}
