@@ -7,7 +7,7 @@
 //! candidates is in [`crate::extract`].
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use attnc_algebra::{AxisId, AxisSet, DType, Extents, NaryOp, Node, ReduceOp, Spec, SymbolId, TermId, UnaryOp};
 use attnc_cost::{MachineProfile, NodeCost, Volumes};
@@ -22,6 +22,9 @@ const CHUNK: f64 = 64.0;
 
 /// Keys of both sides are sorted where rows are brought back from their order.
 const SIDES: f64 = 2.0;
+
+/// A position looked at for a pair of positions, in pointwise operations.
+const SEARCHED: f64 = 16.0;
 
 /// A comparison of two gathered keys, in pointwise operations.
 const GATHERS: f64 = 16.0;
@@ -224,19 +227,23 @@ impl<'a> Pricing<'a> {
             ENode::Select(..) => points * pointwise * 2.0,
             ENode::Reduce(ReduceOp::Sum, axis, domain, [body]) => {
                 let axes = self.box_of(&[*body], *axis, *domain);
-                match factors {
-                    Some(factors) => self.contraction(factors, &axes),
-                    None => self.volume(&axes) * pointwise,
-                }
+                let tested = self.volumes.volume(self.graph.analysis.spec.terms.free(*domain));
+                let tests = tested * self.searches(*domain, *axis) * pointwise;
+                tests
+                    + match factors {
+                        Some(factors) => self.contraction(factors, &axes),
+                        None => self.volume(&axes) * pointwise,
+                    }
             }
             ENode::Reduce(op, axis, domain, [body]) => {
                 let rate = if *op == ReduceOp::LogSumExp { self.cost.exp() + 2.0 * pointwise } else { pointwise };
-                self.volume(&self.box_of(&[*body], *axis, *domain)) * rate
+                self.volume(&self.box_of(&[*body], *axis, *domain)) * (rate + self.searches(*domain, *axis) * pointwise)
             }
             ENode::Softmax(axis, domain, [score]) => {
                 let axes = self.box_of(&[*score], *axis, *domain);
                 // Weights alone take a second pass and are stored.
-                let passes = self.volume(&axes) * (self.cost.exp() + 8.0 * pointwise);
+                let tests = self.searches(*domain, *axis);
+                let passes = self.volume(&axes) * (self.cost.exp() + (8.0 + tests) * pointwise);
                 let pairs = axes.intersection(&self.lengths).len() > 1;
                 let stored = 2.0 * self.cost.round_trip(points).0 + self.cost.stage().0;
                 (passes + stored) * if pairs { STORED_PAIRS } else { 1.0 }
@@ -244,7 +251,8 @@ impl<'a> Pricing<'a> {
             ENode::Attend(axis, domain, [score, value]) => {
                 let weights = self.volume(&self.box_of(&[*score], *axis, *domain));
                 let products = self.volume(&self.box_of(&[*score, *value], *axis, *domain));
-                weights * (self.cost.exp() + 4.0 * pointwise) + products * self.cost.product()
+                weights * (self.cost.exp() + (4.0 + self.searches(*domain, *axis)) * pointwise)
+                    + products * self.cost.product()
             }
             ENode::Scan(axis, _, [_, body]) => self.scan(*axis, *body, factors),
             ENode::At(_, index, _) => {
@@ -315,6 +323,28 @@ impl<'a> Pricing<'a> {
         let spans = self.volume(side) * 1.5 >= volume || right.is_empty();
         let rate = if spans && !scan { 2.0 * self.cost.pointwise() } else { self.cost.product() };
         self.chain(&left) + self.chain(&right) + volume * rate
+    }
+
+    /// Pointwise operations for each pair of a restriction that looks for some position of an axis. What does not
+    /// vary along the reduced axis is looked for once for each row.
+    fn searches(&self, domain: TermId, reduced: AxisId) -> f64 {
+        let terms = &self.graph.analysis.spec.terms;
+        let mut seen = BTreeSet::new();
+        let mut open = vec![domain];
+        let mut work = 0.0;
+        while let Some(term) = open.pop() {
+            if !terms.free(term).contains(reduced) || !seen.insert(term) {
+                continue;
+            }
+            let node = terms.node(term);
+            if let Node::Reduce { op: ReduceOp::Any | ReduceOp::All, axis, .. } = node {
+                work += SEARCHED * self.volumes.extent(*axis);
+            }
+            if !matches!(node, Node::Order { .. } | Node::At { .. }) {
+                open.extend(node.operands());
+            }
+        }
+        work
     }
 
     /// The sorts that a position through orders needs.
