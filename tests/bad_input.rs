@@ -115,6 +115,62 @@ fn cut_and_doubled_specs_never_panic() {
     }
 }
 
+/// Numbers below `n`, the same on every machine.
+fn below(state: &mut u64, n: usize) -> usize {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    ((*state >> 33) % n.max(1) as u64) as usize
+}
+
+/// Words, numbers and single signs of a text; spaces apart.
+fn tokens(text: &str) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    let kind = |c: char| if c.is_alphanumeric() || c == '_' { 0 } else { 1 + u32::from(c) };
+    for c in text.chars() {
+        match out.last_mut() {
+            Some(last) if last.chars().next().is_some_and(|first| kind(first) == 0 && kind(c) == 0) => last.push(c),
+            _ => out.push(c.to_string()),
+        }
+    }
+    out
+}
+
+/// Texts of each spec with some tokens exchanged, by others of any spec.
+const EDITED: usize = 24;
+
+#[test]
+fn edited_specs_never_panic() {
+    let specs: Vec<Vec<String>> = corpus::all().iter().map(|spec| tokens(&spec.text)).collect();
+    let pool: Vec<&String> = specs.iter().flatten().filter(|t| !t.trim().is_empty()).collect();
+    let (mut state, mut sound) = (1, 0);
+    for spec in &specs {
+        for _ in 0..EDITED {
+            let mut text = spec.clone();
+            for _ in 0..=below(&mut state, 3) {
+                let at = below(&mut state, text.len());
+                let other = pool[below(&mut state, pool.len())].clone();
+                match below(&mut state, 4) {
+                    0 => text[at] = other,
+                    1 => text.insert(at, other),
+                    2 => drop(text.remove(at)),
+                    _ => {
+                        let with = below(&mut state, text.len());
+                        text.swap(at, with);
+                    }
+                }
+            }
+            let text = text.concat();
+            match attnc_algebra::compile_text(&text, &Settings::default()) {
+                Ok(_) => {
+                    sound += 1;
+                    plans_or_says_why(&text);
+                }
+                Err(diagnostics) => assert!(attnc_algebra::render("spec", &text, &diagnostics).contains("error[")),
+            }
+        }
+    }
+    assert!(sound > specs.len(), "only {sound} edited texts are specs");
+}
+
 /// Plans a spec that may mean something odd; a defect of attnc is not among the reasons not to.
 fn plans_or_says_why(text: &str) {
     let plan = || -> Result<(), CompileError> {
@@ -122,7 +178,8 @@ fn plans_or_says_why(text: &str) {
         let extents = defaults(analysis.spec(), &Settings::default());
         analysis.plan(&analysis.extract(&extents)?, &extents).map(|_| ())
     };
-    if let Err(error) = plan() {
+    let outcome = std::panic::catch_unwind(plan).unwrap_or_else(|_| panic!("a panic, shown above\n{text}"));
+    if let Err(error) = outcome {
         assert!(!error.is_internal(), "{error}\n{text}");
     }
 }

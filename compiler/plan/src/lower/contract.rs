@@ -294,7 +294,8 @@ impl Nest<'_, '_> {
         self.eval(index, frame.restricted(&free), false)
     }
 
-    fn clamped(&mut self, index: ExprId, buffer: crate::loops::BufferId, dim: usize) -> ExprId {
+    /// An index that nothing proves in range, held inside: binding has checked it where it matters.
+    pub fn clamped(&mut self, index: ExprId, buffer: crate::loops::BufferId, dim: usize) -> ExprId {
         let extent = self.program.buffers[buffer.0 as usize].shape[dim];
         let top = self.plus(extent, -1);
         let low = self.x().int(0);

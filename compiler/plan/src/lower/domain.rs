@@ -370,21 +370,24 @@ impl Nest<'_, '_> {
         let declared = self.planner.spec.input(input).clone();
         let last = index.len() - 1;
         let along = matches!(self.planner.terms.node(index[last]), Node::Position(a) if *a == axis);
-        if declared.runs.is_none() || !along {
+        if declared.runs.is_none() || !along || !self.in_range_by_name(index[last], declared.axes[last]) {
             return;
         }
+        let plan_buffer = self.planner.input_buffer(input);
+        let buffer = self.buffer(plan_buffer, Access::Read);
         let mut at = Vec::new();
-        for term in &index[..last] {
+        for (dim, term) in index[..last].iter().enumerate() {
             match self.interval(*term) {
-                Some(bounds) if bounds.is_point() => at.push(bounds.lo),
+                Some(bounds) if bounds.is_point() && self.in_range_by_name(*term, declared.axes[dim]) => {
+                    at.push(bounds.lo);
+                }
+                Some(bounds) if bounds.is_point() => at.push(self.clamped(bounds.lo, buffer, dim)),
                 _ => return,
             }
         }
         at.push(self.x().int(0));
         let Some(y) = self.interval(y) else { return };
         let value = if below { self.plus(y.hi, 1 - gap) } else { self.plus(y.lo, gap) };
-        let plan_buffer = self.planner.input_buffer(input);
-        let buffer = self.buffer(plan_buffer, Access::Read);
         let count = self.extent(axis);
         let found = self.x().add(Expr::LowerBound { buffer, index: at, dim: last, count, value }, None);
         // A bound that may be none is not searched for: the table's elements may lie beyond it.

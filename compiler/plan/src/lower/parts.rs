@@ -140,6 +140,9 @@ impl Nest<'_, '_> {
             return None;
         }
         // c * position == residue - rest, with c its own inverse.
+        if self.planner.terms.free(congruence.residue).contains(axis) {
+            return None;
+        }
         let mut right = self.interval(congruence.residue).filter(|r| r.is_point())?.lo;
         for (term, scale) in &linear.rest {
             let rest = self.interval(*term)?;

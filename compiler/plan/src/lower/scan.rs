@@ -125,7 +125,9 @@ impl Nest<'_, '_> {
         let own = self.position(row, frame);
         let end = match self.binding(row).clone() {
             Binding::Fixed(at) => self.plus(at, 1),
-            Binding::Tile(dim) | Binding::Whole(dim) => self.x().sum(dim.base, dim.count),
+            // Positions may lie some steps apart.
+            Binding::Tile(dim) | Binding::Whole(dim) if dim.step == 1 => self.x().sum(dim.base, dim.count),
+            Binding::Tile(_) | Binding::Whole(_) => self.extent(axis),
         };
         let (var, at) = self.var(Lane::I64);
         let stmts = self.inner(Some((axis, Binding::Fixed(at))), |nest| {

@@ -220,7 +220,7 @@ fn unary(function: &str, x: &Part) -> Part {
         "square" => (format!("({text} ^ 2)"), x.bound.powi(2)),
         "cube" => (format!("({text} ^ 3)"), x.bound.powi(3)),
         "exp" => (format!("exp({})", x.within(3.0)), 20.0),
-        "log" => (format!("log(1 + {text} ^ 2)"), 2.0 + x.bound.ln().max(0.0)),
+        "log" => (format!("log(2 + {text} ^ 2)"), 2.0 + x.bound.ln().max(0.0)),
         "sqrt" => (format!("sqrt(1 + {text} ^ 2)"), 1.0 + x.bound),
         "recip" => (format!("(1 / (1 + {text} ^ 2))"), 1.0),
         "sin" | "cos" => (format!("{function}({})", x.within(12.0)), 1.0),
