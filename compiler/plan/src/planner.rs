@@ -120,6 +120,14 @@ const SHARERS: usize = 3;
 /// How much smaller than the largest input a value is that gets a buffer because stages share it.
 const SUMMARY: f64 = 8.0;
 
+/// An output and the term it holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub term: TermId,
+    pub axes: Vec<AxisId>,
+    pub target: PlanBufferId,
+}
+
 /// State of planning one spec.
 pub(crate) struct Planner<'a> {
     pub spec: &'a Spec,
@@ -134,6 +142,8 @@ pub(crate) struct Planner<'a> {
     /// Forms of reductions that several stages need: each gets a buffer.
     shared: BTreeSet<(TermId, bool)>,
     stages: u32,
+    /// Log-sum-exp outputs that no stage writes yet.
+    by_the_way: Vec<Wanted>,
     inputs: Vec<PlanBufferId>,
     data_free: BTreeMap<TermId, bool>,
     depths: BTreeMap<TermId, Nesting>,
@@ -156,6 +166,7 @@ impl<'a> Planner<'a> {
             inlined: BTreeMap::new(),
             shared: BTreeSet::new(),
             stages: 0,
+            by_the_way: Vec::new(),
             inputs: Vec::new(),
             data_free: BTreeMap::new(),
             depths: BTreeMap::new(),
@@ -194,21 +205,46 @@ impl<'a> Planner<'a> {
     }
 
     fn outputs(&mut self) -> Result<(), PlanError> {
-        let spec = self.spec;
-        let all = spec.outputs.iter().enumerate();
-        all.into_iter().try_for_each(|(k, output)| self.output(k as u32, &output.name, &output.axes, output.term))
+        let outputs: Vec<Wanted> = (0..self.spec.outputs.len()).map(|k| self.declare_output(k)).collect();
+        // A log-sum-exp may come with the attention over the same scores: that goes first.
+        let is_lse =
+            |wanted: &Wanted| matches!(self.terms.node(wanted.term), Node::Reduce { op: ReduceOp::LogSumExp, .. });
+        let (lse, others): (Vec<Wanted>, Vec<Wanted>) = outputs.into_iter().partition(is_lse);
+        self.by_the_way.clone_from(&lse);
+        for wanted in others {
+            self.output(&wanted)?;
+        }
+        for wanted in lse {
+            if self.by_the_way.iter().any(|w| w.target == wanted.target) {
+                self.output(&wanted)?;
+            }
+        }
+        Ok(())
     }
 
-    fn output(&mut self, k: u32, name: &str, axes: &[AxisId], term: TermId) -> Result<(), PlanError> {
-        let shape = axes.iter().map(|a| self.axis_extent(*a)).collect();
-        let dtype = match self.terms.ty(term) {
+    fn declare_output(&mut self, k: usize) -> Wanted {
+        let output = &self.spec.outputs[k];
+        let shape = output.axes.iter().map(|a| self.axis_extent(*a)).collect();
+        let dtype = match self.terms.ty(output.term) {
             Type::Real => self.compute,
             Type::Int => DType::I64,
             Type::Bool => DType::Bool,
         };
-        let target = self.add_buffer(name, dtype, shape, Role::Output(k));
-        let term = self.divisions_as_factors(term, &mut BTreeMap::new());
-        self.stage(term, axes.to_vec(), Layout::Plain(axes.to_vec()), false, target)
+        let target = self.add_buffer(&output.name, dtype, shape, Role::Output(k as u32));
+        let term = self.divisions_as_factors(output.term, &mut BTreeMap::new());
+        Wanted { term, axes: output.axes.clone(), target }
+    }
+
+    fn output(&mut self, wanted: &Wanted) -> Result<(), PlanError> {
+        let axes = wanted.axes.clone();
+        self.stage(wanted.term, axes.clone(), Layout::Plain(axes), false, wanted.target)
+    }
+
+    /// Takes the log-sum-exp outputs of a term off the list of those to be written.
+    pub fn take_by_the_way(&mut self, term: TermId, fits: impl Fn(&Wanted) -> bool) -> Vec<Wanted> {
+        let (now, later) = self.by_the_way.drain(..).partition(|w| w.term == term && fits(w));
+        self.by_the_way = later;
+        now
     }
 
     /// The term with quotients of data written as products with a reciprocal,

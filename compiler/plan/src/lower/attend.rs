@@ -8,6 +8,7 @@ use crate::error::PlanError;
 use crate::graph::PlanBufferId;
 use crate::loops::expr::{Expr, ExprId};
 use crate::loops::{Access, Dst, Stmt, TileId};
+use crate::planner::Wanted;
 
 use super::nest::{Binding, Frame, Nest};
 use super::reduce::Reduction;
@@ -269,11 +270,19 @@ impl Nest<'_, '_> {
     /// The log-sum-exp of an attend's own scores costs nothing more.
     fn remember_lse(&mut self, axis: AxisId, domain: TermId, score: TermId, online: &Online) {
         let term = self.planner.terms.reduce(ReduceOp::LogSumExp, axis, domain, score);
-        if !self.planner.find(self.root, &mut |t, _| t == term) {
-            return;
-        }
         let frame = online.rows.restricted(self.planner.terms.free(term));
         if frame != online.rows {
+            return;
+        }
+        let outputs = self.lse_outputs(term, frame);
+        for wanted in outputs {
+            let value = self.lse(online);
+            let buffer = self.buffer(wanted.target, Access::Write);
+            let index = wanted.axes.iter().map(|a| self.position(*a, frame)).collect();
+            let (rows, cols) = self.counts(frame);
+            self.emit(Stmt::Map { dst: Dst::Buffer { buffer, index }, rows, cols, value });
+        }
+        if !self.planner.find(self.root, &mut |t, _| t == term) {
             return;
         }
         let value = self.lse(online);
@@ -284,6 +293,19 @@ impl Nest<'_, '_> {
             let key = self.key(term, frame, false);
             self.remember(depth, key, value);
         }
+    }
+
+    /// The outputs of this log-sum-exp that the tasks of this stage can write: each its own elements, and all.
+    fn lse_outputs(&mut self, term: TermId, frame: Frame) -> Vec<Wanted> {
+        if self.current_depth() != 0 || self.sequential.is_some() {
+            return Vec::new();
+        }
+        let tasks = self.task_axes();
+        let fits = |wanted: &Wanted| {
+            let there = |a: &AxisId| wanted.axes.contains(a);
+            tasks.iter().all(there) && wanted.axes.iter().all(|a| tasks.contains(a) || Some(*a) == frame.rows)
+        };
+        self.planner.take_by_the_way(term, fits)
     }
 
     /// Attends whose log-sum-exp the term also needs are lowered first.

@@ -9,7 +9,7 @@ use attnc_algebra::{AxisId, BinaryOp, Node, TermId};
 
 use crate::error::PlanError;
 use crate::graph::PlanBufferId;
-use crate::loops::expr::ExprId;
+use crate::loops::expr::{Expr, ExprId};
 use crate::loops::{Access, Stmt, TileId, View};
 use crate::planner::{Layout, TILE};
 
@@ -145,12 +145,22 @@ impl Nest<'_, '_> {
         let zero = self.x().int(0);
         let query = match lhs.clone() {
             View::Tile { tile, row, col, transposed: false } => View::Tile { tile, row, col, transposed: true },
+            // Blocks of a class, or beside a cut, may be empty: their first row need not be there.
+            View::Buffer { .. } if !self.rows_begin_inside(frame) => return Ok(None),
             View::Buffer { buffer, index, row_dim, col_dim, steps: [row, col] } => {
                 View::Buffer { buffer, index, row_dim: col_dim, col_dim: row_dim, steps: [col, row] }
             }
             View::Tile { .. } => return Ok(None),
         };
         Ok(Some([keys, query, View::Tile { tile: acc, row: zero, col: zero, transposed: true }]))
+    }
+
+    /// Whether the first row of every task's block is proved to exist.
+    fn rows_begin_inside(&self, frame: Frame) -> bool {
+        frame.rows.is_some_and(|a| {
+            let dim = self.dim(a);
+            dim.step == 1 && !matches!(self.program.exprs.get(dim.base), Expr::Var(_))
+        })
     }
 
     /// The whole of a tile as a matrix.

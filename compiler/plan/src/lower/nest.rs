@@ -511,6 +511,11 @@ impl Nest<'_, '_> {
         self.depth
     }
 
+    /// The axes that tell tasks apart.
+    pub fn task_axes(&self) -> Vec<AxisId> {
+        self.bindings.iter().filter(|b| b.task).map(|b| b.axis).collect()
+    }
+
     /// Whether the axis is bound in the current scope.
     pub fn is_bound(&self, axis: AxisId) -> bool {
         self.bindings.iter().any(|b| b.axis == axis && b.depth <= self.depth)
