@@ -268,7 +268,11 @@ fn reduce(writer: &mut Writer, function: &str, axis: Axis, p: Option<&Truth>, x:
     let axes = axes.without(axis);
     let (text, bound) = match function {
         "sum" => (format!("sum{range}({})", x.text), 8.0 * x.bound),
-        "prod" => (format!("prod{range}(0.6 + 0.5 * sigmoid({}))", x.text), 100.0),
+        // The error of a product is that of a factor times their number where factors repeat: few are not 1.
+        "prod" => {
+            let factor = format!("if {} < 12 then 0.6 + 0.5 * sigmoid({}) else 1", axis.name(), x.text);
+            (format!("prod{range}({factor})"), 100.0)
+        }
         "logsumexp" => (format!("logsumexp{range}({})", x.within(8.0)), x.bound.min(8.0) + 5.0),
         _ => (format!("{function}{range}({})", x.text), x.bound),
     };
