@@ -3,8 +3,8 @@
 //! A rule rewrites every softmax over keys that meets its condition, and the
 //! log-sum-exp of the same scores alike; where none does, it declines with a
 //! reason. What results is saturated, extracted and planned like any spec.
-//! The records are in [`rules`]; what they build is in [`window`],
-//! [`lowrank`] and [`clusters`].
+//! The records are listed by [`rules`]; each is in a file of its own beside
+//! this one.
 
 mod clusters;
 mod lowrank;
