@@ -242,8 +242,8 @@ fn computed_tensors_are_indexed_by_copies() {
         text,
         "argmax[c](sum[d](q[b, h, j, d] * centre)) + exp(sum[d](centre[h, argmax[c](sum[d](q * centre)), d] * centre[h, argmax[c](sum[d](q * centre)), d]) - logsumexp[c'](sum[d](centre[h, c', d] * centre[h, c', d])))"
     );
-    // An index that mentions a bound axis renames the reduction.
-    assert_eq!(line("m = sum[j](k * (i + 1))", "m[b, h, d, j]"), "sum[j'](k[b, h, j', d] * (j + 1))");
+    // An index that mentions a bound axis renames the reduction: to an axis of the same extent that is free to be bound.
+    assert_eq!(line("m = sum[j](k * (i + 1))", "m[b, h, d, j]"), "sum[i](k[b, h, i, d] * (j + 1))");
     // Softmax weights at another axis of the same extent stay a softmax.
     assert_eq!(
         line("axis t = N\nw = softmax[j](sum[d](q * k))", "w[b, h, i, t]"),

@@ -78,6 +78,7 @@ const CASES: &[(&str, &[&str])] = &[
     ("param w = 1 mod 0\noutput out = q", &["division-by-zero"]),
     ("input x[i] in 3 .. 2\noutput out = q", &["empty-range"]),
     ("input x[i] runs 4\noutput out = q", &["runs-need-integers"]),
+    ("input x: i32[i] scale 2\noutput out = q", &["scale-needs-reals"]),
     ("output out = iterate 65 (z = q) { z * 2 }", &["iteration-count"]),
     ("output out = iterate -1 (z = q) { z * 2 }", &["iteration-count"]),
     ("output out = iterate (-1) (z = q) { z * 2 }", &["iteration-count"]),
