@@ -147,6 +147,19 @@ pub enum Node {
 }
 
 impl Node {
+    /// Whether it runs over an axis, or reads along one at computed places: not computed lane by lane.
+    pub fn runs_over_axis(&self) -> bool {
+        matches!(
+            self,
+            Self::Reduce { .. }
+                | Self::Softmax { .. }
+                | Self::Attend { .. }
+                | Self::Scan { .. }
+                | Self::Order { .. }
+                | Self::At { .. }
+        )
+    }
+
     /// The operands, in order.
     pub fn operands(&self) -> Vec<TermId> {
         match self {

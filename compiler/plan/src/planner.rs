@@ -483,7 +483,7 @@ impl<'a> Planner<'a> {
         let node = self.terms.node(term).clone();
         let inner = node.operands().iter().map(|t| self.nesting(*t)).filter(|n| !n.apart).map(|n| n.depth).max();
         let reduces = matches!(node, Node::Reduce { .. } | Node::Attend { .. } | Node::Scan { .. });
-        let depth = inner.unwrap_or(0) + u32::from(is_reduction(&node));
+        let depth = inner.unwrap_or(0) + u32::from(node.runs_over_axis());
         let small = || self.volume(self.terms.free(term)) * SUMMARY <= self.largest_input();
         let apart = reduces && (depth >= DEEPEST || depth >= DEEP && small());
         let nesting = Nesting { depth, apart };
@@ -499,7 +499,7 @@ impl<'a> Planner<'a> {
 
     /// Whether the term contains a reduction, a softmax or a derived node.
     pub fn has_reduction(&self, term: TermId) -> bool {
-        self.find(term, &mut |_, node| is_reduction(node))
+        self.find(term, &mut |_, node| node.runs_over_axis())
     }
 
     /// Whether `test` holds for the term or one of its sub-terms. Orders and gathers read buffers, so it does not
@@ -537,7 +537,7 @@ impl<'a> Planner<'a> {
                 .sum(),
             _ => 0.0,
         };
-        if is_reduction(node) || matches!(node, Node::Input { .. }) {
+        if node.runs_over_axis() || matches!(node, Node::Input { .. }) {
             return own;
         }
         own + node.operands().iter().map(|t| self.pointwise_work(*t)).sum::<f64>()
@@ -560,17 +560,4 @@ impl<'a> Planner<'a> {
     pub fn stage_name(&self, kind: crate::graph::StageKind, target: PlanBufferId) -> String {
         format!("{}-{}", kind.name(), self.buffer(target).name)
     }
-}
-
-/// Whether the node runs over an axis, or reads a buffer that another stage makes.
-pub(crate) fn is_reduction(node: &Node) -> bool {
-    matches!(
-        node,
-        Node::Reduce { .. }
-            | Node::Softmax { .. }
-            | Node::Attend { .. }
-            | Node::Scan { .. }
-            | Node::Order { .. }
-            | Node::At { .. }
-    )
 }

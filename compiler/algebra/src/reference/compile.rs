@@ -11,7 +11,7 @@ use crate::ops::{NaryOp, UnaryOp};
 use crate::tensor::row_major_strides;
 use crate::term::{Node, TermId, Type};
 
-use super::context::{Context, Reduction, is_stored_kind};
+use super::context::{Context, Reduction};
 use super::plan::{Action, Address, Capture, Computed, Finish, Kernel, LANES, Loop, LoopKind, Op2, Reg, Step};
 
 /// Work below which a pointwise term is not worth storing.
@@ -202,7 +202,7 @@ impl<'c> Compiler<'c> {
     /// Whether `id`, met while computing another term, is read from a table.
     fn is_need(&self, id: TermId) -> bool {
         let node = self.context.terms.node(id);
-        if is_stored_kind(node) {
+        if node.runs_over_axis() {
             // The root of a kernel for a reduction is never met.
             return true;
         }

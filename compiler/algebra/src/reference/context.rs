@@ -170,7 +170,7 @@ impl<'a> Context<'a> {
             Node::Select(..) => 1.0,
             _ => 0.0,
         };
-        if is_stored_kind(node) { 0.0 } else { own + node.operands().iter().map(|t| self.work(*t)).sum::<f64>() }
+        if node.runs_over_axis() { 0.0 } else { own + node.operands().iter().map(|t| self.work(*t)).sum::<f64>() }
     }
 
     fn describe_reduction(&self, id: TermId) -> Option<Reduction> {
@@ -216,17 +216,4 @@ impl<'a> Context<'a> {
             alone.then_some(Prefix { capture, conjunct: Some(at) })
         })
     }
-}
-
-/// Whether terms of this kind are always stored, not computed where they are used.
-pub(super) fn is_stored_kind(node: &Node) -> bool {
-    matches!(
-        node,
-        Node::Reduce { .. }
-            | Node::Softmax { .. }
-            | Node::Attend { .. }
-            | Node::Scan { .. }
-            | Node::Order { .. }
-            | Node::At { .. }
-    )
 }

@@ -7,7 +7,7 @@ use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
 use crate::error::PlanError;
 use crate::graph::PlanBufferId;
 use crate::loops::expr::{Expr, ExprId};
-use crate::loops::{Access, Dst, Stmt, TileId};
+use crate::loops::{Stmt, TileId};
 use crate::planner::Wanted;
 
 use super::nest::{Binding, Frame, Nest};
@@ -36,10 +36,8 @@ struct Online {
 
 impl Nest<'_, '_> {
     /// Lowers `sum[axis](softmax[axis where domain](score) * value)`.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one attend node and where it stands")]
     pub fn lower_attend(
         &mut self,
-        term: TermId,
         axis: AxisId,
         domain: TermId,
         score: TermId,
@@ -51,21 +49,14 @@ impl Nest<'_, '_> {
             |nest: &Self, a: Option<AxisId>, t: TermId| a.is_some_and(|a| nest.planner.terms.free(t).contains(a));
         let fits = !tied(self, frame.cols, score) && !tied(self, frame.cols, domain) && !tied(self, frame.rows, value);
         if !fits || exact {
-            return self.attend_as_sum(term, axis, domain, score, value, frame, exact);
+            return self.attend_as_sum(axis, domain, score, value, frame, exact);
         }
         let zero = self.constant(0.0);
-        let (online, acc) = match self.split_off(axis, domain, score, value, frame)? {
-            Some((state, rest)) => {
-                let (online, acc) = self.online_resume(&state, frame)?;
-                self.attend_tiles(axis, rest, score, value, frame, &online, acc)?;
-                (online, acc)
-            }
-            None => {
-                let (online, acc) = self.attend_start(frame);
-                self.attend_tiles(axis, domain, score, value, frame, &online, acc)?;
-                (online, acc)
-            }
+        let ((online, acc), rest) = match self.split_off(axis, domain, score, value, frame)? {
+            Some((state, rest)) => (self.online_resume(&state, frame)?, rest),
+            None => (self.attend_start(frame), domain),
         };
+        self.attend_tiles(axis, rest, score, value, frame, &online, acc)?;
         self.remember_lse(axis, domain, score, &online);
         let acc = self.element(acc, frame);
         let sum = self.element(online.sum, online.rows);
@@ -164,20 +155,15 @@ impl Nest<'_, '_> {
             [(state.max, online.max, online.rows), (state.sum, online.sum, online.rows), (state.acc, acc, frame)];
         for (target, tile, frame) in parts {
             let axes = if target == state.acc { &axes } else { &state.lead };
-            let buffer = self.buffer(target, Access::Write);
-            let index = axes.iter().map(|a| self.position(*a, frame)).collect();
             let value = self.element(tile, frame);
-            let (rows, cols) = self.counts(frame);
-            self.emit(Stmt::Map { dst: Dst::Buffer { buffer, index }, rows, cols, value });
+            self.store_plain(target, axes, frame, value);
         }
         Ok(())
     }
 
     /// The general form, for frames in which the weights cannot be a left operand.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one attend node and where it stands")]
     fn attend_as_sum(
         &mut self,
-        _term: TermId,
         axis: AxisId,
         domain: TermId,
         score: TermId,
@@ -277,10 +263,7 @@ impl Nest<'_, '_> {
         let outputs = self.lse_outputs(term, frame);
         for wanted in outputs {
             let value = self.lse(online);
-            let buffer = self.buffer(wanted.target, Access::Write);
-            let index = wanted.axes.iter().map(|a| self.position(*a, frame)).collect();
-            let (rows, cols) = self.counts(frame);
-            self.emit(Stmt::Map { dst: Dst::Buffer { buffer, index }, rows, cols, value });
+            self.store_plain(wanted.target, &wanted.axes, frame, value);
         }
         if !self.planner.find(self.root, &mut |t, _| t == term) {
             return;

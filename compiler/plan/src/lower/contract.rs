@@ -28,7 +28,8 @@ struct Split {
 impl Nest<'_, '_> {
     /// Lowers a sum whose frame has columns as tile products; `None` if a factor ties both axes.
     pub fn lower_contraction(&mut self, r: Reduction, frame: Frame) -> Result<Option<ExprId>, PlanError> {
-        let Some(cols) = frame.cols else { return self.lower_row_contraction(r, frame) };
+        // Without frame columns the row reduction takes any expression.
+        let Some(cols) = frame.cols else { return Ok(None) };
         let Some(split) = self.split(r, frame.rows, cols) else { return Ok(None) };
         let acc = self.frame_tile("acc", self.program.compute, frame);
         if self.planner.is_short(r.axis) && self.is_true(r.domain) {
@@ -41,12 +42,6 @@ impl Nest<'_, '_> {
             })?;
         }
         Ok(Some(self.element(acc, frame)))
-    }
-
-    /// A sum over columns that are held in tiles, without frame columns: left
-    /// to the row reduction, which takes any expression.
-    fn lower_row_contraction(&mut self, _: Reduction, _: Frame) -> Result<Option<ExprId>, PlanError> {
-        Ok(None)
     }
 
     fn split(&mut self, r: Reduction, rows: Option<AxisId>, cols: AxisId) -> Option<Split> {

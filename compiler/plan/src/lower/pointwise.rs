@@ -9,8 +9,7 @@ use attnc_algebra::{AxisId, BinaryOp, InputId, NaryOp, Node, ReduceOp, TermId, T
 use crate::error::PlanError;
 use crate::graph::PlanBufferId;
 use crate::loops::expr::{Expr, ExprId, Lane};
-use crate::loops::{Access, Stmt};
-use crate::planner::is_reduction;
+use crate::loops::{Access, Dst, Stmt};
 
 use super::branch::Branches;
 use super::nest::{Binding, Frame, Nest};
@@ -31,7 +30,7 @@ impl Nest<'_, '_> {
     /// As [`Self::eval`], but a term without data stays f64.
     fn eval_raw(&mut self, term: TermId, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
         let node = self.planner.terms.node(term).clone();
-        if is_reduction(&node) {
+        if node.runs_over_axis() {
             return self.eval_reduction(term, frame, exact);
         }
         if let Some(value) = self.eval_from_table(term, frame, exact)? {
@@ -102,6 +101,14 @@ impl Nest<'_, '_> {
         let index = axes.iter().map(|a| self.position(*a, frame)).collect::<Vec<_>>();
         let lane = lane_of(self.planner.buffer(buffer).dtype);
         Ok(self.x().add(Expr::Load { buffer: id, index, clamp: false }, Some(lane)))
+    }
+
+    /// Emits the store of a value into a buffer over `axes`, the other direction of [`Self::load_plain`].
+    pub fn store_plain(&mut self, buffer: PlanBufferId, axes: &[AxisId], frame: Frame, value: ExprId) {
+        let buffer = self.buffer(buffer, Access::Write);
+        let index = axes.iter().map(|a| self.position(*a, frame)).collect();
+        let (rows, cols) = self.counts(frame);
+        self.emit(Stmt::Map { dst: Dst::Buffer { buffer, index }, rows, cols, value });
     }
 
     /// The position along an axis at the lane of `frame`.

@@ -59,9 +59,7 @@ impl Nest<'_, '_> {
                 let reduction = Reduction { op, axis, domain, body };
                 self.lower_reduce(term, reduction, frame, exact)
             }
-            Node::Attend { axis, domain, score, value } => {
-                self.lower_attend(term, axis, domain, score, value, frame, exact)
-            }
+            Node::Attend { axis, domain, score, value } => self.lower_attend(axis, domain, score, value, frame, exact),
             Node::Scan { axis, row, decay, body } => self.lower_scan(term, None, axis, row, decay, body, frame, exact),
             other => unreachable!("{other:?} is no reduction"),
         }

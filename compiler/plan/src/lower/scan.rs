@@ -13,7 +13,7 @@ use attnc_algebra::{AxisId, BinaryOp, Node, TermId};
 use crate::error::PlanError;
 use crate::loops::expr::{Expr, ExprId, Lane};
 use crate::loops::{Dst, Stmt, TileId, View};
-use crate::planner::{TILE, is_reduction};
+use crate::planner::TILE;
 
 use super::nest::{Binding, Dim, Frame, Nest};
 use super::reduce::Reduction;
@@ -433,7 +433,7 @@ impl Nest<'_, '_> {
                 .factors(*body)
                 .into_iter()
                 .find_map(|t| if let Node::Scan { row, .. } = planner.terms.node(t) { Some(*row) } else { None }),
-            _ if is_reduction(node) => None,
+            _ if node.runs_over_axis() => None,
             _ => node.operands().into_iter().find_map(|t| Self::scan_row(planner, t)),
         }
     }

@@ -7,7 +7,7 @@
 
 use attnc_algebra::{AxisId, Node, ReduceOp, TermId};
 
-use crate::planner::{Layout, Planner, is_reduction};
+use crate::planner::{Layout, Planner};
 
 use super::nest::Nest;
 
@@ -86,7 +86,6 @@ fn split_quality(planner: &Planner<'_>, term: TermId, node: &Node, rows: Option<
             let both = factors.iter().any(|f| has(*f, rows)) && factors.iter().any(|f| has(*f, cols));
             if tied || !has(term, rows) { 0.0 } else { f64::from(u8::from(both)) }
         }
-        _ if is_reduction(node) => 0.0,
         _ => 0.0,
     }
 }

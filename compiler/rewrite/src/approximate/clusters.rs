@@ -43,11 +43,7 @@ fn apply(spec: &mut Spec, c: i64) -> Result<(), &'static str> {
             }
         };
         let domain = both(spec, keys.domain, same);
-        let node = match *spec.terms.node(term) {
-            Node::Softmax { axis, body, .. } => Node::Softmax { axis, domain, body },
-            _ => Node::Reduce { op: ReduceOp::LogSumExp, axis: keys.axis, domain, body: keys.score },
-        };
-        Ok(Some(spec.terms.add(node)))
+        Ok(Some(keys.over(spec, term, domain)))
     })
 }
 

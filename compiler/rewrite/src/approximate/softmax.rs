@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use attnc_algebra::{AxisId, AxisSet, NaryOp, Node, ReduceOp, Spec, TermId};
 
+use crate::facts::any_sub_term;
+
 /// The spec has no softmax over positions.
 pub(super) const NO_SOFTMAX: &str = "no softmax or log-sum-exp runs over the keys of a query";
 
@@ -32,6 +34,15 @@ impl Keys {
             .then_some(keys)
     }
 
+    /// The node this was read from, over `domain` instead.
+    pub fn over(&self, spec: &mut Spec, term: TermId, domain: TermId) -> TermId {
+        let node = match *spec.terms.node(term) {
+            Node::Softmax { axis, body, .. } => Node::Softmax { axis, domain, body },
+            _ => Node::Reduce { op: ReduceOp::LogSumExp, axis: self.axis, domain, body: self.score },
+        };
+        spec.terms.add(node)
+    }
+
     /// Axes of the scores that no input shares with the keys: the queries'.
     pub fn query_axes(&self, spec: &Spec) -> AxisSet {
         let terms = &spec.terms;
@@ -53,14 +64,11 @@ impl Keys {
 /// Whether the axis is one of positions: its extent is made of N or M where the spec has them.
 pub(super) fn is_length(spec: &Spec, axis: AxisId) -> bool {
     let lengths: Vec<_> = ["N", "M"].into_iter().filter_map(|name| spec.symbol(name)).collect();
-    let mut open = vec![spec.axis(axis).extent];
-    while let Some(term) = open.pop() {
-        match spec.terms.node(term) {
-            Node::Extent(symbol) if lengths.is_empty() || lengths.contains(symbol) => return true,
-            node => open.extend(node.operands()),
-        }
-    }
-    false
+    any_sub_term(
+        &spec.terms,
+        spec.axis(axis).extent,
+        |node| matches!(node, Node::Extent(symbol) if lengths.is_empty() || lengths.contains(symbol)),
+    )
 }
 
 /// What a term becomes, if it is not left as it is, or why it should have been changed and is not.

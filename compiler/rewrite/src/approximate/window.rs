@@ -1,6 +1,6 @@
 //! `window(w)`: only keys at most w positions away.
 
-use attnc_algebra::{BinaryOp, NaryOp, Node, ReduceOp, Spec, TermId, UnaryOp};
+use attnc_algebra::{BinaryOp, NaryOp, Spec, TermId, UnaryOp};
 
 use super::ApproximateRule;
 use super::softmax::{Keys, both, is_length, rewrite_outputs};
@@ -24,11 +24,7 @@ fn apply(spec: &mut Spec, w: i64) -> Result<(), &'static str> {
     rewrite_outputs(spec, &mut |spec, term| {
         let Some(keys) = Keys::of(spec, term) else { return Ok(None) };
         let domain = near(spec, keys, w)?;
-        let node = match spec.terms.node(term).clone() {
-            Node::Softmax { axis, body, .. } => Node::Softmax { axis, domain, body },
-            _ => Node::Reduce { op: ReduceOp::LogSumExp, axis: keys.axis, domain, body: keys.score },
-        };
-        Ok(Some(spec.terms.add(node)))
+        Ok(Some(keys.over(spec, term, domain)))
     })
 }
 

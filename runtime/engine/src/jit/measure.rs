@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use attnc_kernels::KernelTable;
+use attnc_kernels::{KernelTable, Product};
 
 /// Time of one call of `work`, in ns: the least over repetitions within `budget`.
 pub fn least_ns(budget: Duration, mut work: impl FnMut()) -> f64 {
@@ -34,52 +34,23 @@ const TILE: (usize, usize, usize) = (64, 64, 64);
 
 /// Speed of the f32 tile product in 10^9 flop/s.
 pub fn product_f32_gflops(table: &KernelTable, budget: Duration) -> f64 {
-    let (m, n, k) = TILE;
-    let (a, b) = (vec![0.5f32; m * k], vec![0.25f32; k * n]);
-    let mut c = vec![0f32; m * n];
-    let ns = least_ns(budget, || {
-        // SAFETY: the strides and sizes describe exactly the three vectors, which hold m*k, k*n and m*n elements.
-        unsafe {
-            (table.product_f32)(
-                m,
-                n,
-                k,
-                a.as_ptr(),
-                k as isize,
-                1,
-                b.as_ptr(),
-                n as isize,
-                c.as_mut_ptr(),
-                n as isize,
-                0,
-            );
-        }
-        black_box(&mut c);
-    });
-    2.0 * (m * n * k) as f64 / ns
+    product_gflops(table.product_f32, [0.5, 0.25, 0.0], budget)
 }
 
 /// Speed of the f64 tile product in 10^9 flop/s.
 pub fn product_f64_gflops(table: &KernelTable, budget: Duration) -> f64 {
+    product_gflops(table.product_f64, [0.5, 0.25, 0.0], budget)
+}
+
+/// Speed of a tile product of operands filled with the first two values, the result with the third.
+fn product_gflops<T: Copy>(product: Product<T>, [a, b, c]: [T; 3], budget: Duration) -> f64 {
     let (m, n, k) = TILE;
-    let (a, b) = (vec![0.5f64; m * k], vec![0.25f64; k * n]);
-    let mut c = vec![0f64; m * n];
+    let (a, b) = (vec![a; m * k], vec![b; k * n]);
+    let mut c = vec![c; m * n];
     let ns = least_ns(budget, || {
-        // SAFETY: as in `product_f32_gflops`.
+        // SAFETY: the strides and sizes describe exactly the three vectors, which hold m*k, k*n and m*n elements.
         unsafe {
-            (table.product_f64)(
-                m,
-                n,
-                k,
-                a.as_ptr(),
-                k as isize,
-                1,
-                b.as_ptr(),
-                n as isize,
-                c.as_mut_ptr(),
-                n as isize,
-                0,
-            );
+            product(m, n, k, a.as_ptr(), k as isize, 1, b.as_ptr(), n as isize, c.as_mut_ptr(), n as isize, 0);
         }
         black_box(&mut c);
     });
