@@ -161,6 +161,9 @@ microkernels! {
     /// `dst[c * dst_rs + r] = src[r * src_rs + c]`:
     /// `(rows, cols: usize, dst: *mut f32, dst_rs: isize, src: *const f32, src_rs: isize)`.
     TransposeF32 = "transpose_f32": Transpose,
+    /// The column of each row's largest score where it leads by more than the row's slack, else -1:
+    /// `(rows, cols: usize, scores: *const f32, rs: isize, slack: *const f32, dst: *mut i64)`.
+    ClearLargestF32 = "clear_largest_f32": Transpose,
 }
 
 /// Parameter lists that several microkernels share.

@@ -90,6 +90,13 @@ impl<'a> Lower<'a, '_> {
                 self.call(Microkernel::OrderKeys, &[keys, order, count]);
                 Ok(())
             }
+            Stmt::ClearLargest { dst, scores, slack, rows, cols } => {
+                let [rows, cols] = self.lengths([*rows, *cols])?;
+                let (base, stride) = self.tile(*scores);
+                let [slack, dst] = [slack, dst].map(|t| self.tile(*t).0);
+                self.call(Microkernel::ClearLargestF32, &[rows, cols, base, stride, slack, dst]);
+                Ok(())
+            }
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let kernel = self.by_lane(*tile, Microkernel::ScaleRowsF32, Microkernel::ScaleRowsF64)?;
                 let [rows, cols] = self.lengths([*rows, *cols])?;

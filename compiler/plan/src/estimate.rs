@@ -234,7 +234,7 @@ impl Counter<'_> {
                 self.touch(*keys, count * scale);
                 self.touch(*order, count * scale);
             }
-            Stmt::ScaleRows { rows, cols, .. } => {
+            Stmt::ScaleRows { rows, cols, .. } | Stmt::ClearLargest { rows, cols, .. } => {
                 self.work.pointwise += self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
             }
         }

@@ -1,4 +1,4 @@
-//! Row-wise passes over a matrix: the finiteness check and the scaling by one number per row.
+//! Row-wise passes over a matrix: the finiteness check, the scaling by one number per row, and the clear largest.
 
 use crate::lanes::{Element, Lanes};
 
@@ -73,4 +73,84 @@ pub(crate) unsafe fn scale_rows<T: Element, S: Lanes<T>>(
             }
         }
     }
+}
+
+/// Lanes of the widest vector.
+const MOST_LANES: usize = 16;
+
+/// `dst[r]` is the column of the largest score of row r if that is larger than every other by more than `slack[r]`,
+/// else -1. A NaN counts for nothing.
+///
+/// # Safety
+/// `scores` must be valid for the described elements, `slack` and `dst` for `rows` elements.
+#[inline(always)]
+pub(crate) unsafe fn clear_largest<S: Lanes<f32>>(
+    s: S,
+    rows: usize,
+    cols: usize,
+    scores: *const f32,
+    rs: isize,
+    slack: *const f32,
+    dst: *mut i64,
+) {
+    for r in 0..rows {
+        let row = scores.wrapping_offset(r as isize * rs);
+        // SAFETY: row `r < rows` of the caller's.
+        unsafe {
+            let [largest, second] = largest_two(s, cols, row);
+            // Also false where the difference or the slack is not a number.
+            let clear = cols > 0 && largest - second > slack.add(r).read_unaligned();
+            let at = if clear { column_of(s, cols, row, largest) } else { None };
+            dst.add(r).write_unaligned(at.map_or(-1, |c| c as i64));
+        }
+    }
+}
+
+/// The largest element of a row and the largest of the others; -inf where there is none.
+#[inline(always)]
+unsafe fn largest_two<S: Lanes<f32>>(s: S, cols: usize, row: *const f32) -> [f32; 2] {
+    let lowest = s.splat(f32::NEG_INFINITY);
+    let (mut first, mut second) = (lowest, lowest);
+    let mut c = 0;
+    while c < cols {
+        let n = (cols - c).min(S::N);
+        let head = s.head(n);
+        // SAFETY: the columns `c .. c + n` of the caller's row.
+        let v = unsafe { s.load_head(row.add(c), head) };
+        let v = s.select(s.eq(v, v), s.keep_head(head, v, lowest), lowest);
+        second = s.max(s.min(v, first), second);
+        first = s.max(v, first);
+        c += n;
+    }
+    let (mut firsts, mut seconds) = ([f32::NEG_INFINITY; MOST_LANES], [f32::NEG_INFINITY; MOST_LANES]);
+    // SAFETY: the arrays hold a vector.
+    unsafe {
+        s.store(firsts.as_mut_ptr(), first);
+        s.store(seconds.as_mut_ptr(), second);
+    }
+    let (mut one, mut two) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
+    for x in firsts.into_iter().chain(seconds) {
+        two = if x > one { one } else { two.max(x) };
+        one = one.max(x);
+    }
+    [one, two]
+}
+
+/// The first column that holds a value.
+#[inline(always)]
+unsafe fn column_of<S: Lanes<f32>>(s: S, cols: usize, row: *const f32, value: f32) -> Option<usize> {
+    let wanted = s.splat(value);
+    let mut c = 0;
+    while c + S::N <= cols {
+        // SAFETY: the columns `c .. c + N` of the caller's row.
+        if s.any(s.eq(unsafe { s.load(row.add(c)) }, wanted)) {
+            break;
+        }
+        c += S::N;
+    }
+    // SAFETY: columns of the caller's row.
+    while c < cols && unsafe { row.add(c).read_unaligned() } != value {
+        c += 1;
+    }
+    (c < cols).then_some(c)
 }

@@ -31,6 +31,10 @@ pub type SoftmaxUpdate<T> = unsafe extern "C" fn(usize, usize, *mut T, isize, *m
 /// `(rows, cols, acc, rs, alpha)`: `acc[r, c] *= alpha[r]`; rows with `alpha[r] = 1` are not touched.
 pub type ScaleRows<T> = unsafe extern "C" fn(usize, usize, *mut T, isize, *const T);
 
+/// `(rows, cols, s, s_rs, slack, dst)`: `dst[r]` is the column of the largest of `s[r, ..]` if that is larger than
+/// every other by more than `slack[r]`, else -1. NaN counts for nothing; no lead is more than infinity or NaN.
+pub type ClearLargest = unsafe extern "C" fn(usize, usize, *const f32, isize, *const f32, *mut i64);
+
 /// `(dst, src, n)`: `dst[i] = f(src[i])`; `dst` may equal `src`.
 pub type Map = unsafe extern "C" fn(*mut f32, *const f32, usize);
 
@@ -147,6 +151,8 @@ pub struct KernelTable {
     pub merge_spans: MergeSpans,
     /// Transposition.
     pub transpose_f32: Transpose<f32>,
+    /// The largest of each row, where no other comes near.
+    pub clear_largest_f32: ClearLargest,
 }
 
 /// The table of an instruction set, or `None` if this CPU lacks it.

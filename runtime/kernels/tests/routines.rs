@@ -228,3 +228,45 @@ fn names_of_instruction_sets_read_back() {
     assert_eq!(Isa::available().last(), Some(&Isa::Portable));
     assert!(Isa::available().into_iter().all(|isa| table(isa).is_some()));
 }
+
+/// The definition: NaN counts for nothing.
+fn clear_largest(scores: &[f32], slack: f32) -> i64 {
+    let clear = |c: &usize| {
+        let others = scores.iter().enumerate().filter(|(o, x)| o != c && !x.is_nan()).map(|(_, x)| *x);
+        scores[*c] - others.fold(f32::NEG_INFINITY, f32::max) > slack
+    };
+    // A negative slack would let several pass; there is none.
+    (0..scores.len()).find(clear).map_or(-1, |c| c as i64)
+}
+
+#[test]
+fn a_largest_is_clear_only_beyond_the_slack() {
+    let rows = 40;
+    let (scores, slacks) = ([0.0, 0.25, 1.0, -3.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN], [0.0, 0.5, 1.0]);
+    for (isa, kernels) in tables() {
+        let mut draws = Draws(3);
+        for cols in EDGES {
+            for hostile in [false, true] {
+                let last = if hostile { scores.len() } else { 4 };
+                let mut s = Guarded::new(rows, cols, 3, CANARY, || draws.pick(&scores[..last]));
+                for r in 0..rows / 2 {
+                    if cols > 0 {
+                        s.set(r, draws.below(cols), draws.pick(&[1.5, 2.0, 9.0, f32::NAN]));
+                    }
+                }
+                let mut slack: Vec<f32> = (0..rows).map(|_| draws.pick(&slacks)).collect();
+                (slack[1], slack[2]) = (f32::INFINITY, f32::NAN);
+                let mut found = vec![7i64; rows];
+                let stride = s.stride as isize;
+                // SAFETY: as many rows of scores, slacks and results.
+                unsafe {
+                    (kernels.clear_largest_f32)(rows, cols, s.ptr(), stride, slack.as_ptr(), found.as_mut_ptr());
+                }
+                for r in 0..rows {
+                    let want = clear_largest(&(0..cols).map(|c| s.at(r, c)).collect::<Vec<_>>(), slack[r]);
+                    assert_eq!(found[r], want, "{isa} row {r} of {cols} columns, slack {}", slack[r]);
+                }
+            }
+        }
+    }
+}

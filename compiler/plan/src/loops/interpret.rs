@@ -171,9 +171,11 @@ impl Machine<'_, '_> {
             }
             Stmt::Map { dst, rows, cols, value } => self.map(dst, *rows, *cols, *value),
             Stmt::RowReduce { .. } => self.row_reduce(stmt),
-            Stmt::Product { .. } | Stmt::SoftmaxUpdate { .. } | Stmt::ScaleRows { .. } | Stmt::Order { .. } => {
-                self.kernel(stmt)
-            }
+            Stmt::Product { .. }
+            | Stmt::SoftmaxUpdate { .. }
+            | Stmt::ScaleRows { .. }
+            | Stmt::ClearLargest { .. }
+            | Stmt::Order { .. } => self.kernel(stmt),
         }
     }
 

@@ -192,6 +192,10 @@ impl Printer<'_> {
                 let [keys, order] = [keys, order].map(|b| self.buffer_name(*b));
                 format!("order {} {order}[{place}..] of {keys}[{place}..]", self.shape(&[*count]))
             }
+            Stmt::ClearLargest { dst, scores, slack, rows, cols } => {
+                let [dst, scores, slack] = [dst, scores, slack].map(|t| self.tile_name(*t));
+                format!("clear-largest {} {dst} of {scores} slack {slack}", self.shape(&[*rows, *cols]))
+            }
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let (tile, alpha) = (self.tile_name(*tile), self.tile_name(*alpha));
                 format!("scale {} {tile} *= {alpha}", self.shape(&[*rows, *cols]))

@@ -282,6 +282,20 @@ pub enum Stmt {
         /// Number of keys.
         count: ExprId,
     },
+    /// `dst[r, 0] = ` the column of the largest score of row r, if that is larger than every other by more than
+    /// `slack[r, 0]`, else -1. A NaN counts for nothing; no lead is more than infinity or NaN.
+    ClearLargest {
+        /// Column 0 of this I64 tile receives the result.
+        dst: TileId,
+        /// F32 scores.
+        scores: TileId,
+        /// Column 0 of this F32 tile: how far apart is far enough.
+        slack: TileId,
+        /// Number of rows.
+        rows: ExprId,
+        /// Number of columns.
+        cols: ExprId,
+    },
     /// `tile[r, c] *= alpha[r, 0]`
     ScaleRows {
         /// The scaled tile.

@@ -261,6 +261,12 @@ impl<'p> Verifier<'p> {
                 }
             }
             Stmt::Order { .. } => self.order(stmt),
+            Stmt::ClearLargest { dst, scores, slack, rows, cols } => {
+                self.scalars(&[*rows, *cols], Lane::I64);
+                self.operand_of(Lane::F32, *scores, *rows, Some(*cols));
+                self.operand_of(Lane::F32, *slack, *rows, None);
+                self.operand_of(Lane::I64, *dst, *rows, None);
+            }
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 self.scalars(&[*rows, *cols], Lane::I64);
                 self.operand(*tile, *rows, Some(*cols));

@@ -47,7 +47,9 @@ impl Stmt {
                 ids
             }
             Stmt::Order { at, count, .. } => at.iter().copied().chain([*count]).collect(),
-            Stmt::SoftmaxUpdate { rows, cols, .. } | Stmt::ScaleRows { rows, cols, .. } => vec![*rows, *cols],
+            Stmt::SoftmaxUpdate { rows, cols, .. }
+            | Stmt::ScaleRows { rows, cols, .. }
+            | Stmt::ClearLargest { rows, cols, .. } => vec![*rows, *cols],
         }
     }
 }

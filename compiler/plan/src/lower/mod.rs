@@ -9,6 +9,7 @@ pub(crate) mod extent;
 mod attend;
 mod branch;
 mod bucket;
+mod clear;
 mod contract;
 mod domain;
 mod exact;

@@ -180,8 +180,11 @@ impl Nest<'_, '_> {
     }
 
     /// Over the columns of a frame that has rows only: one statement per row tile.
-    fn lower_row_reduce(&mut self, r: Reduction, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
+    pub fn lower_row_reduce(&mut self, r: Reduction, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
         let arg = matches!(r.op, ReduceOp::ArgMax | ReduceOp::ArgMin);
+        if arg && let Some(value) = self.lower_clear_arg(r, frame)? {
+            return Ok(value);
+        }
         let lane = if arg { Lane::I64 } else { self.accumulator_lane(r, exact) };
         let result = self.frame_tile("r", lane, frame);
         if arg || (self.planner.is_short(r.axis)) {

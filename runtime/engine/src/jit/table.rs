@@ -57,5 +57,6 @@ fn address(t: &KernelTable, kernel: Microkernel) -> *const () {
         OrderKeys => t.order_keys as *const (),
         MergeSpans => t.merge_spans as *const (),
         TransposeF32 => t.transpose_f32 as *const (),
+        ClearLargestF32 => t.clear_largest_f32 as *const (),
     }
 }

@@ -66,6 +66,14 @@ macro_rules! instantiate {
             unsafe { transpose::transpose($token::assume(), rows, cols, dst, dst_rs, src, src_rs) }
         }
 
+        $(#[$features])?
+        unsafe extern "C" fn clear_largest_f32(
+            rows: usize, cols: usize, scores: *const f32, rs: isize, slack: *const f32, dst: *mut i64,
+        ) {
+            // SAFETY: the contract of the entry.
+            unsafe { rows::clear_largest($token::assume(), rows, cols, scores, rs, slack, dst) }
+        }
+
         /// The microkernels of this instruction set.
         pub(in crate::table) static TABLE: KernelTable = KernelTable {
             product_f32,
@@ -105,6 +113,7 @@ macro_rules! instantiate {
             order_keys: order::order_keys,
             merge_spans: spans::merge_spans,
             transpose_f32,
+            clear_largest_f32,
         };
     };
 

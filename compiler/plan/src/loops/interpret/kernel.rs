@@ -18,6 +18,7 @@ impl Machine<'_, '_> {
             Stmt::Product { .. } => self.product(stmt),
             Stmt::SoftmaxUpdate { .. } => self.softmax(stmt),
             Stmt::Order { .. } => self.sort(stmt),
+            Stmt::ClearLargest { .. } => self.clear_largest(stmt),
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
                 for row in 0..rows {
@@ -61,6 +62,26 @@ impl Machine<'_, '_> {
             for col in 0..cols {
                 self.set_element(&dst, row, col, line[col as usize])?;
             }
+        }
+        Ok(())
+    }
+
+    fn clear_largest(&mut self, stmt: &Stmt) -> Run<()> {
+        let Stmt::ClearLargest { dst, scores, slack, rows, cols } = stmt else { return Ok(()) };
+        let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
+        for row in 0..rows {
+            let (mut largest, mut second, mut at) = (f64::NEG_INFINITY, f64::NEG_INFINITY, -1);
+            for col in 0..cols {
+                let score = self.read_tile(*scores, row, col)?.real();
+                if score > largest {
+                    (largest, second, at) = (score, largest, col);
+                } else if score > second {
+                    second = score;
+                }
+            }
+            let slack = self.read_tile(*slack, row, 0)?.real();
+            let clear = largest - second > slack;
+            self.write_tile(*dst, row, 0, Value::Int(if clear { at } else { -1 }))?;
         }
         Ok(())
     }

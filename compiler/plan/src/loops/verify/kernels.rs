@@ -7,12 +7,17 @@ use crate::loops::expr::{ExprId, Lane};
 use crate::loops::program::{Access, Stmt, TileId, View};
 
 impl Verifier<'_> {
-    /// A tile that a microkernel works on: a matrix, or a vector if `cols` is `None`.
+    /// A tile of the compute type that a microkernel works on: a matrix, or a vector if `cols` is `None`.
     pub(super) fn operand(&mut self, tile: TileId, rows: ExprId, cols: Option<ExprId>) {
+        self.operand_of(self.program.compute, tile, rows, cols);
+    }
+
+    /// As [`Self::operand`], of the given type.
+    pub(super) fn operand_of(&mut self, lane: Lane, tile: TileId, rows: ExprId, cols: Option<ExprId>) {
         let Some(declared) = self.program.tiles.get(tile.0 as usize) else {
             return self.wrong("a tile is out of the table");
         };
-        self.require(declared.lane == self.program.compute, "the tile is not of the compute type");
+        self.require(declared.lane == lane, "the tile is not of the type that the microkernel takes");
         let access = |s: &Self| s.tile_name(tile);
         self.fits(rows, declared.rows, &access);
         match cols {
