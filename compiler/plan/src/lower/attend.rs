@@ -284,9 +284,12 @@ impl Nest<'_, '_> {
             return Vec::new();
         }
         let tasks = self.task_axes();
+        // A task has one position of an axis, or those along the rows of the frame.
+        let own: Vec<AxisId> =
+            tasks.iter().copied().filter(|a| matches!(self.binding(*a), Binding::Fixed(_))).collect();
         let fits = |wanted: &Wanted| {
             let there = |a: &AxisId| wanted.axes.contains(a);
-            tasks.iter().all(there) && wanted.axes.iter().all(|a| tasks.contains(a) || Some(*a) == frame.rows)
+            tasks.iter().all(there) && wanted.axes.iter().all(|a| own.contains(a) || Some(*a) == frame.rows)
         };
         self.planner.take_by_the_way(term, fits)
     }
