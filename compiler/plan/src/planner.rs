@@ -135,7 +135,7 @@ pub(crate) struct Planner<'a> {
     hint: Extents,
     plan: Plan,
     producers: BTreeMap<PlanBufferId, NodeIndex>,
-    states: BTreeMap<TermId, AttendState>,
+    states: BTreeMap<(TermId, Option<PlanBufferId>), AttendState>,
     made: BTreeMap<(TermId, bool, bool), PlanBufferId>,
     alike: Alike,
     inlined: BTreeMap<(TermId, bool), Inlined>,
@@ -335,15 +335,18 @@ impl<'a> Planner<'a> {
         Ok(target)
     }
 
-    /// The state of an attend node over the axes `lead`, rows among them, and the columns; built on first request.
+    /// The state of an attend node over the axes `lead`, rows among them, and the columns, begun in the state
+    /// `before`; built on first request.
     pub fn attend_state(
         &mut self,
         term: TermId,
+        before: Option<AttendState>,
         lead: &[AxisId],
         rows: AxisId,
         cols: Option<AxisId>,
     ) -> Result<AttendState, PlanError> {
-        if let Some(state) = self.states.get(&term) {
+        let key = (term, before.as_ref().map(|before| before.acc));
+        if let Some(state) = self.states.get(&key) {
             return Ok(state.clone());
         }
         let shape: Vec<ExprId> = lead.iter().map(|a| self.axis_extent(*a)).collect();
@@ -356,9 +359,9 @@ impl<'a> Planner<'a> {
         let state = AttendState { lead: lead.to_vec(), max, sum, acc };
         let grid = lead.iter().copied().filter(|a| *a != rows).collect();
         let shape = StageShape { rows: Some(rows), cols, grid, sequential: false };
-        let stage = lower::lower_state_stage(self, term, &shape, &state)?;
+        let stage = lower::lower_state_stage(self, term, &shape, before.as_ref(), &state)?;
         self.add_stage(stage, &[max, sum, acc]);
-        self.states.insert(term, state.clone());
+        self.states.insert(key, state.clone());
         Ok(state)
     }
 

@@ -100,7 +100,8 @@ impl Nest<'_, '_> {
     }
 
     /// Where part of the domain wants rows of one residue class and part does not, a stage of its own computes the
-    /// state of the online softmax over the former; with the rest of the domain.
+    /// state of the online softmax over the former; with the rest of the domain. Of several such parts each stage
+    /// goes on from the one before.
     fn split_off(
         &mut self,
         axis: AxisId,
@@ -114,15 +115,18 @@ impl Nest<'_, '_> {
         if !columns_whole {
             return Ok(None);
         }
-        let Some((classed, rest)) = self.split_by_row_class(domain, rows) else { return Ok(None) };
-        let node = Node::Attend { axis, domain: classed, score, value };
-        let term = self.planner.terms.add(node);
         // The parts together read what the whole does; what a row block lacks, it has a state for all the same.
-        let mut free = self.planner.terms.free(term).clone();
+        let terms = &self.planner.terms;
+        let mut free = terms.free(domain).union(terms.free(score)).union(terms.free(value));
         free.insert(rows);
-        let lead: Vec<AxisId> = free.iter().filter(|a| Some(*a) != frame.cols).collect();
-        let state = self.planner.attend_state(term, &lead, rows, frame.cols)?;
-        Ok(Some((state, rest)))
+        let lead: Vec<AxisId> = free.iter().filter(|a| Some(*a) != frame.cols && *a != axis).collect();
+        let (mut state, mut rest) = (None, domain);
+        while let Some((classed, left)) = self.split_by_row_class(axis, rest, rows) {
+            let term = self.planner.terms.add(Node::Attend { axis, domain: classed, score, value });
+            state = Some(self.planner.attend_state(term, state, &lead, rows, frame.cols)?);
+            rest = left;
+        }
+        Ok(state.map(|state| (state, rest)))
     }
 
     /// The online softmax with the state that a stage left.
@@ -143,11 +147,21 @@ impl Nest<'_, '_> {
     }
 
     /// Lowers an attend node as far as its state: maximum, sum and accumulator of each row, stored where the state is.
-    pub fn lower_attend_state(&mut self, term: TermId, frame: Frame, state: &AttendState) -> Result<(), PlanError> {
+    /// It goes on from the state `before`, if there is one.
+    pub fn lower_attend_state(
+        &mut self,
+        term: TermId,
+        frame: Frame,
+        before: Option<&AttendState>,
+        state: &AttendState,
+    ) -> Result<(), PlanError> {
         let Node::Attend { axis, domain, score, value } = *self.planner.terms.node(term) else {
             unreachable!("the state of an attend node")
         };
-        let (online, acc) = self.attend_start(frame);
+        let (online, acc) = match before {
+            Some(before) => self.online_resume(before, frame)?,
+            None => self.attend_start(frame),
+        };
         self.attend_tiles(axis, domain, score, value, frame, &online, acc)?;
         let mut axes = state.lead.clone();
         axes.extend(frame.cols);

@@ -106,17 +106,18 @@ fn class_dim(nest: &mut Nest<'_, '_>, rows: AxisId, step: i64, width: i64) -> ((
     ((var, blocks), Dim { base, count, step, aligned: false, ..within })
 }
 
-/// Builds the stage that leaves the state of the attend node `term` in the buffers of `state`.
+/// Builds the stage that leaves the state of the attend node `term`, begun in `before`, in the buffers of `state`.
 pub(crate) fn lower_state_stage(
     planner: &mut Planner<'_>,
     term: TermId,
     shape: &StageShape,
+    before: Option<&AttendState>,
     state: &AttendState,
 ) -> Result<Stage, PlanError> {
     let mut nest = Nest::new(planner, term);
     let layout = Layout::Plain(state.lead.clone());
     bind_task(&mut nest, term, shape, &layout);
-    nest.lower_attend_state(term, Frame::new(shape.rows, shape.cols), state)?;
+    nest.lower_attend_state(term, Frame::new(shape.rows, shape.cols), before, state)?;
     nest.finish();
     nest.program.name = nest.planner.stage_name(StageKind::Attend, state.acc);
     Ok(Stage { kind: StageKind::Attend, program: nest.program, args: nest.args })

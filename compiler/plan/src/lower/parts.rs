@@ -11,7 +11,7 @@ use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
 use crate::loops::expr::ExprId;
 
 use super::domain::{Alternative, Linear};
-use super::nest::{Binding, Nest};
+use super::nest::{Binding, Frame, Nest};
 
 /// A part of a domain, and how its positions are traversed.
 pub(crate) struct Part {
@@ -38,6 +38,16 @@ struct Congruence {
     form: TermId,
     modulus: i64,
     residue: TermId,
+}
+
+/// The number below `modulus` whose product with `x` is 1 modulo `modulus`, if there is one.
+fn inverse(x: i64, modulus: i64) -> Option<i64> {
+    let (mut old, mut new) = ((x.rem_euclid(modulus), 1), (modulus, 0));
+    while new.0 != 0 {
+        let quotient = old.0 / new.0;
+        (old, new) = (new, (old.0 - quotient * new.0, old.1 - quotient * new.1));
+    }
+    (old.0 == 1).then(|| old.1.rem_euclid(modulus))
 }
 
 impl Nest<'_, '_> {
@@ -133,13 +143,49 @@ impl Nest<'_, '_> {
         })
     }
 
+    /// A congruence over both axes of the frame as an equality of two residues, one without its columns and one of
+    /// nothing else: each is computed once for a row or a column.
+    pub fn residues_apart(&mut self, atom: TermId, frame: Frame) -> Option<(TermId, TermId)> {
+        let (rows, cols) = (frame.rows?, frame.cols?);
+        let free = self.planner.terms.free(atom);
+        if !free.contains(rows) || !free.contains(cols) {
+            return None;
+        }
+        let Congruence { form, modulus, residue } = self.congruence(atom)?;
+        let m = self.planner.terms.int(modulus);
+        let whole = self.planner.terms.binary(BinaryOp::Mod, form, m);
+        if self.one_residue(whole).is_some() {
+            return None;
+        }
+        // Only what is a residue is equal to one where it is congruent to it.
+        let proper = match self.planner.terms.node(residue) {
+            Node::Int(v) => (0..modulus).contains(v),
+            Node::Binary(BinaryOp::Mod, _, m) => *self.planner.terms.node(*m) == Node::Int(modulus),
+            _ => false,
+        };
+        let mut linear = Linear::default();
+        if !proper || self.planner.terms.free(residue).contains(cols) || !linear.add(self, cols, form, 1) {
+            return None;
+        }
+        let terms = &mut self.planner.terms;
+        let mut left = vec![terms.int(linear.constant), terms.unary(UnaryOp::Neg, residue)];
+        for (term, scale) in &linear.rest {
+            let scale = terms.int(*scale);
+            left.push(terms.nary(NaryOp::Mul, vec![scale, *term]));
+        }
+        let (scale, at) = (terms.int(-linear.coefficient), terms.add(Node::Position(cols)));
+        let (left, right) = (terms.nary(NaryOp::Add, left), terms.nary(NaryOp::Mul, vec![scale, at]));
+        Some((terms.binary(BinaryOp::Mod, left, m), terms.binary(BinaryOp::Mod, right, m)))
+    }
+
     /// The first position along `axis` of the class, if the rest of the form has one residue on the current rows.
     fn first_of(&mut self, axis: AxisId, congruence: &Congruence) -> Option<ExprId> {
         let mut linear = Linear::default();
-        if !linear.add(self, axis, congruence.form, 1) || linear.coefficient.abs() != 1 {
+        if !linear.add(self, axis, congruence.form, 1) {
             return None;
         }
-        // c * position == residue - rest, with c its own inverse.
+        // c * position == residue - rest: c must have an inverse.
+        let inverse = inverse(linear.coefficient, congruence.modulus)?;
         if self.planner.terms.free(congruence.residue).contains(axis) {
             return None;
         }
@@ -154,10 +200,20 @@ impl Nest<'_, '_> {
             right = self.x().difference(right, part);
         }
         let right = self.plus(right, -linear.constant);
-        let sign = self.x().int(linear.coefficient);
-        let right = self.x().times(right, sign);
         let modulus = self.x().int(congruence.modulus);
-        let first = self.x().binary(BinaryOp::Mod, right, modulus);
+        let first = match inverse {
+            1 => right,
+            _ if inverse == congruence.modulus - 1 => {
+                let minus = self.x().int(-1);
+                self.x().times(right, minus)
+            }
+            _ => {
+                // Both factors are less than the modulus, which is less than 2^31.
+                let (residue, inverse) = (self.x().binary(BinaryOp::Mod, right, modulus), self.x().int(inverse));
+                self.x().times(residue, inverse)
+            }
+        };
+        let first = self.x().binary(BinaryOp::Mod, first, modulus);
         Some(self.let_scalar(first))
     }
 
@@ -218,9 +274,9 @@ impl Nest<'_, '_> {
         congruences.filter(in_row).map(|c| c.modulus).max()
     }
 
-    /// The domain as a part whose congruences ask for rows of one class, and the rest; `None` if it has not both, or
+    /// The domain along `axis` as a part whose congruences ask for rows of one class, and the rest; `None` if it has not both, or
     /// the rows have their step already.
-    pub fn split_by_row_class(&mut self, domain: TermId, rows: AxisId) -> Option<(TermId, TermId)> {
+    pub fn split_by_row_class(&mut self, axis: AxisId, domain: TermId, rows: AxisId) -> Option<(TermId, TermId)> {
         if !matches!(self.binding(rows), Binding::Tile(dim) if dim.step == 1) {
             return None;
         }
@@ -235,6 +291,10 @@ impl Nest<'_, '_> {
             return None;
         }
         let (classed, rest) = (self.predicate(&classed), self.predicate(&rest));
-        Some((self.without(classed, &[rest]), rest))
+        // What overlaps is left out where that costs less: rows alone are no mask within tiles.
+        if self.planner.terms.free(classed).contains(axis) {
+            return Some((self.without(classed, &[rest]), rest));
+        }
+        Some((classed, self.without(rest, &[classed])))
     }
 }

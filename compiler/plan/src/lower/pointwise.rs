@@ -131,7 +131,7 @@ impl Nest<'_, '_> {
     }
 
     /// The residue of an integer, if it is the same on the whole tile.
-    fn one_residue(&mut self, term: TermId) -> Option<ExprId> {
+    pub fn one_residue(&mut self, term: TermId) -> Option<ExprId> {
         let positions = self.planner.terms.ty(term) == Type::Int && self.planner.is_data_free(term);
         let bounds = if positions { self.interval(term) } else { None };
         bounds.filter(|b| b.is_point()).map(|b| b.lo)
@@ -147,6 +147,9 @@ impl Nest<'_, '_> {
             Node::Input { input, index } => self.eval_input(input, &index, frame, exact),
             Node::Unary(op, x) => self.eval_unary(term, op, x, frame, exact),
             Node::Binary(BinaryOp::Mod, ..) if let Some(residue) = self.one_residue(term) => Ok(residue),
+            Node::Binary(BinaryOp::Eq, ..) if let Some((x, y)) = self.residues_apart(term, frame) => {
+                self.eval_binary(term, BinaryOp::Eq, x, y, frame, exact)
+            }
             Node::Binary(op, x, y) => self.eval_binary(term, op, x, y, frame, exact),
             Node::Nary(op, xs) => self.eval_nary(term, op, &xs, frame, exact),
             Node::Select(c, a, b) => {

@@ -136,6 +136,9 @@ impl Nest<'_, '_> {
             let composed = self.exact_logsumexp(r);
             return self.eval(composed, frame, true);
         }
+        if let Some(value) = self.lower_in_parts(r, frame, exact)? {
+            return Ok(value);
+        }
         if r.op == ReduceOp::LogSumExp && frame.cols.is_none() {
             return self.lower_logsumexp(r, frame);
         }
@@ -160,6 +163,28 @@ impl Nest<'_, '_> {
             return self.lower_arg_in_turns(r, frame);
         }
         self.lower_in_turns(r, frame, exact)
+    }
+
+    /// Where part of the domain wants rows of one residue class and part does not: the former by a stage of its own,
+    /// whose rows can have that step, and the two joined.
+    fn lower_in_parts(&mut self, r: Reduction, frame: Frame, exact: bool) -> Result<Option<ExprId>, PlanError> {
+        let joins = matches!(r.op, ReduceOp::Sum | ReduceOp::LogSumExp | ReduceOp::Max | ReduceOp::Min);
+        let (Some(rows), true) = (frame.rows, joins && !exact && self.sequential.is_none()) else { return Ok(None) };
+        if self.planner.is_short(r.axis) {
+            return Ok(None);
+        }
+        let Some((classed, rest)) = self.split_by_row_class(r.axis, r.domain, rows) else { return Ok(None) };
+        let terms = &mut self.planner.terms;
+        let apart = terms.reduce(r.op, r.axis, classed, r.body);
+        let here = terms.reduce(r.op, r.axis, rest, r.body);
+        if !self.may_materialise(apart) {
+            return Ok(None);
+        }
+        let axes: Vec<AxisId> = self.planner.terms.free(apart).iter().collect();
+        let (buffer, axes) = self.planner.materialise_plain(apart, &axes, false)?;
+        let apart = self.load_plain(buffer, &axes, frame)?;
+        let here = self.eval_reduction(here, frame, false)?;
+        Ok(Some(self.fold(r.op, apart, here)))
     }
 
     /// The lane type in which a reduction accumulates.
