@@ -455,6 +455,11 @@ impl<'a> Planner<'a> {
         self.spec.eval_extent(self.spec.axis(axis).extent, &self.hint).unwrap_or(1).max(1)
     }
 
+    /// An extent symbol at the hint.
+    pub fn hint_symbol(&self, symbol: attnc_algebra::SymbolId) -> Option<i64> {
+        self.hint.get(symbol)
+    }
+
     /// Whether the axis is held whole in a tile.
     pub fn is_short(&self, axis: AxisId) -> bool {
         self.hint_extent(axis) <= SHORT

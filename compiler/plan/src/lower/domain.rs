@@ -12,7 +12,7 @@ use crate::loops::expr::{Expr, ExprId, Lane};
 use crate::loops::{Access, Piece, SpanLoop, Stmt, VarId};
 use crate::planner::TILE;
 
-use super::nest::{Binding, Dim, Nest};
+use super::nest::{Binding, Block, Dim, Nest};
 use super::parts::Part;
 
 /// More alternatives than this are traversed as the whole axis.
@@ -37,7 +37,7 @@ struct Bounds {
 
 /// What is done for a tile: it gets the domain, or the part of it that is
 /// traversed, and a scalar that is false where that holds everywhere.
-type TileBody<'b, N> = &'b mut dyn FnMut(&mut N, TermId, Option<ExprId>) -> Result<(), PlanError>;
+pub(crate) type TileBody<'b, N> = &'b mut dyn FnMut(&mut N, TermId, Option<ExprId>) -> Result<(), PlanError>;
 
 impl Nest<'_, '_> {
     /// Loops over tiles of `axis` on which `domain` may hold for the current
@@ -55,7 +55,7 @@ impl Nest<'_, '_> {
             let width = self.x().int(TILE);
             let left = self.x().difference(limit, from);
             let count = self.x().min(width, left);
-            let dim = Dim { base: from, count, cap: width, step: 1, aligned: true };
+            let dim = Dim { base: from, count, cap: width, step: 1, aligned: true, block: None };
             let stmts = self.inner(Some((axis, Binding::Tile(dim))), |nest| body(nest, domain, None))?;
             let zero = self.x().int(0);
             self.emit(Stmt::For { var, from: zero, to: limit, step: TILE, body: stmts });
@@ -63,7 +63,10 @@ impl Nest<'_, '_> {
         }
         let parts = if in_order { vec![Part { domain, class: None }] } else { self.parts(axis, domain) };
         for part in parts {
-            self.span_loop(axis, &part, body)?;
+            match part.class.map_or_else(|| self.block_size(axis, part.domain), |_| None) {
+                Some(size) => self.block_loop(axis, &part, size, body)?,
+                None => self.span_loop(axis, &part, None, body)?,
+            }
         }
         Ok(())
     }
@@ -73,10 +76,16 @@ impl Nest<'_, '_> {
         *self.planner.terms.node(domain) == Node::Bool(true)
     }
 
-    fn span_loop(&mut self, axis: AxisId, part: &Part, body: TileBody<'_, Self>) -> Result<(), PlanError> {
+    pub fn span_loop(
+        &mut self,
+        axis: AxisId,
+        part: &Part,
+        block: Option<Block>,
+        body: TileBody<'_, Self>,
+    ) -> Result<(), PlanError> {
         let domain = part.domain;
         let extent = self.extent(axis);
-        let (mut pieces, capacity) = self.pieces(axis, domain, extent);
+        let (mut pieces, capacity) = self.pieces(axis, domain, block);
         let ((var, from), (end, to)) = (self.var(Lane::I64), self.var(Lane::I64));
         let count = self.x().difference(to, from);
         let cap = self.x().int(TILE);
@@ -92,7 +101,7 @@ impl Nest<'_, '_> {
                 (self.in_class(extent, class), self.x().sum(class.first, far), class.modulus)
             }
         };
-        let along = Binding::Tile(Dim { base, count, cap, step, aligned: false });
+        let along = Binding::Tile(Dim { base, count, cap, step, aligned: false, block });
         let stmts = self.inner(Some((axis, along.clone())), |nest| {
             let truth = nest.truth(domain);
             let partial = nest.not(truth.must);
@@ -111,12 +120,27 @@ impl Nest<'_, '_> {
         Ok(())
     }
 
-    fn pieces(&mut self, axis: AxisId, domain: TermId, limit: ExprId) -> (Vec<Piece>, ExprId) {
-        let zero = self.x().int(0);
+    /// The intervals on which the domain may hold, in a block if one is given, with a bound of twice their number.
+    pub fn pieces(&mut self, axis: AxisId, domain: TermId, block: Option<Block>) -> (Vec<Piece>, ExprId) {
+        let mark = self.bindings_mark();
+        // What is known of the positions is the block alone.
+        let mut dim = self.whole(axis);
+        if let Some(block) = block {
+            dim = self.block_dim(axis, block);
+        }
+        self.bind(axis, Binding::Tile(dim.clone()), false);
+        let result = self.pieces_in(axis, domain, &dim);
+        self.bindings_reset(mark);
+        result
+    }
+
+    fn pieces_in(&mut self, axis: AxisId, domain: TermId, dim: &Dim) -> (Vec<Piece>, ExprId) {
+        let from = dim.base;
+        let to = self.x().sum(dim.base, dim.count);
         let whole = |nest: &mut Self| {
             let guard = nest.x().truth(true);
             let two = nest.x().int(2);
-            (vec![Piece { repeat: None, guard, from: zero, to: limit }], two)
+            (vec![Piece { repeat: None, guard, from, to }], two)
         };
         let Some(alternatives) = self.alternatives(domain, true) else {
             return whole(self);
@@ -124,7 +148,7 @@ impl Nest<'_, '_> {
         let mut pieces = Vec::new();
         let mut capacity = self.x().int(0);
         for alternative in alternatives {
-            let bounds = self.bounds(axis, &alternative, limit);
+            let bounds = self.bounds(axis, &alternative, (from, to));
             if self.truth_of(bounds.guard) == Some(false) {
                 continue;
             }
@@ -234,8 +258,8 @@ impl Nest<'_, '_> {
         vec![Alternative { atoms: vec![(term, true)], some: None }]
     }
 
-    fn bounds(&mut self, axis: AxisId, alternative: &Alternative, limit: ExprId) -> Bounds {
-        let mut bounds = Bounds { from: self.x().int(0), to: limit, guard: self.x().truth(true), repeat: None };
+    fn bounds(&mut self, axis: AxisId, alternative: &Alternative, (from, to): (ExprId, ExprId)) -> Bounds {
+        let mut bounds = Bounds { from, to, guard: self.x().truth(true), repeat: None };
         let bound = self.bindings_mark();
         if let Some((some, _)) = alternative.some {
             let (var, at) = self.var(Lane::I64);
@@ -252,10 +276,12 @@ impl Nest<'_, '_> {
 
     /// Narrows the bounds by one atom.
     fn narrow(&mut self, axis: AxisId, atom: TermId, positive: bool, bounds: &mut Bounds) {
-        if !self.planner.terms.free(atom).contains(axis) {
+        if !self.planner.terms.free(atom).contains(axis) || self.knows_more_in_block(axis, atom) {
             let truth = self.truth(atom);
             let holds = if positive { truth.may } else { self.not(truth.must) };
             bounds.guard = self.and(bounds.guard, holds);
+        }
+        if !self.planner.terms.free(atom).contains(axis) {
             return;
         }
         if !positive {
@@ -329,8 +355,16 @@ impl Nest<'_, '_> {
     /// `x + gap <= y` with y - x = c * position + rest.
     fn narrow_linear(&mut self, axis: AxisId, x: TermId, y: TermId, gap: i64, bounds: &mut Bounds) {
         let mut linear = Linear::default();
-        let whole = linear.add(self, axis, y, 1) && linear.add(self, axis, x, -1);
-        if !whole || linear.coefficient == 0 {
+        let mut scale = 1;
+        if !linear.add(self, axis, y, 1) || !linear.add(self, axis, x, -1) {
+            let Some((quotient, size)) = self.quotient_in(axis, &[x, y]) else { return };
+            linear = Linear { variable: Some(quotient), ..Linear::default() };
+            if !linear.add(self, axis, y, 1) || !linear.add(self, axis, x, -1) {
+                return;
+            }
+            scale = size;
+        }
+        if linear.coefficient == 0 {
             return;
         }
         // c * position >= gap - rest, weakest over the rows: rest at its upper bound.
@@ -339,12 +373,16 @@ impl Nest<'_, '_> {
         let need = self.x().difference(gap, rest);
         if linear.coefficient > 0 {
             let lo = self.ceil_div(need, linear.coefficient);
+            let scale = self.x().int(scale);
+            let lo = self.x().times(lo, scale);
             bounds.from = self.x().max(bounds.from, lo);
         } else {
             let zero = self.x().int(0);
             let top = self.x().difference(zero, need);
             let hi = self.div(top, -linear.coefficient);
             let to = self.plus(hi, 1);
+            let scale = self.x().int(scale);
+            let to = self.x().times(to, scale);
             bounds.to = self.x().min(bounds.to, to);
         }
     }
@@ -404,9 +442,11 @@ impl Nest<'_, '_> {
     }
 }
 
-/// An integer term as `coefficient * position + rest`.
+/// An integer term as `coefficient * variable + rest`.
 #[derive(Default)]
 pub(crate) struct Linear {
+    /// What stands for the variable; the position if `None`.
+    pub variable: Option<TermId>,
     pub coefficient: i64,
     pub rest: Vec<(TermId, i64)>,
     pub constant: i64,
@@ -414,10 +454,20 @@ pub(crate) struct Linear {
 
 impl Linear {
     /// Adds `scale * term`; false if the term is not linear in the axis.
-    pub fn add(&mut self, nest: &Nest<'_, '_>, axis: AxisId, term: TermId, scale: i64) -> bool {
+    pub fn add(&mut self, nest: &mut Nest<'_, '_>, axis: AxisId, term: TermId, scale: i64) -> bool {
+        if self.variable == Some(term) {
+            self.coefficient += scale;
+            return true;
+        }
+        let node = nest.planner.terms.node(term).clone();
+        if let Node::Binary(op, x, y) = node
+            && nest.in_block(op, x, y).is_some_and(|(a, _)| a == axis)
+        {
+            return self.add_in_block(nest, axis, term, (op, x, y), scale);
+        }
         let terms = &nest.planner.terms;
-        match terms.node(term) {
-            Node::Position(a) if *a == axis => self.coefficient += scale,
+        match &node {
+            Node::Position(a) if *a == axis && self.variable.is_none() => self.coefficient += scale,
             Node::Int(v) => match v.checked_mul(scale).and_then(|v| self.constant.checked_add(v)) {
                 Some(sum) => self.constant = sum,
                 None => return false,
@@ -436,6 +486,28 @@ impl Linear {
             _ => self.rest.push((term, scale)),
         }
         true
+    }
+
+    /// Adds `scale` times a quotient or a remainder that the block settles.
+    fn add_in_block(
+        &mut self,
+        nest: &mut Nest<'_, '_>,
+        axis: AxisId,
+        term: TermId,
+        (op, x, y): (BinaryOp, TermId, TermId),
+        scale: i64,
+    ) -> bool {
+        if op == BinaryOp::FloorDiv {
+            self.rest.push((term, scale));
+            return true;
+        }
+        let (quotient, Node::Int(size)) =
+            (nest.planner.terms.binary(BinaryOp::FloorDiv, x, y), nest.planner.terms.node(y).clone())
+        else {
+            return false;
+        };
+        self.rest.push((quotient, -size * scale));
+        self.add(nest, axis, x, scale)
     }
 
     /// Upper bound of the rest over the current rows.

@@ -119,6 +119,17 @@ impl Nest<'_, '_> {
     }
 
     fn binary_interval(&mut self, op: BinaryOp, x: TermId, y: TermId) -> Option<Interval> {
+        if let Some((axis, block)) = self.in_block(op, x, y) {
+            let start = self.block_start(block);
+            return Some(match op {
+                BinaryOp::FloorDiv => Interval::point(block.index),
+                _ => {
+                    let at = self.position_interval(axis);
+                    let (lo, hi) = (self.x().difference(at.lo, start), self.x().difference(at.hi, start));
+                    Interval { lo, hi, ..at }
+                }
+            });
+        }
         let (x, y) = (self.interval(x)?, self.interval(y)?);
         match op {
             // A divisor is a point; extents and parameters that divide are positive (checked at bind).

@@ -7,6 +7,7 @@
 pub(crate) mod extent;
 
 mod attend;
+mod blocks;
 mod branch;
 mod bucket;
 mod clear;
@@ -18,6 +19,7 @@ mod nest;
 mod parts;
 mod pointwise;
 mod reduce;
+mod rows;
 mod scan;
 mod shape;
 
@@ -27,7 +29,7 @@ use crate::error::PlanError;
 use crate::graph::{PlanBufferId, Stage, StageKind};
 use crate::loops::expr::{ExprId, Lane};
 use crate::loops::{Access, Dst, Stmt, VarId};
-use crate::planner::{Layout, Planner, ROWS, TILE};
+use crate::planner::{Layout, Planner, TILE};
 
 pub(crate) use attend::AttendState;
 use nest::{Binding, Dim, Frame, Nest};
@@ -71,11 +73,12 @@ fn bind_task(nest: &mut Nest<'_, '_>, term: TermId, shape: &StageShape, layout: 
     let Some(rows) = shape.rows.filter(|_| !shape.sequential) else { return };
     let plain = matches!(layout, Layout::Plain(_));
     let step = if plain { nest.row_step(term, rows) } else { 1 };
-    let width = row_width(nest.planner, term, rows, layout);
+    let rows::Rows { width, block } = rows::rows_of(nest, term, rows, layout);
     let cut = row_cut(nest.planner, term, rows, width).filter(|_| plain);
     let (count, dim) = match cut {
         _ if step > 1 => class_dim(nest, rows, step, width),
         Some(cut) => cut_block_dim(nest, rows, width, cut),
+        None if let Some(size) = block => rows::blocked_dim(nest, rows, size, width),
         None => {
             let extent = nest.extent(rows);
             let (var, block) = nest.var(Lane::I64);
@@ -137,17 +140,6 @@ fn bind_cols(nest: &mut Nest<'_, '_>, cols: AxisId) {
     nest.bind(cols, Binding::Tile(dim), true);
 }
 
-/// Rows of a task's tile. A pattern in blocks of rows is best met by tiles that
-/// lie inside its blocks.
-fn row_width(planner: &Planner<'_>, term: TermId, rows: AxisId, layout: &Layout) -> i64 {
-    use attnc_algebra::{BinaryOp, Node};
-    let in_blocks = planner.find(term, &mut |_, node| match node {
-        Node::Binary(BinaryOp::FloorDiv, x, _) => *planner.terms.node(*x) == Node::Position(rows),
-        _ => false,
-    });
-    if in_blocks || matches!(layout, Layout::Packed { .. }) { TILE } else { ROWS }
-}
-
 /// Positions `width * block ..` of an axis, at most `width` of them.
 fn block_dim(nest: &mut Nest<'_, '_>, block: ExprId, extent: ExprId, width: i64) -> Dim {
     let tile = width;
@@ -155,7 +147,7 @@ fn block_dim(nest: &mut Nest<'_, '_>, block: ExprId, extent: ExprId, width: i64)
     let base = nest.x().times(block, width);
     let left = nest.x().difference(extent, base);
     let count = nest.x().min(width, left);
-    Dim { base, count, cap: width, step: 1, aligned: tile == TILE }
+    Dim { base, count, cap: width, step: 1, aligned: tile == TILE, block: None }
 }
 
 /// The first constant that a predicate compares the row with: rows on both sides of
@@ -203,7 +195,7 @@ fn cut_block_dim(nest: &mut Nest<'_, '_>, rows: AxisId, width: i64, cut: i64) ->
     let count = nest.x().min(width, left);
     let count = nest.x().min(count, near);
     let count = nest.let_scalar(count);
-    ((var, blocks), Dim { base, count, cap: width, step: 1, aligned: false })
+    ((var, blocks), Dim { base, count, cap: width, step: 1, aligned: false, block: None })
 }
 
 /// One task walks all rows in order, a tile of rows at a time.
@@ -221,7 +213,7 @@ fn walk_rows(
     let width = nest.x().int(TILE);
     let left = nest.x().difference(extent, from);
     let count = nest.x().min(width, left);
-    let dim = Dim { base: from, count, cap: width, step: 1, aligned: true };
+    let dim = Dim { base: from, count, cap: width, step: 1, aligned: true, block: None };
     let body = nest.inner(Some((rows, Binding::Tile(dim))), |nest| write_term(nest, shape, layout, exact, target))?;
     let zero = nest.x().int(0);
     nest.emit(Stmt::For { var, from: zero, to: extent, step: TILE, body });

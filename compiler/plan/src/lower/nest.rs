@@ -31,6 +31,17 @@ pub(crate) struct Dim {
     pub step: i64,
     /// Whether `base` is a multiple of [`TILE`].
     pub aligned: bool,
+    /// The block in which all its positions lie, if that is known.
+    pub block: Option<Block>,
+}
+
+/// The positions `size * index ..` of an axis, at most `size` of them.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Block {
+    /// At least 2.
+    pub size: i64,
+    /// The quotient of the positions by `size`: a scalar.
+    pub index: ExprId,
 }
 
 /// Where an axis stands.
@@ -284,7 +295,7 @@ impl<'p, 'a> Nest<'p, 'a> {
     pub fn whole(&mut self, axis: AxisId) -> Dim {
         let count = self.extent(axis);
         let base = self.x().int(0);
-        Dim { base, count, cap: count, step: 1, aligned: true }
+        Dim { base, count, cap: count, step: 1, aligned: true, block: None }
     }
 
     /// The depth of the outermost scope in which all free axes of the term are bound.

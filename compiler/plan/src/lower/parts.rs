@@ -6,7 +6,7 @@
 //! the form mentions them: what is isolated pairs among neighbours is dense
 //! tiles within a class.
 
-use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, TermId, UnaryOp};
 
 use crate::loops::expr::ExprId;
 
@@ -231,25 +231,9 @@ impl Nest<'_, '_> {
     /// The step of a stage's rows: more than 1 if every reduction that the rows take part in and that runs over many
     /// positions is restricted by a congruence in the row.
     pub fn row_step(&mut self, term: TermId, rows: AxisId) -> i64 {
-        let mut domains = Vec::new();
-        self.planner.find(term, &mut |_, node| {
-            let (domain, body) = match node {
-                Node::Reduce { op, axis, .. } if *op != ReduceOp::LogSumExp && self.planner.is_short(*axis) => {
-                    return false;
-                }
-                Node::Reduce { domain, body, .. }
-                | Node::Softmax { domain, body, .. }
-                | Node::Attend { domain, score: body, .. } => (*domain, *body),
-                _ => return false,
-            };
-            let free = |t: TermId| self.planner.terms.free(t).contains(rows);
-            if free(domain) || free(body) {
-                domains.push(domain);
-            }
-            false
-        });
+        let domains = self.domains_of_rows(term, rows);
         let mut step = None;
-        for domain in domains {
+        for (_, domain) in domains {
             match self.alternatives(domain, true) {
                 Some(alternatives) if !alternatives.is_empty() => {
                     for alternative in alternatives {

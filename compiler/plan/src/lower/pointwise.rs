@@ -33,6 +33,15 @@ impl Nest<'_, '_> {
         if node.runs_over_axis() {
             return self.eval_reduction(term, frame, exact);
         }
+        if let Node::Binary(op, x, y) = node
+            && let Some((axis, block)) = self.in_block(op, x, y)
+        {
+            if op == BinaryOp::FloorDiv {
+                return Ok(block.index);
+            }
+            let (at, start) = (self.position(axis, frame), self.block_start(block));
+            return Ok(self.x().difference(at, start));
+        }
         if let Some(value) = self.eval_from_table(term, frame, exact)? {
             return Ok(value);
         }

@@ -1,0 +1,246 @@
+//! How many rows a task's tile has, and where tiles are cut.
+//!
+//! A tile visits every key that one of its rows sees. Where a row sees a short
+//! run of keys, a tile of many rows visits mostly pairs that are not allowed;
+//! a tile of few rows makes little use of what it loads. Lengths of runs are
+//! read off the bounds of a domain's atoms, at the hint.
+
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
+
+use crate::loops::VarId;
+use crate::loops::expr::{ExprId, Lane};
+use crate::planner::{Layout, Planner, ROWS, TILE};
+
+use super::domain::Alternative;
+use super::extent;
+use super::nest::{Block, Dim, Nest};
+
+/// Heights to choose from: multiples of the rows that products take at once and of a vector, as far as there are any.
+const HEIGHTS: [i64; 6] = [ROWS, 48, 24, 16, 12, 8];
+
+/// A tile costs about as much again for each row and key beyond its own (fitted to one Zen 5 core, 2026-11-22).
+const FIXED_ROWS: i64 = 8;
+const FIXED_KEYS: i64 = 12;
+
+/// Keys of a vector. A product of one takes as long as a product of two.
+const LANES: i64 = 16;
+
+/// The rows of a stage's tiles.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rows {
+    /// Rows of a tile.
+    pub width: i64,
+    /// Size of the blocks that no tile crosses.
+    pub block: Option<i64>,
+}
+
+/// A bound on positions: `scale * variable + rest >= 0`.
+struct Bound {
+    variable: TermId,
+    positive: bool,
+    /// At the hint.
+    rest: i64,
+}
+
+/// Rows of a task's tile.
+pub(super) fn rows_of(nest: &mut Nest<'_, '_>, term: TermId, rows: AxisId, layout: &Layout) -> Rows {
+    if matches!(layout, Layout::Packed { .. }) {
+        return Rows { width: TILE, block: None };
+    }
+    let best = best_height(nest, term, rows);
+    let Some(size) = block_of_rows(nest.planner, term, rows) else { return Rows { width: best, block: None } };
+    // A pattern in blocks of rows is best met by tiles that lie inside its blocks; small ones are not worth it.
+    if size % TILE == 0 || best > size {
+        return Rows { width: best.min(TILE), block: None };
+    }
+    let tiles = size.div_euclid(best) + i64::from(size % best != 0);
+    Rows { width: size.div_euclid(tiles) + i64::from(size % tiles != 0), block: Some(size) }
+}
+
+/// The largest block by which a term takes quotients or remainders of the row; of any that is no constant, a tile.
+fn block_of_rows(planner: &Planner<'_>, term: TermId, rows: AxisId) -> Option<i64> {
+    let mut size = None;
+    planner.find(term, &mut |_, node| {
+        if let Node::Binary(op @ (BinaryOp::FloorDiv | BinaryOp::Mod), x, y) = node
+            && *planner.terms.node(*x) == Node::Position(rows)
+        {
+            match planner.terms.node(*y) {
+                Node::Int(m) if *m > 1 && *op == BinaryOp::FloorDiv => size = size.max(Some(*m)),
+                Node::Int(_) => {}
+                _ => size = size.max(Some(TILE)),
+            }
+        }
+        false
+    });
+    size
+}
+
+/// The height with the least work for an allowed pair, over all that the rows take part in.
+fn best_height(nest: &mut Nest<'_, '_>, term: TermId, rows: AxisId) -> i64 {
+    let mut runs = Vec::new();
+    for (axis, domain) in nest.domains_of_rows(term, rows) {
+        let Some(alternatives) = nest.alternatives(domain, true) else { return ROWS };
+        for alternative in alternatives {
+            let Some(run) = nest.run_length(axis, rows, &alternative) else { return ROWS };
+            runs.push(run);
+        }
+    }
+    let cost = |height: i64| {
+        let vectors = |keys: i64| (keys.div_euclid(LANES) * LANES + LANES).max(2 * LANES);
+        let keys = |run: &i64| vectors(run + height - 1) + FIXED_KEYS;
+        let keys: i64 = runs.iter().map(keys).sum();
+        (keys * (height + FIXED_ROWS)) as f64 / height as f64
+    };
+    let mut best = ROWS;
+    for height in HEIGHTS {
+        if !runs.is_empty() && cost(height) < cost(best) {
+            best = height;
+        }
+    }
+    best
+}
+
+impl Nest<'_, '_> {
+    /// Axis and domain of the reductions over many positions in which the rows take part.
+    pub fn domains_of_rows(&self, term: TermId, rows: AxisId) -> Vec<(AxisId, TermId)> {
+        let mut domains = Vec::new();
+        self.planner.find(term, &mut |_, node| {
+            let (axis, domain, body) = match node {
+                Node::Reduce { op, axis, .. } if *op != ReduceOp::LogSumExp && self.planner.is_short(*axis) => {
+                    return false;
+                }
+                Node::Reduce { axis, domain, body, .. }
+                | Node::Softmax { axis, domain, body }
+                | Node::Attend { axis, domain, score: body, .. } => (*axis, *domain, *body),
+                _ => return false,
+            };
+            let free = |t: TermId| self.planner.terms.free(t).contains(rows);
+            if free(domain) || free(body) {
+                domains.push((axis, domain));
+            }
+            false
+        });
+        domains
+    }
+
+    /// About how many positions in a row, along `axis`, satisfy the alternative for one row; `None` if that is not
+    /// bounded, or does not move with the row.
+    fn run_length(&self, axis: AxisId, rows: AxisId, alternative: &Alternative) -> Option<i64> {
+        let mut bounds = Vec::new();
+        for (atom, positive) in alternative.atoms.iter().filter(|(_, positive)| *positive) {
+            debug_assert!(positive);
+            match *self.planner.terms.node(*atom) {
+                Node::Binary(op @ (BinaryOp::Le | BinaryOp::Lt), x, y) => {
+                    let gap = i64::from(op == BinaryOp::Lt);
+                    bounds.extend(self.bound_of(axis, rows, x, y, gap));
+                }
+                Node::Binary(BinaryOp::Eq, x, y) if self.integral(x) && self.integral(y) => {
+                    bounds.extend(self.bound_of(axis, rows, x, y, 0));
+                    bounds.extend(self.bound_of(axis, rows, y, x, 0));
+                }
+                _ => {}
+            }
+        }
+        let mut shortest: Option<i64> = None;
+        for low in bounds.iter().filter(|b| b.positive) {
+            for high in bounds.iter().filter(|b| !b.positive && b.variable == low.variable) {
+                // -low.rest <= variable <= high.rest
+                let steps = (high.rest + low.rest + 1).max(1);
+                let size = match self.planner.terms.node(low.variable) {
+                    Node::Binary(BinaryOp::FloorDiv, _, m) => self.at_hint(*m)?,
+                    _ => 1,
+                };
+                let run = steps.saturating_mul(size);
+                shortest = Some(shortest.map_or(run, |s| s.min(run)));
+            }
+        }
+        shortest
+    }
+
+    /// `y - x - gap >= 0` as a bound on the position along `axis`, or on a quotient or remainder of it, that depends on
+    /// the row.
+    fn bound_of(&self, axis: AxisId, rows: AxisId, x: TermId, y: TermId, gap: i64) -> Option<Bound> {
+        let mut parts = Vec::new();
+        let mut rest = -gap;
+        self.sum_apart(axis, y, 1, &mut parts, &mut rest)?;
+        self.sum_apart(axis, x, -1, &mut parts, &mut rest)?;
+        let moves = [x, y].iter().any(|t| self.planner.terms.free(*t).contains(rows));
+        match parts[..] {
+            [(variable, scale)] if moves && scale.abs() == 1 => Some(Bound { variable, positive: scale > 0, rest }),
+            _ => None,
+        }
+    }
+
+    /// Adds `scale * term`: what mentions `axis` to `parts`, the rest at the hint.
+    fn sum_apart(
+        &self,
+        axis: AxisId,
+        term: TermId,
+        scale: i64,
+        parts: &mut Vec<(TermId, i64)>,
+        rest: &mut i64,
+    ) -> Option<()> {
+        match self.planner.terms.node(term) {
+            _ if !self.planner.terms.free(term).contains(axis) => {
+                *rest = rest.checked_add(self.at_hint(term)?.checked_mul(scale)?)?;
+            }
+            Node::Nary(NaryOp::Add, xs) => {
+                for x in xs {
+                    self.sum_apart(axis, *x, scale, parts, rest)?;
+                }
+            }
+            Node::Unary(UnaryOp::Neg, x) => self.sum_apart(axis, *x, -scale, parts, rest)?,
+            _ => parts.push((term, scale)),
+        }
+        Some(())
+    }
+
+    /// The value of an integer term without tables at the hint, positions in the middle of their axes.
+    fn at_hint(&self, term: TermId) -> Option<i64> {
+        let terms = &self.planner.terms;
+        match terms.node(term) {
+            Node::Int(v) => Some(*v),
+            Node::Extent(symbol) => self.planner.hint_symbol(*symbol),
+            Node::Position(axis) => Some(self.planner.hint_extent(*axis).div_euclid(2)),
+            Node::Unary(UnaryOp::Neg, x) => self.at_hint(*x)?.checked_neg(),
+            Node::Unary(UnaryOp::Abs, x) => self.at_hint(*x)?.checked_abs(),
+            Node::Binary(BinaryOp::FloorDiv, x, y) => self.at_hint(*x)?.checked_div_euclid(self.at_hint(*y)?),
+            Node::Binary(BinaryOp::Mod, x, y) => self.at_hint(*x)?.checked_rem_euclid(self.at_hint(*y)?),
+            Node::Nary(op, xs) => {
+                let mut values = xs.iter().map(|x| self.at_hint(*x));
+                let first = values.next()??;
+                values.try_fold(first, |acc, x| match op {
+                    NaryOp::Add => acc.checked_add(x?),
+                    NaryOp::Mul => acc.checked_mul(x?),
+                    NaryOp::Min => Some(acc.min(x?)),
+                    NaryOp::Max => Some(acc.max(x?)),
+                    NaryOp::And | NaryOp::Or => None,
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Rows in tiles of `width` that lie in blocks of `size`, a grid axis of its own; with the tiles' grid axis.
+pub(super) fn blocked_dim(nest: &mut Nest<'_, '_>, rows: AxisId, size: i64, width: i64) -> ((VarId, ExprId), Dim) {
+    let extent = nest.extent(rows);
+    let (var, index) = nest.var(Lane::I64);
+    let blocks = extent::blocks(nest.x(), extent, size);
+    nest.program.grid.push((var, blocks));
+    let (var, tile) = nest.var(Lane::I64);
+    let size_expr = nest.x().int(size);
+    let tiles = extent::blocks(nest.x(), size_expr, width);
+    let block = Block { size, index };
+    let start = nest.block_start(block);
+    let cap = nest.x().int(width);
+    let within = nest.x().times(tile, cap);
+    // The last block may have fewer tiles with rows.
+    let base = nest.x().sum(start, within);
+    let base = nest.x().min(base, extent);
+    let (left, near) = (nest.x().difference(extent, base), nest.x().difference(size_expr, within));
+    let count = nest.x().min(cap, left);
+    let count = nest.x().min(count, near);
+    let [base, count] = [base, count].map(|x| nest.let_scalar(x));
+    ((var, tiles), Dim { base, count, cap, step: 1, aligned: false, block: Some(block) })
+}
