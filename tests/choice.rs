@@ -38,9 +38,13 @@ fn forms(text: &str) -> Vec<&'static str> {
 
 #[test]
 fn kernel_forms_become_linear_when_sequences_are_long() {
-    for name in ["linear-transformer", "linear-transformer-causal", "performer", "rfa", "cosformer", "retention"] {
+    for name in ["linear-transformer", "linear-transformer-causal", "performer", "cosformer"] {
         let forms = forms(&published(&format!("linear/{name}")));
         assert_eq!((forms[0], forms[forms.len() - 1]), ("quadratic", "linear"), "{name}");
+    }
+    // Dear for every pair, or every feature: what is best for short ones differs, and may be linear too.
+    for name in ["rfa", "retention"] {
+        assert_eq!(forms(&published(&format!("linear/{name}"))).last(), Some(&"linear"), "{name}");
     }
 }
 

@@ -39,7 +39,7 @@ fn steps_are_equal(spec: &CorpusSpec, n: i64) -> Result<(), Failed> {
     let analysis = Analysis::new(&spec.text, &options, &mut Unobserved).map_err(|e| e.to_string())?;
     let own = analysis.spec();
     let follows = m_follows(own, &options.settings);
-    let explanation = analysis.explain(&at_length(own, &defaults(own, &options.settings), n, follows));
+    let explanation = analysis.explain(&at_length(own, &defaults(own, &options.settings), n, follows))?;
     if !explanation.unexplained.is_empty() {
         return Err(format!("no derivation of outputs {:?}", explanation.unexplained).into());
     }

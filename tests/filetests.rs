@@ -168,7 +168,7 @@ impl Case {
         let spec = analysis.spec();
         let extents = at_length(spec, &defaults(spec, &self.settings), n, m_follows(spec, &self.settings));
         if kind == "derivation" || kind == "declined" {
-            let explanation = analysis.explain(&extents);
+            let explanation = analysis.explain(&extents)?;
             let steps = explanation.steps.iter().map(|s| format!("{}: {}\n", s.rule_name(), explanation.print(s)));
             let declined = explanation.declined.iter().map(|(rule, reason)| format!("{rule}: {reason}\n"));
             return Ok(if kind == "derivation" { steps.collect() } else { declined.collect() });

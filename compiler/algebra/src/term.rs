@@ -395,6 +395,30 @@ impl Terms {
         (*self.node(*index) == Node::Order { axis: *axis, key: *body }).then_some((*axis, *body))
     }
 
+    /// The term with the operands of every pair in one order, which changes no bit of its value: what is written in
+    /// two orders becomes one term.
+    pub fn with_pairs_in_order(&mut self, term: TermId) -> TermId {
+        self.pairs_in_order(term, &mut BTreeMap::new())
+    }
+
+    fn pairs_in_order(&mut self, term: TermId, done: &mut BTreeMap<TermId, TermId>) -> TermId {
+        if let Some(known) = done.get(&term) {
+            return *known;
+        }
+        let node = self.node(term).clone();
+        let operands: Vec<TermId> = node.operands().iter().map(|t| self.pairs_in_order(*t, done)).collect();
+        let mut operands = operands.into_iter();
+        let mut node = node.map_operands(|_| operands.next().expect("as many operands as before"));
+        if let Node::Nary(_, pair) = &mut node
+            && pair.len() == 2
+        {
+            pair.sort();
+        }
+        let new = self.add(node);
+        done.insert(term, new);
+        new
+    }
+
     /// `op[axis where domain](body)`
     pub fn reduce(&mut self, op: ReduceOp, axis: AxisId, domain: TermId, body: TermId) -> TermId {
         self.add(Node::Reduce { op, axis, domain, body })

@@ -8,9 +8,10 @@ use attnc_plan::Plan;
 use attnc_plan::PlanOptions;
 use attnc_plan::loops::verify::verify;
 use attnc_rewrite::approximate::{self, ApproximateRule, Declined, MAX_STRENGTH};
-use attnc_rewrite::{Explanation, Form, Saturated};
+use attnc_rewrite::{Explanation, Extracted, Form, RunnerUp, Saturated};
 
 use crate::error::CompileError;
+use crate::extents::{at_length, length_symbol, m_follows};
 use crate::nest;
 use crate::observer::{Observer, Pass};
 use crate::options::Options;
@@ -76,6 +77,12 @@ impl Candidate {
     }
 }
 
+/// How much shorter and longer the sequences are whose best forms compete.
+const FAR: i64 = 32;
+
+/// No sequence is taken to be longer for that.
+const LONGEST: i64 = 1 << 30;
+
 impl Analysis {
     /// Parses, checks and saturates.
     ///
@@ -139,20 +146,18 @@ impl Analysis {
     /// combination of approximations.
     ///
     /// # Errors
-    /// If the rewriter finds no form.
+    /// If the rewriter finds no form, or the cheapest has no plan.
     pub fn candidates(&self, extents: &Extents) -> Result<Vec<Candidate>, CompileError> {
-        let chosen = self.saturated.extract(extents, &self.options.profile);
-        let mut candidates = vec![Candidate::new(chosen.spec, chosen.form, chosen.cost_estimate)];
-        if let Some(other) = chosen.runner_up {
-            let mut other = Candidate::new(other.spec, other.form, other.cost_estimate);
-            if other.name == candidates[0].name {
-                other.name.push_str("-2");
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for (mut candidate, _) in self.ranked(&self.saturated, extents)? {
+            let alike = candidates.iter().filter(|c| nest::name(&c.spec, c.form) == candidate.name).count();
+            if alike > 0 {
+                candidate.name = format!("{}-{}", candidate.name, alike + 1);
             }
-            candidates.push(other);
+            candidates.push(candidate);
         }
         for approximated in &self.approximated {
-            let chosen = approximated.saturated.extract(extents, &self.options.profile);
-            let mut candidate = Candidate::new(chosen.spec, chosen.form, chosen.cost_estimate);
+            let (mut candidate, _) = self.ranked(&approximated.saturated, extents)?.swap_remove(0);
             candidate.name = format!("{}/{}", approximated.label, candidate.name);
             candidate.approximations.clone_from(&approximated.label);
             candidates.push(candidate);
@@ -161,8 +166,75 @@ impl Analysis {
     }
 
     /// How the cheapest form at some extents follows from the spec.
-    pub fn explain(&self, extents: &Extents) -> Explanation {
-        self.saturated.explain(&self.saturated.extract(extents, &self.options.profile))
+    ///
+    /// # Errors
+    /// As [`Analysis::candidates`].
+    pub fn explain(&self, extents: &Extents) -> Result<Explanation, CompileError> {
+        let mut ranked = self.ranked(&self.saturated, extents)?;
+        let (_, mut chosen) = ranked.remove(0);
+        chosen.runner_up = ranked.into_iter().next().map(|(_, other)| other.into());
+        Ok(self.saturated.explain(&chosen))
+    }
+
+    /// The forms that the e-graph's cost finds cheapest, at these extents and at much shorter and longer sequences, in
+    /// the order of their plans' predicted times; then the cheapest it met of each other form, likewise.
+    ///
+    /// Extraction prices terms one by one; a plan knows what is fused, and what its traversals visit. The forms that
+    /// extraction meets on its way depend on the order of operands, those that it chooses do not: only the latter
+    /// compete.
+    fn ranked(&self, saturated: &Saturated, extents: &Extents) -> Result<Vec<(Candidate, Extracted)>, CompileError> {
+        let mut chosen = saturated.extract(extents, &self.options.profile);
+        let others: Vec<RunnerUp> = std::mem::take(&mut chosen.alternatives);
+        let mut competing = vec![self.priced(chosen, extents)?];
+        for elsewhere in self.elsewhere(extents) {
+            let other = saturated.extract(&elsewhere, &self.options.profile);
+            self.add_priced(&mut competing, &[], other, extents);
+        }
+        let mut beside = Vec::new();
+        for other in others {
+            self.add_priced(&mut beside, &competing, other.into(), extents);
+        }
+        for list in [&mut competing, &mut beside] {
+            list.sort_by(|a, b| a.0.predicted.0.total_cmp(&b.0.predicted.0));
+        }
+        competing.extend(beside);
+        Ok(competing)
+    }
+
+    /// The same extents at a much shorter and at a much longer sequence.
+    fn elsewhere(&self, extents: &Extents) -> Vec<Extents> {
+        let Some(n) = length_symbol(&self.spec).and_then(|symbol| extents.get(symbol)) else { return Vec::new() };
+        let follows = m_follows(&self.spec, &self.options.settings);
+        let lengths = [(n / FAR).max(1), n.saturating_mul(FAR).min(LONGEST.max(n))];
+        let there = lengths.into_iter().filter(|other| *other != n);
+        there.map(|other| at_length(&self.spec, extents, other, follows)).collect()
+    }
+
+    /// Adds a form that is in neither list. What cannot be planned is no candidate.
+    fn add_priced(
+        &self,
+        list: &mut Vec<(Candidate, Extracted)>,
+        others: &[(Candidate, Extracted)],
+        form: Extracted,
+        extents: &Extents,
+    ) {
+        let key = structure(&form.spec);
+        if list.iter().chain(others).all(|(known, _)| known.key != key) {
+            list.extend(self.priced(form, extents));
+        }
+    }
+
+    fn priced(&self, mut extracted: Extracted, extents: &Extents) -> Result<(Candidate, Extracted), CompileError> {
+        let mut spec = extracted.spec.clone();
+        for output in &mut spec.outputs {
+            output.term = spec.terms.with_pairs_in_order(output.term);
+        }
+        let plan = attnc_plan::build(&spec, &PlanOptions { hint: extents.clone() })?;
+        let numbers = crate::extents::by_number(&self.spec, extents);
+        // Extents whose work overflows are refused when memory is laid out.
+        let predicted = plan.predict(&numbers, &self.options.profile).unwrap_or(extracted.cost_estimate);
+        extracted.cost_estimate = predicted;
+        Ok((Candidate::new(spec, extracted.form, predicted), extracted))
     }
 
     /// Stages of a form, planned for lengths up to those of `hint`.

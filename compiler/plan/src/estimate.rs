@@ -5,7 +5,8 @@
 //! of tables are not known here: a `runs` table is taken as regular, any other
 //! as spread evenly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use attnc_algebra::{BinaryOp, DType, NaryOp, UnaryOp};
 use attnc_cost::machine::MachineProfile;
@@ -17,11 +18,18 @@ use crate::loops::expr::{Expr, ExprId, Lane};
 use crate::loops::interpret::merged;
 use crate::loops::{Access, BufferId, Dst, LoopProgram, Piece, SpanLoop, Stmt, VarId, View};
 
-/// Tasks, and iterations of a long loop, that are followed.
-const SAMPLES: i64 = 5;
+/// Iterations of a loop that are followed where they differ, of one inside it, and so on; further inside one. The
+/// first is for row blocks of tasks.
+const SAMPLES: [i64; 4] = [6, 5, 3, 2];
+
+/// How often the row blocks are followed if tasks differ along other axes too.
+const TURNS: i64 = 3;
 
 /// Work of one transcendental function in exponentials, by the op table's units.
 const EXP_WORK: f64 = 12.0;
+
+/// Lanes of a product's vector.
+const VECTOR: f64 = 16.0;
 
 impl Plan {
     /// Predicted time at the given values of the extent symbols; `None` on overflow.
@@ -49,13 +57,11 @@ impl Plan {
             vars: BTreeMap::new(),
             work: StageWork::default(),
             touched: BTreeMap::new(),
+            depth: 1,
+            steering: BTreeMap::new(),
+            known: BTreeMap::new(),
         };
-        let samples = tasks.min(SAMPLES);
-        for k in 0..samples {
-            let task = if samples > 1 { k * (tasks - 1) / (samples - 1) } else { 0 };
-            counter.bind_grid(task);
-            counter.run(&program.body, tasks as f64 / samples as f64);
-        }
+        counter.follow_tasks();
         let mut work = counter.work;
         for (buffer, bytes) in &counter.touched {
             let whole = self.shape(stage.args[buffer.0 as usize], extents)?;
@@ -87,14 +93,71 @@ struct Counter<'a> {
     vars: BTreeMap<VarId, i64>,
     work: StageWork,
     touched: BTreeMap<BufferId, f64>,
+    /// Loops around.
+    depth: usize,
+    /// What steers a body, by its address.
+    steering: BTreeMap<*const Stmt, Rc<BTreeSet<VarId>>>,
+    /// Work of expressions met before.
+    known: BTreeMap<ExprId, Rc<Lanes>>,
+}
+
+/// Work of one element.
+#[derive(Clone, Copy, Default)]
+struct Unit {
+    exp: f64,
+    scalar: f64,
+    pointwise: f64,
+    gather: f64,
+}
+
+/// Work of an expression: each node once per row, or per lane, that it varies with.
+#[derive(Default)]
+struct Lanes {
+    row: Unit,
+    lane: Unit,
+    /// Buffers read, and whether once per lane (else once per row).
+    reads: Vec<(BufferId, bool)>,
 }
 
 impl Counter<'_> {
-    fn bind_grid(&mut self, mut task: i64) {
-        for (var, count) in self.program.grid.iter().rev() {
+    /// Follows some tasks, with weights that add up to their number: the ends and some of the middle along the last
+    /// axis on which it depends what a task does, by turns with positions along the others.
+    fn follow_tasks(&mut self) {
+        let steering = self.program.steering(&self.program.body);
+        let mut counts = Vec::new();
+        for (var, count) in &self.program.grid {
             let count = self.program.exprs.eval_launch(*count, self.extents).unwrap_or(1).max(1);
-            self.vars.insert(*var, task % count);
-            task /= count;
+            counts.push((*var, count));
+            self.vars.insert(*var, 0);
+        }
+        let last = counts.iter().rposition(|(var, count)| *count > 1 && steering.contains(var));
+        let others: Vec<(VarId, i64)> = counts
+            .iter()
+            .enumerate()
+            .filter(|(at, (var, count))| Some(*at) != last && *count > 1 && steering.contains(var))
+            .map(|(_, other)| *other)
+            .collect();
+        let points = last.map_or_else(|| vec![(0, 1.0)], |at| points(counts[at].1, SAMPLES[0]));
+        let beside: f64 = counts
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| Some(*at) != last)
+            .map(|(_, (_, count))| *count as f64)
+            .product();
+        let turns = if others.is_empty() { 1 } else { TURNS };
+        let mut turn = 0;
+        for _ in 0..turns {
+            for (position, weight) in &points {
+                if let Some(at) = last {
+                    self.vars.insert(counts[at].0, *position);
+                }
+                for (var, count) in &others {
+                    // Steps of about 0.618 of the axis visit it evenly, however few they are.
+                    self.vars.insert(*var, (turn * (count * 618 / 1000).max(1)) % count);
+                }
+                self.run(&self.program.body, weight * beside / turns as f64);
+                turn += 1;
+            }
         }
     }
 
@@ -187,7 +250,8 @@ impl Counter<'_> {
             Stmt::For { var, from, to, step, body } => {
                 let (from, to) = (self.int(*from), self.int(*to));
                 let count = (to - from + step - 1).div_euclid(*step);
-                self.sampled(count, scale, |c, k, scale| {
+                let steers = self.steering(body).contains(var);
+                self.sampled(count, steers, scale, |c, k, scale| {
                     c.vars.insert(*var, from + k * step);
                     c.run(body, scale);
                 });
@@ -209,6 +273,9 @@ impl Counter<'_> {
             Stmt::RowReduce { rows, cols, domain, value, .. } => {
                 let area = (self.int(*rows).max(0) as f64, self.int(*cols).max(0) as f64);
                 self.lanes(*value, area, scale);
+                // f64 is summed in order, one element after the other.
+                let fold = if self.program.exprs.lane(*value) == Lane::F32 { 1.0 } else { 8.0 };
+                self.work.pointwise += fold * area.0 * area.1 * scale;
                 domain.iter().for_each(|d| self.lanes(*d, area, scale));
             }
             Stmt::Product { dst, lhs, rhs, rows, cols, depth, .. } => {
@@ -223,8 +290,8 @@ impl Counter<'_> {
             }
             Stmt::SoftmaxUpdate { rows, cols, .. } => {
                 let elements = self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
-                self.work.exp += elements;
-                self.work.pointwise += 2.0 * elements;
+                self.work.exp += 2.0 * elements;
+                self.work.pointwise += 4.0 * elements;
                 self.work.tiles += scale;
             }
             Stmt::Order { keys, order, count, .. } => {
@@ -240,13 +307,21 @@ impl Counter<'_> {
         }
     }
 
-    /// Runs `f` for a few of `count` iterations, scaled up to all of them.
-    fn sampled(&mut self, count: i64, scale: f64, mut f: impl FnMut(&mut Self, i64, f64)) {
-        let samples = count.clamp(0, SAMPLES);
-        for k in 0..samples {
-            let at = if samples > 1 { k * (count - 1) / (samples - 1) } else { 0 };
-            f(self, at, scale * count as f64 / samples as f64);
+    /// What steers a body, found once.
+    fn steering(&mut self, body: &[Stmt]) -> Rc<BTreeSet<VarId>> {
+        let program = self.program;
+        let known = self.steering.entry(body.as_ptr()).or_insert_with(|| Rc::new(program.steering(body)));
+        Rc::clone(known)
+    }
+
+    /// Runs `f` for a few of `count` iterations, for one if they do not differ, scaled up to all of them.
+    fn sampled(&mut self, count: i64, differ: bool, scale: f64, mut f: impl FnMut(&mut Self, i64, f64)) {
+        let most = SAMPLES.get(self.depth).copied().filter(|_| differ).unwrap_or(1);
+        self.depth += 1;
+        for (at, weight) in points(count, most) {
+            f(self, at, scale * weight);
         }
+        self.depth -= 1;
     }
 
     fn spans(&mut self, spans: &SpanLoop, scale: f64) {
@@ -260,7 +335,7 @@ impl Counter<'_> {
         let blocks = |(from, to): &(i64, i64)| (to - 1).div_euclid(spans.tile) - from.div_euclid(spans.tile) + 1;
         let count: i64 = tiles.iter().map(blocks).sum();
         self.work.pointwise += 20.0 * count as f64 * scale;
-        self.sampled(count, scale, |c, k, scale| {
+        self.sampled(count, true, scale, |c, k, scale| {
             let mut left = k;
             for span in &tiles {
                 if left < blocks(span) {
@@ -292,7 +367,7 @@ impl Counter<'_> {
     fn product(&mut self, lane: Option<Lane>, operands: [&View; 2], rows: i64, cols: i64, depth: i64, scale: f64) {
         let (m, n, k) = (rows.max(0) as f64, cols.max(0) as f64, depth.max(0) as f64);
         // Few rows reuse a loaded right operand too little to reach the product rate.
-        let flops = 2.0 * m.max(3.0) * n * k * scale;
+        let flops = 2.0 * m.max(3.0) * (n / VECTOR).ceil() * VECTOR * k * scale;
         if lane == Some(Lane::F64) {
             self.work.product_flops_f64 += flops
         } else {
@@ -321,47 +396,152 @@ impl Counter<'_> {
         }
     }
 
-    /// Work of an expression over rows x cols lanes: each node once per row
-    /// or lane that it varies with.
+    /// Counts an expression over rows x cols lanes.
     fn lanes(&mut self, root: ExprId, area: (f64, f64), scale: f64) {
-        let mut open = vec![root];
-        let mut seen = std::collections::BTreeSet::new();
-        while let Some(id) = open.pop() {
-            if !seen.insert(id) {
-                continue;
+        let lanes = match self.known.get(&root) {
+            Some(known) => Rc::clone(known),
+            None => {
+                let lanes = Rc::new(self.lanes_of(root));
+                self.known.insert(root, Rc::clone(&lanes));
+                lanes
             }
-            let dependence = self.program.exprs.dependence(id);
-            let lanes = match (dependence.row, dependence.col) {
-                (false, false) => 0.0,
-                (true, false) => 4.0 * area.0,
-                (false, true) | (true, true) => area.0 * area.1,
-            } * scale;
-            let node = self.program.exprs.get(id).clone();
-            self.lane_work(&node, lanes);
-            open.extend(node.operands());
+        };
+        let (rows, all) = (area.0 * scale, area.0 * area.1 * scale);
+        self.work.exp += lanes.row.exp * rows + lanes.lane.exp * all;
+        self.work.scalar += lanes.row.scalar * rows + lanes.lane.scalar * all;
+        self.work.pointwise += lanes.row.pointwise * rows + lanes.lane.pointwise * all;
+        self.work.gather += lanes.row.gather * rows + lanes.lane.gather * all;
+        self.work.rows += rows;
+        for (buffer, each) in &lanes.reads {
+            self.touch(*buffer, if *each { all } else { rows });
         }
     }
 
-    fn lane_work(&mut self, node: &Expr, lanes: f64) {
-        match node {
-            Expr::Unary(op, _) if op.work() >= EXP_WORK => self.work.exp += lanes * op.work() / EXP_WORK,
-            Expr::Binary(BinaryOp::Pow | BinaryOp::LogAddExp, ..) => self.work.exp += 3.0 * lanes,
-            Expr::Binary(BinaryOp::FloorDiv | BinaryOp::Mod, ..) => self.work.gather += 2.0 * lanes,
-            Expr::Unary(op, _) => self.work.pointwise += op.work() * lanes,
-            Expr::Binary(op, ..) => self.work.pointwise += op.work() * lanes,
-            Expr::Nary(_, xs) => self.work.pointwise += (xs.len() as f64 - 1.0) * lanes,
-            Expr::Select(..) | Expr::Cast(..) | Expr::Tile { .. } => self.work.pointwise += lanes,
-            Expr::Load { buffer, index, .. } => {
-                self.touch(*buffer, lanes);
-                let across = index.iter().rposition(|i| self.program.exprs.dependence(*i).col);
-                if across.is_some_and(|k| k + 1 < index.len()) {
-                    self.work.gather += lanes
-                } else {
-                    self.work.pointwise += lanes
-                }
+    fn lanes_of(&self, root: ExprId) -> Lanes {
+        let exprs = &self.program.exprs;
+        let mut lanes = Lanes::default();
+        for id in exprs.under(&[root]) {
+            let dependence = exprs.dependence(id);
+            if !dependence.row && !dependence.col {
+                continue;
             }
-            Expr::LowerBound { .. } => self.work.gather += 20.0 * lanes,
+            let unit = if dependence.col { &mut lanes.lane } else { &mut lanes.row };
+            unit.add(self.program, id);
+            if let Expr::Load { buffer, .. } = exprs.get(id) {
+                lanes.reads.push((*buffer, dependence.col));
+            }
+        }
+        lanes
+    }
+}
+
+impl Unit {
+    /// Adds the work of one node. Vectors of generated code are 16 bytes long: f64 and i64 take two for what f32
+    /// takes one for.
+    fn add(&mut self, program: &LoopProgram, id: ExprId) {
+        let exprs = &program.exprs;
+        let lane = exprs.lane(id);
+        let double = lane == Lane::F64;
+        let wide = if matches!(lane, Lane::F64 | Lane::I64) { 2.0 } else { 1.0 };
+        match exprs.get(id) {
+            Expr::Unary(op, _) if op.work() >= EXP_WORK => self.function(double, op.work() / EXP_WORK),
+            Expr::Binary(BinaryOp::Pow, _, y) if is_two(exprs.get(*y)) => self.pointwise += wide,
+            // Of powers there is no vector form.
+            Expr::Binary(BinaryOp::Pow, ..) => self.scalar += 5.0,
+            Expr::Binary(BinaryOp::LogAddExp, ..) => self.function(double, 3.0),
+            Expr::Binary(BinaryOp::FloorDiv | BinaryOp::Mod, ..) => self.gather += 2.0,
+            Expr::Unary(op, _) => self.pointwise += op.work() * wide,
+            Expr::Binary(op, x, _) => {
+                let operands = if matches!(exprs.lane(*x), Lane::F64 | Lane::I64) { 2.0 } else { 1.0 };
+                self.pointwise += op.work() * operands;
+            }
+            Expr::Nary(_, xs) => self.pointwise += (xs.len() as f64 - 1.0) * wide,
+            Expr::Select(..) | Expr::Cast(..) | Expr::Tile { .. } => self.pointwise += wide,
+            Expr::Load { index, .. } => {
+                let across = index.iter().rposition(|i| exprs.dependence(*i).col);
+                if across.is_some_and(|k| k + 1 < index.len()) { self.gather += 1.0 } else { self.pointwise += wide }
+            }
+            Expr::LowerBound { .. } => self.gather += 20.0,
             _ => {}
         }
+    }
+
+    /// A transcendental function, of so many exponentials' work: on vectors in f32, one by one in f64.
+    fn function(&mut self, double: bool, exps: f64) {
+        if double { self.scalar += exps } else { self.exp += exps }
+    }
+}
+
+/// At most `most` of `count` positions, with weights that add up to `count`: the ends stand for themselves.
+fn points(count: i64, most: i64) -> Vec<(i64, f64)> {
+    if count <= most {
+        return (0..count).map(|k| (k, 1.0)).collect();
+    }
+    if most < 3 {
+        return (0..most).map(|k| (k * count / most, count as f64 / most as f64)).collect();
+    }
+    let (inner, between) = (most - 2, count - 2);
+    let middle = (0..inner).map(|k| (1 + (2 * k + 1) * between / (2 * inner), between as f64 / inner as f64));
+    [(0, 1.0)].into_iter().chain(middle).chain([(count - 1, 1.0)]).collect()
+}
+
+fn is_two(expr: &Expr) -> bool {
+    matches!(expr, Expr::Real(_, v) if v.get() == 2.0)
+}
+
+impl LoopProgram {
+    /// The variables on which it depends what the statements do: bounds, counts and conditions.
+    fn steering(&self, body: &[Stmt]) -> BTreeSet<VarId> {
+        let mut steering = BTreeSet::new();
+        let mut lets = Vec::new();
+        self.steer(body, &mut steering, &mut lets);
+        // Later scalars may use earlier ones.
+        for (var, value) in lets.into_iter().rev() {
+            if steering.contains(&var) {
+                steering.extend(self.vars_of(value));
+            }
+        }
+        steering
+    }
+
+    fn steer(&self, body: &[Stmt], steering: &mut BTreeSet<VarId>, lets: &mut Vec<(VarId, ExprId)>) {
+        for stmt in body {
+            match stmt {
+                Stmt::Let { var, value } => lets.push((*var, *value)),
+                Stmt::For { from, to, body, .. } => {
+                    steering.extend([*from, *to].into_iter().flat_map(|e| self.vars_of(e)));
+                    self.steer(body, steering, lets);
+                }
+                Stmt::Spans(spans) => {
+                    for piece in &spans.pieces {
+                        let counts = piece.repeat.map(|(_, count)| count);
+                        let all = [piece.guard, piece.from, piece.to].into_iter().chain(counts);
+                        steering.extend(all.flat_map(|e| self.vars_of(e)));
+                    }
+                    self.steer(&spans.body, steering, lets);
+                }
+                Stmt::If { cond, then, otherwise } => {
+                    steering.extend(self.vars_of(*cond));
+                    self.steer(then, steering, lets);
+                    self.steer(otherwise, steering, lets);
+                }
+                Stmt::Map { rows, cols, .. }
+                | Stmt::RowReduce { rows, cols, .. }
+                | Stmt::SoftmaxUpdate { rows, cols, .. }
+                | Stmt::ScaleRows { rows, cols, .. }
+                | Stmt::ClearLargest { rows, cols, .. } => {
+                    steering.extend([*rows, *cols].into_iter().flat_map(|e| self.vars_of(e)));
+                }
+                Stmt::Product { rows, cols, depth, .. } => {
+                    steering.extend([*rows, *cols, *depth].into_iter().flat_map(|e| self.vars_of(e)));
+                }
+                Stmt::Order { count, .. } => steering.extend(self.vars_of(*count)),
+            }
+        }
+    }
+
+    fn vars_of(&self, root: ExprId) -> Vec<VarId> {
+        let var = |id: ExprId| if let Expr::Var(v) = self.exprs.get(id) { Some(*v) } else { None };
+        self.exprs.under(&[root]).into_iter().filter_map(var).collect()
     }
 }

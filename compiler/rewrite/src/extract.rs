@@ -57,6 +57,13 @@ impl From<RunnerUp> for Extracted {
     }
 }
 
+impl From<Extracted> for RunnerUp {
+    fn from(form: Extracted) -> Self {
+        let Extracted { spec, form, cost_estimate, exprs, .. } = form;
+        Self { spec, form, cost_estimate, exprs }
+    }
+}
+
 /// Share of one class in a cost: `(class, time, time if it must be stored)`.
 type Share = (u32, f64, f64);
 /// Costs by class, sorted.

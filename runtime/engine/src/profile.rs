@@ -101,17 +101,21 @@ fn measure_all(name: &str, table: &KernelTable, threads: usize, mut step: impl F
         product_f64_gflops: figure(measure::product_f64_gflops(table, BUDGET)),
         exp_ns: figure(measure::exp_ns(table, BUDGET)),
         pointwise_ns: figure(pointwise_ns()),
+        scalar_ns: figure(scalar_ns(table)),
         gather_ns: figure(gather_ns()),
+        // A row of a pass is some loop control: a fraction of a call.
+        row_ns: figure(measure::microkernel_call_ns(table, BUDGET) / 10.0),
         // A tile is a handful of microkernel calls and their loop control.
-        tile_ns: figure(4.0 * measure::microkernel_call_ns(table, BUDGET)),
-        call_ns: figure(launch_ns(1, 1)),
+        tile_ns: figure(5.0 * measure::microkernel_call_ns(table, BUDGET)),
+        // Beside the launch, a stage's buffers and sizes are looked up, and its code and scratch are cold.
+        call_ns: figure(8.0 * launch_ns(1, 1)),
         task_ns: figure((launch_ns(threads, threads as i64) / threads as f64).max(1.0)),
         levels: LEVELS.iter().map(|bytes| level(*bytes, &mut figure)).collect(),
     }
 }
 
 /// Number of measurements of [`probe`].
-pub const PROBE_STEPS: u64 = 8 + LEVELS.len() as u64;
+pub const PROBE_STEPS: u64 = 10 + LEVELS.len() as u64;
 
 /// Working sets whose streaming speed is measured: one per level of the memory hierarchy.
 const LEVELS: [u64; 4] = [32 << 10, 2 << 20, 32 << 20, 1 << 60];
@@ -128,6 +132,18 @@ fn pointwise_ns() -> f64 {
             *t = *t * 0.5 + *s;
         }
         black_box(&mut target);
+    });
+    // Two loads, a multiply-add and a store.
+    ns / (4 * source.len()) as f64
+}
+
+fn scalar_ns(table: &KernelTable) -> f64 {
+    let source: Vec<f64> = (0..1024).map(|i| f64::from(i) * -0.01).collect();
+    let ns = least_ns(BUDGET, || {
+        for x in &source {
+            // SAFETY: the function takes any number, and the table is one that this CPU can run.
+            black_box(unsafe { (table.exp_f64)(*x) });
+        }
     });
     ns / source.len() as f64
 }

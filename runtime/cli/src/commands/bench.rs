@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use attnc::{Kernel, Options, TensorView, TensorViewMut};
 use attnc_algebra::{Extents, Spec};
-use attnc_compiler::extents::{at_length, defaults, m_follows};
+use attnc_compiler::extents::{at_length, by_number, defaults, m_follows};
+use attnc_cost::roofline::StageWork;
 use serde_json::{Value, json};
 
 use crate::args::BenchArgs;
@@ -37,6 +38,8 @@ struct Row {
     exact: bool,
     chosen: bool,
     regret: f64,
+    /// Counted work of all stages.
+    work: StageWork,
 }
 
 /// A candidate that would take too long.
@@ -155,7 +158,10 @@ fn measure(
         let mut options = options.clone();
         options.compiler.variant = Some(candidate.name().to_string());
         let kernel = file.compile(&options, &[])?;
-        kernel.prepare(&extents).map_err(|e| file.failure(e))?;
+        let prepared = kernel.prepare(&extents).map_err(|e| file.failure(e))?;
+        let numbers = by_number(spec, &extents);
+        let mut work = StageWork::default();
+        prepared.plan().stages().filter_map(|s| prepared.plan().work(s, &numbers)).for_each(|w| work += w);
         let compile_ms = kernel.pass_times().iter().map(|p| p.time.as_secs_f64() * 1e3).sum();
         let measured_ms = median_ms(&kernel, &extents, &inputs).map_err(|e| file.failure(e))?;
         rows.push(Row {
@@ -171,6 +177,7 @@ fn measure(
             exact: candidate.is_exact(),
             chosen: at == 0,
             regret: 0.0,
+            work,
         });
     }
     // Approximations are no alternatives to what was asked for.
@@ -223,10 +230,16 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn row_json(row: &Row) -> Value {
+    let work = &row.work;
     json!({
         "spec": row.spec, "n": row.n, "threads": row.threads, "variant": row.variant, "form": row.form,
         "predicted_ms": row.predicted_ms, "measured_ms": row.measured_ms, "gflops": row.gflops,
         "compile_ms": row.compile_ms, "exact": row.exact, "chosen": row.chosen, "regret": row.regret,
+        "work": {
+            "product_flops": work.product_flops, "product_flops_f64": work.product_flops_f64, "exp": work.exp,
+            "scalar": work.scalar, "pointwise": work.pointwise, "rows": work.rows, "gather": work.gather,
+            "bytes": work.bytes_read + work.bytes_written, "tiles": work.tiles, "stages": work.calls,
+        },
     })
 }
 

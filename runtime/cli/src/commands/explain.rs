@@ -19,7 +19,7 @@ pub fn run(args: &ExplainArgs) -> Result<String, Failure> {
     let kernel = file.compile(&options, &[])?;
     let extents = extents_of(&kernel, args.n);
     let prepared = kernel.prepare(&extents).map_err(|e| file.failure(e))?;
-    let explanation = kernel.analysis().explain(&extents);
+    let explanation = kernel.analysis().explain(&extents).map_err(|e| file.failure(e.into()))?;
     let symbols: Vec<String> = kernel.spec().symbols.iter().map(|s| s.name.clone()).collect();
     let loops: Vec<(String, String)> = prepared
         .plan()

@@ -30,6 +30,7 @@ pub fn run(args: &ProbeArgs) -> Result<String, Failure> {
             "name": profile.name, "threads": profile.threads,
             "product_f32_gflops": profile.product_f32_gflops, "product_f64_gflops": profile.product_f64_gflops,
             "exp_ns": profile.exp_ns, "pointwise_ns": profile.pointwise_ns, "gather_ns": profile.gather_ns,
+            "scalar_ns": profile.scalar_ns, "row_ns": profile.row_ns,
             "tile_ns": profile.tile_ns, "call_ns": profile.call_ns, "task_ns": profile.task_ns,
             "rows": levels, "seconds": seconds, "path": path.display().to_string(),
         });
@@ -41,7 +42,9 @@ pub fn run(args: &ProbeArgs) -> Result<String, Failure> {
         rate("tile product f64", profile.product_f64_gflops, "GFLOP/s"),
         rate("exponential", profile.exp_ns, "ns per element"),
         rate("pointwise", profile.pointwise_ns, "ns per element"),
+        rate("function in f64", profile.scalar_ns, "ns per element"),
         rate("gather", profile.gather_ns, "ns per element"),
+        rate("row of a pass", profile.row_ns, "ns"),
         rate("tile", profile.tile_ns, "ns"),
         rate("stage", profile.call_ns, "ns"),
         rate("task", profile.task_ns, "ns"),
