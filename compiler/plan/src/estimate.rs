@@ -41,6 +41,11 @@ impl Plan {
         Some(Nanos(total))
     }
 
+    /// Counted work of all stages at the given extents; `None` on overflow.
+    pub fn total_work(&self, extents: &[i64]) -> Option<StageWork> {
+        self.stages().try_fold(StageWork::default(), |sum, stage| Some(sum + self.work(stage, extents)?))
+    }
+
     /// Counted work of one stage at the given extents; `None` on overflow.
     pub fn work(&self, stage: &Stage, extents: &[i64]) -> Option<StageWork> {
         let program = &stage.program;

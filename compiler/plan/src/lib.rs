@@ -14,6 +14,7 @@ pub mod loops;
 mod lower;
 pub mod planner;
 
+pub use attnc_cost::roofline::StageWork;
 pub use error::PlanError;
 pub use graph::{Plan, PlanBuffer, PlanBufferId, Role, Stage, StageKind};
 pub use planner::{PlanOptions, build};

@@ -101,7 +101,7 @@ fn measure_all(name: &str, table: &KernelTable, threads: usize, mut step: impl F
         product_f64_gflops: figure(measure::product_f64_gflops(table, BUDGET)),
         exp_ns: figure(measure::exp_ns(table, BUDGET)),
         pointwise_ns: figure(pointwise_ns()),
-        scalar_ns: figure(scalar_ns(table)),
+        scalar_ns: figure(measure::scalar_ns(table, BUDGET)),
         gather_ns: figure(gather_ns()),
         // A row of a pass is some loop control: a fraction of a call.
         row_ns: figure(measure::microkernel_call_ns(table, BUDGET) / 10.0),
@@ -135,17 +135,6 @@ fn pointwise_ns() -> f64 {
     });
     // Two loads, a multiply-add and a store.
     ns / (4 * source.len()) as f64
-}
-
-fn scalar_ns(table: &KernelTable) -> f64 {
-    let source: Vec<f64> = (0..1024).map(|i| f64::from(i) * -0.01).collect();
-    let ns = least_ns(BUDGET, || {
-        for x in &source {
-            // SAFETY: the function takes any number, and the table is one that this CPU can run.
-            black_box(unsafe { (table.exp_f64)(*x) });
-        }
-    });
-    ns / source.len() as f64
 }
 
 fn gather_ns() -> f64 {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use attnc::{Kernel, Options, TensorView, TensorViewMut};
 use attnc_algebra::{Extents, Spec};
 use attnc_compiler::extents::{at_length, by_number, defaults, m_follows};
-use attnc_cost::roofline::StageWork;
+use attnc_plan::StageWork;
 use serde_json::{Value, json};
 
 use crate::args::BenchArgs;
@@ -160,8 +160,7 @@ fn measure(
         let kernel = file.compile(&options, &[])?;
         let prepared = kernel.prepare(&extents).map_err(|e| file.failure(e))?;
         let numbers = by_number(spec, &extents);
-        let mut work = StageWork::default();
-        prepared.plan().stages().filter_map(|s| prepared.plan().work(s, &numbers)).for_each(|w| work += w);
+        let work = prepared.plan().total_work(&numbers).unwrap_or_default();
         let compile_ms = kernel.pass_times().iter().map(|p| p.time.as_secs_f64() * 1e3).sum();
         let measured_ms = median_ms(&kernel, &extents, &inputs).map_err(|e| file.failure(e))?;
         rows.push(Row {

@@ -79,3 +79,16 @@ pub fn microkernel_call_ns(table: &KernelTable, budget: Duration) -> f64 {
         black_box(&mut value);
     })
 }
+
+/// One exponential in f64, as generated code calls it, in ns.
+pub fn scalar_ns(table: &KernelTable, budget: Duration) -> f64 {
+    let source: Vec<f64> = (0..1024).map(|i| f64::from(i) * -0.01).collect();
+    let function = black_box(table.exp_f64);
+    let ns = least_ns(budget, || {
+        for x in &source {
+            // SAFETY: the function takes any number, and the table is one that this CPU can run.
+            black_box(unsafe { function(*x) });
+        }
+    });
+    ns / source.len() as f64
+}
