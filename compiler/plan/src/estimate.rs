@@ -295,7 +295,7 @@ impl Counter<'_> {
             }
             Stmt::SoftmaxUpdate { rows, cols, .. } => {
                 let elements = self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
-                self.work.exp += 2.0 * elements;
+                self.work.exp += 1.5 * elements;
                 self.work.pointwise += 4.0 * elements;
                 self.work.tiles += scale;
             }

@@ -11,6 +11,9 @@ use crate::planner::{Layout, Planner};
 
 use super::nest::Nest;
 
+/// Below so many rows or columns a tile is hardly worth its loops.
+const FEW: i64 = 16;
+
 /// The iteration of one stage.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct StageShape {
@@ -58,14 +61,24 @@ fn candidates(axes: &[AxisId]) -> impl Iterator<Item = Option<AxisId>> + '_ {
 /// How well the reductions of the term split over the frame.
 fn quality(planner: &Planner<'_>, term: TermId, rows: Option<AxisId>, cols: Option<AxisId>) -> f64 {
     let mut total = 0.0;
-    planner.find(term, &mut |t, node| {
-        total += 8.0 * split_quality(planner, t, node, rows, cols);
+    // A product of few rows reads its right operand for little, one of few columns leaves lanes empty.
+    let few = [rows, cols].into_iter().flatten().any(|a| planner.hint_extent(a) < FEW);
+    let weight = if few { 4.0 } else { 8.0 };
+    planner.find(term, &mut |_, node| {
+        total += weight * split_quality(planner, node, rows, cols);
         false
     });
-    total
+    let has = |t: TermId, a: Option<AxisId>| a.is_some_and(|a| planner.terms.free(t).contains(a));
+    match planner.terms.node(term) {
+        // A row reduction has the reduced axis along its columns.
+        Node::Reduce { axis, body, .. } if total == 0.0 && has(*body, rows) && !has(*body, cols) => {
+            weight * along_columns(planner, *body, rows, *axis)
+        }
+        _ => total,
+    }
 }
 
-fn split_quality(planner: &Planner<'_>, term: TermId, node: &Node, rows: Option<AxisId>, cols: Option<AxisId>) -> f64 {
+fn split_quality(planner: &Planner<'_>, node: &Node, rows: Option<AxisId>, cols: Option<AxisId>) -> f64 {
     let has = |t: TermId, a: Option<AxisId>| a.is_some_and(|a| planner.terms.free(t).contains(a));
     match node {
         Node::Attend { score, value, .. } => {
@@ -80,12 +93,35 @@ fn split_quality(planner: &Planner<'_>, term: TermId, node: &Node, rows: Option<
         Node::Reduce { op: ReduceOp::LogSumExp | ReduceOp::ArgMax | ReduceOp::ArgMin, body, .. } => {
             f64::from(u8::from(has(*body, rows) && !has(*body, cols)))
         }
-        Node::Reduce { op: ReduceOp::Sum, body, .. } => {
-            let factors = planner.factors(*body);
-            let tied = factors.iter().any(|f| has(*f, rows) && has(*f, cols));
-            let both = factors.iter().any(|f| has(*f, rows)) && factors.iter().any(|f| has(*f, cols));
-            if tied || !has(term, rows) { 0.0 } else { f64::from(u8::from(both)) }
+        Node::Reduce { op: ReduceOp::Sum, body, .. } if splits(planner, *body, rows, cols) => 1.0,
+        _ => 0.0,
+    }
+}
+
+/// Whether the factors of a sum divide into those with the rows and those with the columns.
+fn splits(planner: &Planner<'_>, body: TermId, rows: Option<AxisId>, cols: Option<AxisId>) -> bool {
+    let factors = planner.factors(body);
+    let has = |f: &TermId, a: Option<AxisId>| a.is_some_and(|a| planner.terms.free(*f).contains(a));
+    let tied = factors.iter().any(|f| has(f, rows) && has(f, cols));
+    !tied && factors.iter().any(|f| has(f, rows)) && factors.iter().any(|f| has(f, cols))
+}
+
+/// What it is worth to have `axis` along the columns of what is reduced over it: sums inside split over the frame, or
+/// inputs are read as they lie.
+fn along_columns(planner: &Planner<'_>, body: TermId, rows: Option<AxisId>, axis: AxisId) -> f64 {
+    let (mut inner, mut split, mut adjacent) = (false, false, false);
+    planner.find(body, &mut |t, node| {
+        let along = |t: TermId| planner.terms.free(t).contains(axis);
+        inner |= node.runs_over_axis() && along(t);
+        if let Node::Reduce { op: ReduceOp::Sum, body, .. } = node {
+            split |= splits(planner, *body, rows, Some(axis));
         }
+        adjacent |= matches!(node, Node::Input { index, .. } if index.last().is_some_and(|last| along(*last)));
+        false
+    });
+    match (inner, split, adjacent) {
+        (true, true, _) => 1.0,
+        (false, _, true) => 0.25,
         _ => 0.0,
     }
 }
@@ -98,7 +134,7 @@ fn preference(planner: &Planner<'_>, axes: &[AxisId], rows: Option<AxisId>, cols
     let lone = if axes.len() == 1 && cols.is_some() { -2.0 } else { 0.0 };
     // A few rows are better left to the grid: an inner reduction can have the lanes.
     let rows_there = match rows {
-        Some(a) if planner.hint_extent(a) >= 16 => 0.5,
+        Some(a) if planner.hint_extent(a) >= FEW => 0.5,
         Some(_) => -0.25,
         None => 0.0,
     };
