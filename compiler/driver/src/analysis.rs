@@ -1,6 +1,6 @@
 //! A spec through the passes: parsed and saturated once, extracted and planned per extents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use attnc_algebra::{Extents, Spec, TermId};
 use attnc_cost::Nanos;
@@ -194,6 +194,10 @@ impl Analysis {
         for other in others {
             self.add_priced(&mut beside, &competing, other.into(), extents);
         }
+        // What is named like another and costs the same differs in nothing that shows.
+        let shown = |(c, _): &(Candidate, Extracted)| (c.name.clone(), c.predicted.0.to_bits());
+        let mut seen: BTreeSet<(String, u64)> = competing.iter().map(shown).collect();
+        beside.retain(|candidate| seen.insert(shown(candidate)));
         for list in [&mut competing, &mut beside] {
             list.sort_by(|a, b| a.0.predicted.0.total_cmp(&b.0.predicted.0));
         }

@@ -1,5 +1,7 @@
 //! `attnc plan`: the plan table.
 
+use std::collections::BTreeMap;
+
 use attnc_algebra::{Extents, SymbolId};
 use attnc_compiler::extents::{at_length, defaults, length_symbol, listing, m_follows};
 use attnc_compiler::{Analysis, CompileError, PlanRow, PlanTable};
@@ -101,7 +103,7 @@ fn row_text(row: &PlanRow) -> Vec<String> {
 /// Points per power of two in the chart.
 const POINTS: u32 = 2;
 
-/// Predicted time against N: a line for each candidate form, a mark at each crossover.
+/// Predicted time against N: a line for the best candidate of each form, a mark at each crossover.
 fn chart(analysis: &Analysis, plan: &PlanTable, extents: &Extents, title: &str) -> Result<String, CompileError> {
     let (from, to) = (plan.rows.first().map_or(16, |r| r.n_from), plan.rows.last().map_or(16, |r| r.n_to));
     let follows = m_follows(analysis.spec(), &analysis.options().settings);
@@ -111,11 +113,16 @@ fn chart(analysis: &Analysis, plan: &PlanTable, extents: &Extents, title: &str) 
         if n < from || n > to {
             continue;
         }
+        let mut best: BTreeMap<&'static str, f64> = BTreeMap::new();
         for candidate in analysis.candidates(&at_length(analysis.spec(), extents, n, follows))? {
-            let point = (n as f64, candidate.predicted_ms());
-            match lines.iter_mut().find(|l| l.label == candidate.name()) {
+            let ms = best.entry(candidate.form()).or_insert(f64::INFINITY);
+            *ms = ms.min(candidate.predicted_ms());
+        }
+        for (form, ms) in best {
+            let point = (n as f64, ms);
+            match lines.iter_mut().find(|l| l.label == form) {
                 Some(line) => line.points.push(point),
-                None => lines.push(Line { label: candidate.name().to_string(), points: vec![point] }),
+                None => lines.push(Line { label: form.to_string(), points: vec![point] }),
             }
         }
     }
