@@ -133,8 +133,11 @@ impl Analysis {
     /// # Errors
     /// If the rewriter finds no form.
     pub fn extract(&self, extents: &Extents) -> Result<Candidate, CompileError> {
+        let Some(name) = &self.options.variant else {
+            let chosen = self.saturated.cheapest(extents, &self.options.profile);
+            return Ok(Candidate::new(chosen.spec, chosen.form, chosen.cost_estimate));
+        };
         let mut candidates = self.candidates(extents)?;
-        let Some(name) = &self.options.variant else { return Ok(candidates.swap_remove(0)) };
         let known = || candidates.iter().map(|c| c.name.clone()).collect();
         match candidates.iter().position(|c| c.name() == *name) {
             Some(at) => Ok(candidates.swap_remove(at)),
@@ -247,7 +250,7 @@ impl Analysis {
     /// If some part of the form has no stage, or the verifier refuses a stage.
     pub fn plan(&self, candidate: &Candidate, hint: &Extents) -> Result<Plan, CompileError> {
         let plan = attnc_plan::build(&candidate.spec, &PlanOptions { hint: hint.clone() })?;
-        for stage in plan.stages() {
+        for stage in plan.distinct().0 {
             if let Some(error) = verify(&stage.program).first() {
                 return Err(CompileError::Verify { stage: stage.program.name.clone(), message: error.to_string() });
             }

@@ -2,109 +2,180 @@
 //!
 //! A computed tensor that is read on other axes is a copy of its term, so a
 //! product of a matrix with itself holds the matrix twice. This file finds the
-//! copies again: it rewrites a term over canonical axes, whose names follow
-//! from extents and places alone. It knows nothing of stages.
+//! copies again: it numbers terms from their leaves up, each by its operation,
+//! the numbers of its operands and how their axes meet. It knows nothing of
+//! stages.
 
 use std::collections::BTreeMap;
 
 use attnc_algebra::{AxisId, Node, Spec, TermId, Terms, Type};
 
-/// What axes are called in the canonical form.
-type Names = Vec<(AxisId, (u32, AxisId))>;
+/// What a term is but for the names of its axes, and which these are.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Form {
+    /// Equal for alike terms.
+    pub number: u32,
+    /// The free axes: alike terms have corresponding ones in corresponding places.
+    pub axes: Vec<AxisId>,
+    /// Other orders of them in which the term is alike itself: it is symmetric.
+    symmetric: Vec<Vec<AxisId>>,
+}
 
-/// The canonical forms of a spec's terms.
+impl Form {
+    /// The form in each of its orders.
+    fn orders(&self) -> impl Iterator<Item = Self> + '_ {
+        let plain = |axes: &Vec<AxisId>| Self { number: self.number, axes: axes.clone(), symmetric: Vec::new() };
+        std::iter::once(&self.axes).chain(&self.symmetric).map(plain)
+    }
+}
+
+/// An operation on numbered operands: the node with numbers for operands and no axes, the places of each operand's axes
+/// among those of all, the places of the node's own axes, and their extents.
+type Operation = (Node, Vec<Vec<u32>>, Vec<u32>, Vec<TermId>);
+
+/// The place of an axis that the operation binds.
+const BOUND: u32 = u32::MAX;
+
+/// Arrangements of operands that are looked at: alike ones in other orders, symmetric ones turned.
+const MAX_ARRANGEMENTS: usize = 24;
+
+/// Orders of a symmetric term that are kept.
+const MAX_SYMMETRIC: usize = 3;
+
+/// The forms of a spec's terms.
+#[derive(Default)]
 pub(crate) struct Alike {
-    /// An arena of its own, which starts as the spec's, so that inputs have their types.
-    terms: Terms,
-    first: u32,
-    axes: BTreeMap<(TermId, u32), AxisId>,
-    done: BTreeMap<(TermId, Names, bool), TermId>,
+    numbers: BTreeMap<Operation, u32>,
+    done: BTreeMap<(TermId, bool), Form>,
 }
 
 impl Alike {
-    /// No form yet.
-    pub fn new(spec: &Spec) -> Self {
-        let first = spec.axes.len() as u32;
-        Self { terms: spec.terms.clone(), first, axes: BTreeMap::new(), done: BTreeMap::new() }
-    }
-
-    /// The form of `term` with its free axes called by their places in `order`. Equal forms are equal terms, up to
-    /// the order of operands; with `ordered`, with operands in the same order.
-    pub fn form(&mut self, spec: &Spec, terms: &Terms, term: TermId, order: &[AxisId], ordered: bool) -> TermId {
-        let places = order.iter().enumerate();
-        let names: Names = places.map(|(at, axis)| (*axis, self.name(spec, *axis, at as u32))).collect();
-        self.rewritten(spec, terms, term, &names, ordered)
-    }
-
-    /// The canonical axis of a number, one for each extent.
-    fn name(&mut self, spec: &Spec, axis: AxisId, number: u32) -> (u32, AxisId) {
-        let fresh = AxisId(self.first + self.axes.len() as u32);
-        (number, *self.axes.entry((spec.axis(axis).extent, number)).or_insert(fresh))
-    }
-
-    fn rewritten(&mut self, spec: &Spec, terms: &Terms, term: TermId, names: &Names, ordered: bool) -> TermId {
-        let free = terms.free(term);
-        let mut names: Names = names.iter().filter(|(axis, _)| free.contains(*axis)).copied().collect();
-        names.sort_unstable();
-        let key = (term, names, ordered);
-        if let Some(known) = self.done.get(&key) {
-            return *known;
+    /// The form of `term`, up to the order of operands; with `ordered`, with those of real operations as they stand.
+    pub fn form(&mut self, spec: &Spec, terms: &Terms, term: TermId, ordered: bool) -> Form {
+        if let Some(known) = self.done.get(&(term, ordered)) {
+            return known.clone();
         }
-        let names = &key.1;
-        let called = |axis: AxisId| names.iter().find(|(a, _)| *a == axis).map_or(axis, |(_, (_, name))| *name);
-        let mut node = terms.node(term).clone();
-        let mut inner = names.clone();
-        if let Node::Reduce { axis, .. } | Node::Attend { axis, .. } | Node::Scan { axis, .. } | Node::At { axis, .. } =
-            &mut node
-        {
-            let number = names.iter().map(|(_, (number, _))| number + 1).max().unwrap_or(0);
-            let name = self.name(spec, *axis, number);
-            inner.retain(|(outer, _)| outer != axis);
-            inner.push((*axis, name));
-            *axis = name.1;
-        }
-        match &mut node {
-            Node::Position(axis)
-            | Node::Softmax { axis, .. }
-            | Node::Order { axis, .. }
-            | Node::Scan { row: axis, .. } => *axis = called(*axis),
-            _ => {}
-        }
-        // The index of a gather stands outside the axis that it reads.
-        let outside = if let Node::At { index, .. } = &node { Some(*index) } else { None };
-        let mut node = node.map_operands(|t| {
-            let names = if Some(t) == outside { names } else { &inner };
-            self.rewritten(spec, terms, t, names, ordered)
-        });
-        if let Node::Nary(_, operands) = &mut node
-            && !(ordered && terms.ty(term) == Type::Real)
-        {
-            operands.sort_unstable();
-        }
-        let form = self.terms.add(node);
-        self.done.insert(key, form);
+        let node = terms.node(term).clone();
+        let operands: Vec<Form> = node.operands().into_iter().map(|t| self.form(spec, terms, t, ordered)).collect();
+        let free_order = matches!(node, Node::Nary(..)) && !(ordered && terms.ty(term) == Type::Real);
+        let arranged = turned(if free_order { arrangements(operands) } else { vec![operands] });
+        let extent = |axis: AxisId| spec.axis(axis).extent;
+        let operations: Vec<_> = arranged.iter().map(|operands| operation(&node, operands, extent)).collect();
+        let least = operations.iter().map(|(operation, _)| operation).min().expect("there is at least one arrangement");
+        let mut orders: Vec<Vec<AxisId>> =
+            operations.iter().filter(|(operation, _)| operation == least).map(|(_, axes)| axes.clone()).collect();
+        orders.sort();
+        orders.dedup();
+        let axes = orders.remove(0);
+        orders.truncate(MAX_SYMMETRIC);
+        let next = self.numbers.len() as u32;
+        let number = *self.numbers.entry(least.clone()).or_insert(next);
+        let form = Form { number, axes, symmetric: orders };
+        self.done.insert((term, ordered), form.clone());
         form
     }
 }
 
-/// The orders of `axes` in which each axis stands where one of its own extent stood; the given one first.
-pub(crate) fn orders(spec: &Spec, axes: &[AxisId]) -> Vec<Vec<AxisId>> {
+/// An operation with its free axes in the order in which the operands name them first.
+fn operation(node: &Node, operands: &[Form], extent: impl Fn(AxisId) -> TermId) -> (Operation, Vec<AxisId>) {
+    let mut axes: Vec<AxisId> = Vec::new();
+    let mut place = |axis: AxisId| match axes.iter().position(|a| *a == axis) {
+        Some(at) => at as u32,
+        None => {
+            axes.push(axis);
+            axes.len() as u32 - 1
+        }
+    };
+    let bound = match node {
+        Node::Reduce { axis, .. } | Node::Attend { axis, .. } | Node::Scan { axis, .. } | Node::At { axis, .. } => {
+            Some(*axis)
+        }
+        _ => None,
+    };
+    let mut places = Vec::new();
+    for (at, operand) in operands.iter().enumerate() {
+        // The index of a gather stands outside the axis that it reads.
+        let bound = bound.filter(|_| at > 0 || !matches!(node, Node::At { .. }));
+        places.push(operand.axes.iter().map(|a| if Some(*a) == bound { BOUND } else { place(*a) }).collect());
+    }
+    let named = match node {
+        Node::Position(axis) | Node::Softmax { axis, .. } | Node::Order { axis, .. } | Node::Scan { row: axis, .. } => {
+            Some(*axis)
+        }
+        _ => None,
+    };
+    let own = named.into_iter().map(place).collect();
+    let extents = bound.into_iter().chain(named).map(extent).collect();
+    let mut numbers = operands.iter().map(|form| TermId(form.number));
+    let node = without_axes(node).map_operands(|_| numbers.next().expect("as many numbers as operands"));
+    ((node, places, own, extents), axes)
+}
+
+/// The node with the same axis wherever it names one.
+fn without_axes(node: &Node) -> Node {
+    let mut node = node.clone();
+    match &mut node {
+        Node::Position(axis)
+        | Node::Reduce { axis, .. }
+        | Node::Softmax { axis, .. }
+        | Node::Attend { axis, .. }
+        | Node::Order { axis, .. }
+        | Node::At { axis, .. } => *axis = AxisId(0),
+        Node::Scan { axis, row, .. } => (*axis, *row) = (AxisId(0), AxisId(0)),
+        _ => {}
+    }
+    node
+}
+
+/// Operands in ascending order of their numbers, alike ones in every order if there are few.
+fn arrangements(mut operands: Vec<Form>) -> Vec<Vec<Form>> {
+    operands.sort();
     let mut out = vec![Vec::new()];
-    for at in axes {
-        let extent = spec.axis(*at).extent;
-        let fits = |axis: &&AxisId| spec.axis(**axis).extent == extent;
+    for group in operands.chunk_by(|a, b| a.number == b.number) {
+        let orders = if out.len() * factorial(group.len()) > MAX_ARRANGEMENTS {
+            vec![group.to_vec()]
+        } else {
+            permutations(group)
+        };
         out = out
             .iter()
-            .flat_map(|so_far: &Vec<AxisId>| {
-                let mut own: Vec<AxisId> = axes.iter().filter(fits).filter(|a| !so_far.contains(a)).copied().collect();
-                own.sort_by_key(|axis| axis != at);
-                own.into_iter().map(|axis| so_far.iter().copied().chain([axis]).collect()).collect::<Vec<_>>()
-            })
-            .take(MAX_ORDERS)
+            .flat_map(|so_far: &Vec<Form>| orders.iter().map(|order| so_far.iter().chain(order).cloned().collect()))
             .collect();
     }
     out
 }
 
-/// Orders that are looked at.
-const MAX_ORDERS: usize = 24;
+/// Each arrangement with its symmetric operands in each of their orders, if these are few.
+fn turned(arranged: Vec<Vec<Form>>) -> Vec<Vec<Form>> {
+    let ways =
+        |operands: &Vec<Form>| operands.iter().map(|form| 1 + form.symmetric.len()).fold(1, usize::saturating_mul);
+    let few = arranged.iter().map(ways).fold(0, usize::saturating_add) <= MAX_ARRANGEMENTS;
+    if !few || arranged.iter().all(|operands| ways(operands) == 1) {
+        return arranged;
+    }
+    let each = |operands: Vec<Form>| {
+        operands.iter().fold(vec![Vec::new()], |out: Vec<Vec<Form>>, form| {
+            out.iter()
+                .flat_map(|so_far| form.orders().map(|one| so_far.iter().cloned().chain([one]).collect()))
+                .collect()
+        })
+    };
+    arranged.into_iter().flat_map(each).collect()
+}
+
+fn factorial(n: usize) -> usize {
+    (1..=n).fold(1, usize::saturating_mul)
+}
+
+fn permutations(group: &[Form]) -> Vec<Vec<Form>> {
+    if group.len() <= 1 {
+        return vec![group.to_vec()];
+    }
+    let mut out = Vec::new();
+    for at in 0..group.len() {
+        let mut rest = group.to_vec();
+        let first = rest.remove(at);
+        out.extend(permutations(&rest).into_iter().map(|rest| [first.clone()].into_iter().chain(rest).collect()));
+    }
+    out
+}

@@ -104,6 +104,20 @@ impl Plan {
         self.order().map(|n| &self.graph[n])
     }
 
+    /// The first of each set of stages that do the same, and for every stage in running order which of these it is.
+    pub fn distinct(&self) -> (Vec<&Stage>, Vec<usize>) {
+        let mut distinct: Vec<&Stage> = Vec::new();
+        let mut which = Vec::new();
+        for stage in self.stages() {
+            let known = distinct.iter().position(|other| other.program.does_the_same(&stage.program));
+            which.push(known.unwrap_or(distinct.len()));
+            if known.is_none() {
+                distinct.push(stage);
+            }
+        }
+        (distinct, which)
+    }
+
     /// Extents of a buffer at the given values of the spec's extent symbols;
     /// `None` on overflow.
     pub fn shape(&self, buffer: PlanBufferId, extents: &[i64]) -> Option<Vec<i64>> {

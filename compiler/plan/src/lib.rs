@@ -10,6 +10,7 @@ mod alike;
 pub mod error;
 pub mod estimate;
 pub mod graph;
+mod joint;
 pub mod loops;
 mod lower;
 pub mod planner;

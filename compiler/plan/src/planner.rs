@@ -13,9 +13,10 @@ use attnc_algebra::{
 };
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use crate::alike::{Alike, orders};
+use crate::alike::{Alike, Form};
 use crate::error::PlanError;
 use crate::graph::{Plan, PlanBuffer, PlanBufferId, Role, Stage};
+use crate::joint::joint;
 use crate::loops::{ExprId, Exprs};
 use crate::lower::{self, AttendState, StageShape};
 
@@ -86,6 +87,24 @@ pub fn build(spec: &Spec, options: &PlanOptions) -> Result<Plan, PlanError> {
     Ok(planner.plan)
 }
 
+/// What a buffer holds and how.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Made {
+    /// The number of the term's form.
+    number: u32,
+    packed: bool,
+    exact: bool,
+    /// Which of the form's axes each dimension runs along, or an axis that is none of them.
+    places: Vec<Result<usize, AxisId>>,
+}
+
+impl Made {
+    /// The axes of the dimensions for an alike term; `None` if one is none of that term's.
+    fn axes(&self, form: &Form) -> Option<Vec<AxisId>> {
+        self.places.iter().map(|place| place.ok().and_then(|at| form.axes.get(at).copied())).collect()
+    }
+}
+
 /// A reduction that stages compute as part of something else.
 struct Inlined {
     /// The stages, by number.
@@ -120,6 +139,9 @@ const SHARERS: usize = 3;
 /// How much smaller than the largest input a value is that gets a buffer because stages share it.
 const SUMMARY: f64 = 8.0;
 
+/// How many times less work a reduction has that no stage is shaped for.
+const MINOR: f64 = 256.0;
+
 /// An output and the term it holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
@@ -136,11 +158,13 @@ pub(crate) struct Planner<'a> {
     plan: Plan,
     producers: BTreeMap<PlanBufferId, NodeIndex>,
     states: BTreeMap<(TermId, Option<PlanBufferId>), AttendState>,
-    made: BTreeMap<(TermId, bool, bool), PlanBufferId>,
+    made: BTreeMap<Made, PlanBufferId>,
     alike: Alike,
-    inlined: BTreeMap<(TermId, bool), Inlined>,
+    inlined: BTreeMap<(u32, bool), Inlined>,
     /// Forms of reductions that several stages need: each gets a buffer.
-    shared: BTreeSet<(TermId, bool)>,
+    shared: BTreeSet<(u32, bool)>,
+    /// Pointwise terms that get a buffer.
+    joint: BTreeSet<TermId>,
     stages: u32,
     /// Log-sum-exp outputs that no stage writes yet.
     by_the_way: Vec<Wanted>,
@@ -162,9 +186,10 @@ impl<'a> Planner<'a> {
             producers: BTreeMap::new(),
             made: BTreeMap::new(),
             states: BTreeMap::new(),
-            alike: Alike::new(spec),
+            alike: Alike::default(),
             inlined: BTreeMap::new(),
             shared: BTreeSet::new(),
+            joint: BTreeSet::new(),
             stages: 0,
             by_the_way: Vec::new(),
             inputs: Vec::new(),
@@ -206,6 +231,8 @@ impl<'a> Planner<'a> {
 
     fn outputs(&mut self) -> Result<(), PlanError> {
         let outputs: Vec<Wanted> = (0..self.spec.outputs.len()).map(|k| self.declare_output(k)).collect();
+        let roots: Vec<TermId> = outputs.iter().map(|o| o.term).collect();
+        self.joint = joint(&self.terms, &roots, |t| self.is_summary(t));
         // A log-sum-exp may come with the attention over the same scores: that goes first.
         let is_lse =
             |wanted: &Wanted| matches!(self.terms.node(wanted.term), Node::Reduce { op: ReduceOp::LogSumExp, .. });
@@ -307,7 +334,7 @@ impl<'a> Planner<'a> {
     pub fn materialise(&mut self, term: TermId, layout: &Layout, exact: bool) -> Result<PlanBufferId, PlanError> {
         let order = layout.axes();
         let packed = matches!(layout, Layout::Packed { .. });
-        let key = (self.form(term, &order, exact), packed, exact);
+        let key = self.key(term, &order, packed, exact);
         if let Some(id) = self.made.get(&key) {
             return Ok(*id);
         }
@@ -373,9 +400,16 @@ impl<'a> Planner<'a> {
         axes: &[AxisId],
         exact: bool,
     ) -> Result<(PlanBufferId, Vec<AxisId>), PlanError> {
-        for order in orders(self.spec, axes) {
-            let key = (self.form(term, &order, exact), false, exact);
-            if let Some(id) = self.made.get(&key) {
+        let wanted = self.key(term, axes, false, exact);
+        if let Some(id) = self.made.get(&wanted) {
+            return Ok((*id, axes.to_vec()));
+        }
+        let form = self.form(term, exact);
+        let any = Made { places: Vec::new(), ..wanted.clone() };
+        let same = |made: &Made| (made.number, made.packed, made.exact) == (any.number, any.packed, any.exact);
+        let made = self.made.range(any.clone()..).take_while(|(made, _)| same(made));
+        for (made, id) in made {
+            if let Some(order) = made.axes(&form) {
                 return Ok((*id, order));
             }
         }
@@ -383,8 +417,14 @@ impl<'a> Planner<'a> {
         Ok((buffer, axes.to_vec()))
     }
 
-    fn form(&mut self, term: TermId, order: &[AxisId], exact: bool) -> TermId {
-        self.alike.form(self.spec, &self.terms, term, order, exact)
+    fn form(&mut self, term: TermId, exact: bool) -> Form {
+        self.alike.form(self.spec, &self.terms, term, exact)
+    }
+
+    fn key(&mut self, term: TermId, order: &[AxisId], packed: bool, exact: bool) -> Made {
+        let form = self.form(term, exact);
+        let place = |axis: &AxisId| form.axes.iter().position(|a| a == axis).ok_or(*axis);
+        Made { number: form.number, packed, exact, places: order.iter().map(place).collect() }
     }
 
     /// A number for the next stage.
@@ -395,8 +435,7 @@ impl<'a> Planner<'a> {
 
     /// Whether a reduction was found to be needed by several stages. If not, notes that `stage` computes it.
     pub fn is_shared(&mut self, term: TermId, stage: u32, exact: bool) -> bool {
-        let free: Vec<AxisId> = self.terms.free(term).iter().collect();
-        let key = (self.form(term, &free, exact), exact);
+        let key = (self.form(term, exact).number, exact);
         if self.shared.contains(&key) {
             return true;
         }
@@ -407,7 +446,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Small reductions that several stages computed, each for itself, at some cost.
-    fn repeated(&self) -> BTreeSet<(TermId, bool)> {
+    fn repeated(&self) -> BTreeSet<(u32, bool)> {
         let largest = self.largest_input();
         let repeated = self.inlined.iter().filter(|(_, one)| {
             let again = one.work * (one.stages.len() as f64 - 1.0);
@@ -420,14 +459,24 @@ impl<'a> Planner<'a> {
     fn work(&self, term: TermId) -> f64 {
         let mut points = 0.0;
         self.find(term, &mut |t, node| {
-            if let Node::Reduce { axis, body, domain, .. } = node {
-                let mut axes = self.terms.free(*body).union(self.terms.free(*domain));
-                axes.insert(*axis);
-                points += self.volume(&axes.union(self.terms.free(t)));
+            if matches!(node, Node::Reduce { .. }) {
+                points += self.points(t).unwrap_or(0.0);
             }
             false
         });
         points
+    }
+
+    /// Points over which a reduction runs; `None` for another term.
+    fn points(&self, term: TermId) -> Option<f64> {
+        let (axis, operands) = match *self.terms.node(term) {
+            Node::Reduce { axis, body, domain, .. } => (axis, [body, domain, domain]),
+            Node::Attend { axis, domain, score, value } => (axis, [domain, score, value]),
+            _ => return None,
+        };
+        let mut axes = self.terms.free(term).clone();
+        axes.insert(axis);
+        Some(self.volume(&operands.iter().fold(axes, |axes, t| axes.union(self.terms.free(*t)))))
     }
 
     /// The buffer of an input.
@@ -492,11 +541,20 @@ impl<'a> Planner<'a> {
         let inner = node.operands().iter().map(|t| self.nesting(*t)).filter(|n| !n.apart).map(|n| n.depth).max();
         let reduces = matches!(node, Node::Reduce { .. } | Node::Attend { .. } | Node::Scan { .. });
         let depth = inner.unwrap_or(0) + u32::from(node.runs_over_axis());
-        let small = || self.volume(self.terms.free(term)) * SUMMARY <= self.largest_input();
-        let apart = reduces && (depth >= DEEPEST || depth >= DEEP && small());
+        let apart = reduces && (depth >= DEEPEST || depth >= DEEP && self.is_summary(term));
         let nesting = Nesting { depth, apart };
         self.depths.insert(term, nesting);
         nesting
+    }
+
+    /// Whether the term is much smaller than the largest input.
+    fn is_summary(&self, term: TermId) -> bool {
+        self.volume(self.terms.free(term)) * SUMMARY <= self.largest_input()
+    }
+
+    /// Whether the term is a pointwise value that several stages read from one buffer.
+    pub fn is_joint(&self, term: TermId) -> bool {
+        self.joint.contains(&term)
     }
 
     /// Elements of the largest input at the hint.
@@ -528,6 +586,29 @@ impl<'a> Planner<'a> {
             }
         }
         false
+    }
+
+    /// The reductions that a stage for `term` computes itself: none of what has a buffer of its own, nor what has much
+    /// less work than a reduction that it is part of.
+    pub fn main_reductions(&mut self, term: TermId) -> Vec<TermId> {
+        let mut main = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut open = vec![(term, 0.0_f64)];
+        while let Some((t, around)) = open.pop() {
+            let apart = t != term && (self.is_joint(t) || self.nesting(t).apart);
+            if apart || !seen.insert(t) {
+                continue;
+            }
+            let points = self.points(t).unwrap_or(0.0);
+            if points > 0.0 && points * MINOR >= around {
+                main.push(t);
+            }
+            let node = self.terms.node(t);
+            if !matches!(node, Node::Order { .. } | Node::At { .. }) {
+                open.extend(node.operands().into_iter().map(|t| (t, around.max(points))));
+            }
+        }
+        main
     }
 
     /// Pointwise work of one element of the term, not looking into reductions.

@@ -36,6 +36,10 @@ const STORED_PAIRS: f64 = 64.0;
 /// What a quotient of exponential sums costs where its shift-stable form is known, in ns: it is never chosen.
 const UNSTABLE: f64 = 1e15;
 
+/// What a constant in a sum of products costs more than outside of it where nothing else tells the two apart: sums that
+/// differ by a constant are then one sum.
+const SCALED: f64 = 1.0001;
+
 /// One way to compute a class.
 #[derive(Clone, Debug)]
 pub struct Candidate {
@@ -319,10 +323,12 @@ impl<'a> Pricing<'a> {
     fn tile_product(&self, factors: &[Id], axes: &AxisSet, side: &AxisSet) -> f64 {
         let volume = self.volume(axes);
         let (left, right): (Vec<Id>, Vec<Id>) = factors.iter().partition(|f| self.free(**f).is_subset(side));
+        let scaled = factors.iter().any(|f| self.facts(*f).constant.is_some());
         let scan = factors.iter().any(|f| self.graph[*f].nodes.iter().any(|n| n.discriminant() == Kind::Scan));
         let spans = self.volume(side) * 1.5 >= volume || right.is_empty();
         let rate = if spans && !scan { 2.0 * self.cost.pointwise() } else { self.cost.product() };
-        self.chain(&left) + self.chain(&right) + volume * rate
+        let time = self.chain(&left) + self.chain(&right) + volume * rate;
+        if scaled { time * SCALED } else { time }
     }
 
     /// Pointwise operations for each pair of a restriction that looks for some position of an axis. What does not

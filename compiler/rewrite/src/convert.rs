@@ -17,14 +17,19 @@ use crate::language::ENode;
 /// Operands up to which products and sums are flattened.
 const MAX_FLAT: usize = 24;
 
+/// The same where an operand has other users: an iteration's value would else be written out anew in each round.
+const MAX_FLAT_SHARED: usize = 6;
+
 /// Adds a term and returns the id of its e-node (uncanonical when explanations are on).
 ///
 /// Walks the arena in its topological order, so depth of nesting is no concern.
 pub fn add_term(graph: &mut Graph, root: TermId) -> Id {
     let mut order = BTreeSet::new();
+    let mut shared = BTreeSet::new();
     let mut todo = vec![root];
     while let Some(term) = todo.pop() {
         if graph.analysis.classes.contains_key(&term) || !order.insert(term) {
+            shared.insert(term);
             continue;
         }
         if !is_closed(&graph.analysis.spec.terms, term) {
@@ -32,7 +37,7 @@ pub fn add_term(graph: &mut Graph, root: TermId) -> Id {
         }
     }
     for term in order {
-        let id = add_one(graph, term);
+        let id = add_one(graph, term, &shared);
         graph.analysis.classes.insert(term, id);
     }
     graph.analysis.classes[&root]
@@ -62,7 +67,7 @@ fn open_operands(terms: &Terms, term: TermId) -> Vec<TermId> {
     }
 }
 
-fn add_one(graph: &mut Graph, term: TermId) -> Id {
+fn add_one(graph: &mut Graph, term: TermId, shared: &BTreeSet<TermId>) -> Id {
     let node = graph.analysis.spec.terms.node(term).clone();
     if let Node::Real(value) = node {
         return graph.add_uncanonical(ENode::Const(value));
@@ -93,7 +98,7 @@ fn add_one(graph: &mut Graph, term: TermId) -> Id {
         Node::Binary(BinaryOp::Pow, x, y) => ENode::Binary(BinaryOp::Pow, [real(graph, x), exponent(graph, y)]),
         Node::Binary(op, x, y) => ENode::Binary(op, [real(graph, x), real(graph, y)]),
         Node::Nary(op @ (NaryOp::Mul | NaryOp::Add), xs) => {
-            let operands = flattened(graph, op, &xs);
+            let operands = flattened(graph, op, &xs, shared);
             return if op == NaryOp::Mul { product(graph, operands) } else { sum(graph, operands) };
         }
         Node::Nary(op, xs) => {
@@ -179,14 +184,13 @@ fn factors_of(graph: &Graph, id: Id) -> Vec<Id> {
 }
 
 /// The operands of a product or sum, nested ones spliced in while it stays short.
-fn flattened(graph: &mut Graph, op: NaryOp, xs: &[TermId]) -> Vec<Id> {
+fn flattened(graph: &mut Graph, op: NaryOp, xs: &[TermId], shared: &BTreeSet<TermId>) -> Vec<Id> {
     let mut out = Vec::new();
     for x in xs {
+        let most = if shared.contains(x) { MAX_FLAT_SHARED } else { MAX_FLAT };
         let x = real(graph, *x);
         match graph.id_to_node(x) {
-            ENode::Nary(inner, ys) if *inner == op && out.len() + ys.len() <= MAX_FLAT => {
-                out.extend(ys.iter().copied())
-            }
+            ENode::Nary(inner, ys) if *inner == op && out.len() + ys.len() <= most => out.extend(ys.iter().copied()),
             _ => out.push(x),
         }
     }

@@ -18,6 +18,7 @@ use crate::facts::Graph;
 use crate::form::{self, Form};
 use crate::language::{ENode, Kind};
 use crate::saturate::{Saturated, Stopped};
+use crate::total::Totals;
 
 /// The chosen form of a spec at given extents.
 #[derive(Clone, Debug)]
@@ -79,8 +80,17 @@ const MAX_TRIALS: usize = 96;
 const TRIAL_CLASSES: usize = 12_000;
 
 impl Saturated {
-    /// The cheapest form at `extents` on `profile`.
+    /// The cheapest form at `extents` on `profile`, with what else there is.
     pub fn extract(&self, extents: &Extents, profile: &MachineProfile) -> Extracted {
+        self.extracted(extents, profile, true)
+    }
+
+    /// The cheapest form at `extents` on `profile`; nothing is said of others.
+    pub fn cheapest(&self, extents: &Extents, profile: &MachineProfile) -> Extracted {
+        self.extracted(extents, profile, false)
+    }
+
+    fn extracted(&self, extents: &Extents, profile: &MachineProfile, others: bool) -> Extracted {
         let slots = Pricing::new(&self.graph, extents, profile).slots();
         if self.stopped == Stopped::TooLarge {
             return self.as_written(&slots, extents);
@@ -88,12 +98,16 @@ impl Saturated {
         let mut search = Search::new(&slots, self.roots.iter().map(|r| slots.index[r]).collect());
         search.greedy();
         let best = search.improve();
-        search.try_as_written(&self.graph, &self.naive_exprs);
         let exprs = self.expressions(&slots, &best.choice);
         let mut spec = self.graph.analysis.spec.clone();
         self.put(&mut spec, &slots, &best.choice);
         let form = form::classify(&spec, extents);
-        let alternatives = self.alternatives(&search, &spec, form, extents);
+        let alternatives = if others {
+            search.try_as_written(&self.graph, &self.naive_exprs);
+            self.alternatives(&search, &spec, form, extents)
+        } else {
+            Vec::new()
+        };
         let runner_up = alternatives.first().cloned();
         Extracted { spec, cost_estimate: Nanos(best.total), form, runner_up, alternatives, exprs }
     }
@@ -195,6 +209,7 @@ struct Choice {
 
 struct Search<'a> {
     slots: &'a Slots,
+    prices: Totals,
     roots: Vec<usize>,
     choice: Vec<usize>,
     costs: Vec<Option<Shares>>,
@@ -207,6 +222,7 @@ impl<'a> Search<'a> {
         let n = slots.slots.len();
         Self {
             slots,
+            prices: Totals::new(slots),
             roots,
             choice: vec![0; n],
             costs: vec![None; n],
@@ -304,9 +320,10 @@ impl<'a> Search<'a> {
     /// Classes that a choice uses, roots first.
     fn reachable(&self, choice: &[usize]) -> Vec<usize> {
         let mut order = Vec::new();
+        let mut seen = vec![false; choice.len()];
         let mut todo: Vec<usize> = self.roots.iter().rev().copied().collect();
         while let Some(at) = todo.pop() {
-            if order.contains(&at) {
+            if std::mem::replace(&mut seen[at], true) {
                 continue;
             }
             order.push(at);
@@ -317,37 +334,7 @@ impl<'a> Search<'a> {
 
     /// The total of a choice; `None` if it is cyclic.
     fn evaluate(&self, choice: &[usize]) -> Option<f64> {
-        let mut done: BTreeMap<usize, Shares> = BTreeMap::new();
-        let mut open: Vec<usize> = Vec::new();
-        for root in &self.roots {
-            self.evaluate_class(choice, *root, &mut done, &mut open)?;
-        }
-        let roots: Vec<&Shares> = self.roots.iter().map(|r| &done[r]).collect();
-        Some(total(&roots.into_iter().fold(Shares::new(), |sum, s| merge(&sum, s))))
-    }
-
-    fn evaluate_class(
-        &self,
-        choice: &[usize],
-        at: usize,
-        done: &mut BTreeMap<usize, Shares>,
-        open: &mut Vec<usize>,
-    ) -> Option<()> {
-        if done.contains_key(&at) {
-            return Some(());
-        }
-        if open.contains(&at) {
-            return None;
-        }
-        open.push(at);
-        let candidate = self.slots.slots[at].candidates.get(choice[at])?;
-        for child in &candidate.children {
-            self.evaluate_class(choice, *child, done, open)?;
-        }
-        open.pop();
-        let shares = shares(self.slots, at, candidate, &|c| done.get(&c))?;
-        done.insert(at, shares);
-        Some(())
+        self.prices.total(self.slots, &self.roots, choice)
     }
 }
 

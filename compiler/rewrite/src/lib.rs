@@ -25,6 +25,7 @@ pub mod row_set;
 pub mod rule;
 pub mod rules;
 mod saturate;
+mod total;
 
 pub use domain::{Atom, Domain};
 pub use explain::{Explanation, Step};

@@ -275,7 +275,7 @@ impl Kernel {
         Ok(row)
     }
 
-    /// The form at N = `n`, and the greatest of [`ROW_ENDS`] that has it too, or `n` itself.
+    /// The form at N = `n`, and the greatest of [`ROW_ENDS`] up to which it stays, or `n` itself.
     ///
     /// Exact ends of rows are the plan table's business; here a few extractions have to do, since they are part of
     /// compiling. Coarser ends change no result: equal plans share their code.
@@ -289,14 +289,14 @@ impl Kernel {
         let at = |n: i64| self.analysis.extract(&at_length(self.spec(), extents, n, follows));
         clock.begin(Pass::Extract);
         let candidate = at(n)?;
-        let mut to = n;
-        for end in ROW_ENDS.into_iter().filter(|end| *end > n) {
-            // A candidate asked for by name need not exist at every length.
-            if at(end).is_ok_and(|other| other.key == candidate.key) {
-                to = end;
-                break;
-            }
-        }
+        // A candidate asked for by name need not exist at every length.
+        let stays = |end: i64| at(end).is_ok_and(|other| other.key == candidate.key);
+        let ends: Vec<i64> = ROW_ENDS.into_iter().filter(|end| *end > n).collect();
+        let to = match ends.split_first() {
+            Some((longest, _)) if stays(*longest) => *longest,
+            Some((_, shorter)) => shorter.iter().rev().copied().take_while(|end| stays(*end)).last().unwrap_or(n),
+            None => n,
+        };
         clock.end(Pass::Extract, &|| candidate.key.clone());
         Ok((candidate, to))
     }

@@ -36,12 +36,13 @@ impl CompiledRow {
         let Some(target) = target else { return Ok(Self { candidate, plan, code: None }) };
         observer.begin(Pass::Code);
         let mut functions = Vec::new();
-        for stage in plan.stages() {
+        let (distinct, entries) = plan.distinct();
+        for stage in distinct {
             let function = attnc_codegen::lower(&stage.program, target.as_ref())
                 .map_err(|e| HostError::Codegen { stage: stage.program.name.clone(), message: e.to_string() })?;
             functions.push((stage.program.name.clone(), function));
         }
-        let code = CodeMemory::compile(target.clone(), functions.clone())?;
+        let code = CodeMemory::compile(target.clone(), functions.clone(), &entries)?;
         observer.end(Pass::Code, &|| functions.iter().map(|(n, f)| format!("; {n}\n{}\n", f.display())).collect());
         if perf_map {
             perf::append(name, code.ranges());

@@ -335,6 +335,20 @@ pub struct LoopProgram {
 }
 
 impl LoopProgram {
+    /// Whether the programs differ in names at most: they are lowered to the same code.
+    pub fn does_the_same(&self, other: &Self) -> bool {
+        let buffer = |(a, b): (&Buffer, &Buffer)| {
+            (a.dtype, &a.shape, a.access, a.unit_dim) == (b.dtype, &b.shape, b.access, b.unit_dim)
+        };
+        let tile = |(a, b): (&Tile, &Tile)| (a.lane, a.rows, a.cols) == (b.lane, b.rows, b.cols);
+        (self.compute, &self.vars, &self.grid) == (other.compute, &other.vars, &other.grid)
+            && (self.buffers.len(), self.tiles.len()) == (other.buffers.len(), other.tiles.len())
+            && self.buffers.iter().zip(&other.buffers).all(buffer)
+            && self.tiles.iter().zip(&other.tiles).all(tile)
+            && self.exprs == other.exprs
+            && self.body == other.body
+    }
+
     /// The type of a product's elements by its destination; `None` if that is neither f32 nor f64.
     pub fn product_lane(&self, dst: &View) -> Option<Lane> {
         let lane = match dst {

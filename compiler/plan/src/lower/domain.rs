@@ -120,6 +120,16 @@ impl Nest<'_, '_> {
         Ok(())
     }
 
+    /// The first position and the end of an interval outside of which the domain holds nowhere on the current tile:
+    /// that of a conjunction, else the whole axis.
+    pub fn one_span(&mut self, axis: AxisId, domain: TermId) -> (ExprId, ExprId) {
+        let (zero, limit) = (self.x().int(0), self.extent(axis));
+        match self.pieces(axis, domain, None).0[..] {
+            [Piece { repeat: None, from, to, .. }] => (self.x().max(from, zero), self.x().min(to, limit)),
+            _ => (zero, limit),
+        }
+    }
+
     /// The intervals on which the domain may hold, in a block if one is given, with a bound of twice their number.
     pub fn pieces(&mut self, axis: AxisId, domain: TermId, block: Option<Block>) -> (Vec<Piece>, ExprId) {
         let mark = self.bindings_mark();

@@ -29,6 +29,9 @@ impl Nest<'_, '_> {
 
     /// As [`Self::eval`], but a term without data stays f64.
     fn eval_raw(&mut self, term: TermId, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
+        if let Some(value) = self.eval_from_joint(term, frame, exact)? {
+            return Ok(value);
+        }
         let node = self.planner.terms.node(term).clone();
         if node.runs_over_axis() {
             return self.eval_reduction(term, frame, exact);
@@ -104,6 +107,16 @@ impl Nest<'_, '_> {
         self.load_plain(buffer, &axes, frame).map(Some)
     }
 
+    /// A small value made of several results of stages, that several stages read, is joined once in a buffer.
+    fn eval_from_joint(&mut self, term: TermId, frame: Frame, exact: bool) -> Result<Option<ExprId>, PlanError> {
+        if term == self.root || exact || !self.planner.is_joint(term) {
+            return Ok(None);
+        }
+        let axes: Vec<AxisId> = self.planner.terms.free(term).iter().collect();
+        let (buffer, axes) = self.planner.materialise_plain(term, &axes, exact)?;
+        self.load_plain(buffer, &axes, frame).map(Some)
+    }
+
     /// An element of a materialised buffer over `axes`.
     pub fn load_plain(&mut self, buffer: PlanBufferId, axes: &[AxisId], frame: Frame) -> Result<ExprId, PlanError> {
         let id = self.buffer(buffer, Access::Read);
@@ -163,6 +176,9 @@ impl Nest<'_, '_> {
             Node::Nary(op, xs) => self.eval_nary(term, op, &xs, frame, exact),
             Node::Select(c, a, b) => {
                 let lane = self.operand_lane(term, exact);
+                if let Node::Bool(taken) = *self.planner.terms.node(c) {
+                    return self.eval_as(if taken { a } else { b }, lane, frame, exact);
+                }
                 let branches = Branches { condition: c, then: a, otherwise: b };
                 if let Some(value) = self.eval_branches(branches, lane, frame, exact)? {
                     return Ok(value);

@@ -276,6 +276,7 @@ impl Nest<'_, '_> {
         let acc = self.frame_tile("a", lane, frame);
         let start = self.identity(r.op, lane);
         self.map(acc, frame, start);
+        let (from, to) = self.one_span(r.axis, r.domain);
         let (var, at) = self.var(Lane::I64);
         let body = self.inner(Some((r.axis, Binding::Fixed(at))), |nest| {
             let old = nest.element(acc, frame);
@@ -291,7 +292,6 @@ impl Nest<'_, '_> {
             nest.map(acc, frame, new);
             Ok(())
         })?;
-        let (from, to) = (self.x().int(0), self.extent(r.axis));
         self.emit(Stmt::For { var, from, to, step: 1, body });
         Ok(self.element(acc, frame))
     }

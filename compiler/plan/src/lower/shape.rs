@@ -29,11 +29,12 @@ pub(crate) struct StageShape {
 
 impl StageShape {
     /// The shape for a term stored over `axes`.
-    pub fn choose(planner: &Planner<'_>, term: TermId, axes: &[AxisId], layout: &Layout) -> Self {
+    pub fn choose(planner: &mut Planner<'_>, term: TermId, axes: &[AxisId], layout: &Layout) -> Self {
         if let Layout::Packed { lead, row, col } = layout {
             return Self { rows: Some(*col), cols: Some(*row), grid: lead.clone(), sequential: false };
         }
         let scan = Nest::scan_row(planner, term).filter(|row| axes.contains(row));
+        let main = planner.main_reductions(term);
         let mut best: Option<(f64, Option<AxisId>, Option<AxisId>)> = None;
         for rows in candidates(axes) {
             for cols in candidates(axes) {
@@ -42,7 +43,7 @@ impl StageShape {
                 if same || lone_col || (scan.is_some() && rows != scan) {
                     continue;
                 }
-                let score = quality(planner, term, rows, cols) + preference(planner, axes, rows, cols);
+                let score = quality(planner, term, &main, rows, cols) + preference(planner, axes, rows, cols);
                 if best.is_none_or(|(s, ..)| score > s) {
                     best = Some((score, rows, cols));
                 }
@@ -58,16 +59,13 @@ fn candidates(axes: &[AxisId]) -> impl Iterator<Item = Option<AxisId>> + '_ {
     std::iter::once(None).chain(axes.iter().copied().map(Some))
 }
 
-/// How well the reductions of the term split over the frame.
-fn quality(planner: &Planner<'_>, term: TermId, rows: Option<AxisId>, cols: Option<AxisId>) -> f64 {
-    let mut total = 0.0;
+/// How well the main reductions of a stage split over the frame.
+fn quality(planner: &Planner<'_>, term: TermId, main: &[TermId], rows: Option<AxisId>, cols: Option<AxisId>) -> f64 {
     // A product of few rows reads its right operand for little, one of few columns leaves lanes empty.
     let few = [rows, cols].into_iter().flatten().any(|a| planner.hint_extent(a) < FEW);
     let weight = if few { 4.0 } else { 8.0 };
-    planner.find(term, &mut |_, node| {
-        total += weight * split_quality(planner, node, rows, cols);
-        false
-    });
+    let split = |t: &TermId| weight * split_quality(planner, planner.terms.node(*t), rows, cols);
+    let total: f64 = main.iter().map(split).sum();
     let has = |t: TermId, a: Option<AxisId>| a.is_some_and(|a| planner.terms.free(t).contains(a));
     match planner.terms.node(term) {
         // A row reduction has the reduced axis along its columns.

@@ -24,23 +24,32 @@ pub struct CodeRange {
     pub length: usize,
 }
 
-/// The machine code of a row's stages, in stage order.
+/// The machine code of a row's stages.
 pub struct CodeMemory {
     /// `None` only while dropping. The mutex makes sharing sound: the module is never used again before that.
     module: Mutex<Option<JITModule>>,
+    /// In stage order; stages that do the same share one.
     entries: Vec<Entry>,
     ranges: Vec<CodeRange>,
 }
 
 impl CodeMemory {
-    /// Compiles the functions of a row; each has the launch ABI `(context: i64, task: i64)`.
+    /// Compiles the functions of a row, each with the launch ABI `(context: i64, task: i64)`; `stages` says which of
+    /// them each stage runs.
     ///
     /// # Errors
     /// If Cranelift rejects a function or memory for code cannot be had.
-    pub fn compile(isa: OwnedTargetIsa, functions: Vec<(String, Function)>) -> Result<Self, HostError> {
+    pub fn compile(
+        isa: OwnedTargetIsa,
+        functions: Vec<(String, Function)>,
+        stages: &[usize],
+    ) -> Result<Self, HostError> {
         let mut module = JITModule::new(JITBuilder::with_isa(isa, default_libcall_names()));
         match define_all(&mut module, functions) {
-            Ok((entries, ranges)) => Ok(Self { module: Mutex::new(Some(module)), entries, ranges }),
+            Ok((made, ranges)) => {
+                let entries = stages.iter().map(|function| made[*function]).collect();
+                Ok(Self { module: Mutex::new(Some(module)), entries, ranges })
+            }
             Err(error) => {
                 // SAFETY: nothing was finalised successfully and no address of this module was handed out:
                 // `define_all` returns addresses only in its `Ok`.
