@@ -155,6 +155,12 @@ microkernels! {
     LowerBoundI64 = "lower_bound_i64": LowerBound,
     /// The stable ascending order of keys: `(keys: *const i64, order: *mut i64, n: usize)`.
     OrderKeys = "order_keys": Vector,
+    /// Places in a stable descending order of numbers, NaN last, at most `limit`; of the counted columns if `counted` is
+    /// not null: `(rows, cols: usize, keys: *const f64, k_rs: isize, counted: *const i32, c_rs: isize, order: *mut i64,
+    /// dst: *mut i64, d_rs: isize, limit: usize)`.
+    RanksF64 = "ranks_f64": Ranks,
+    /// The same of integers.
+    RanksI64 = "ranks_i64": Ranks,
     /// `(spans: *mut i64, count: usize, gap: i64) -> usize`: drops empty (from, to) pairs, sorts, joins what
     /// is less than `gap` apart; the number left.
     MergeSpans = "merge_spans": MergeSpans,
@@ -181,6 +187,7 @@ enum Form {
     LowerBound,
     MergeSpans,
     Transpose,
+    Ranks,
 }
 
 impl Microkernel {
@@ -205,6 +212,7 @@ impl Microkernel {
             Form::LowerBound => (vec![word; 4], Some(word)),
             Form::MergeSpans => (vec![word; 3], Some(word)),
             Form::Transpose => (vec![word; 6], None),
+            Form::Ranks => (vec![word; 10], None),
         };
         let mut signature = Signature::new(convention);
         signature.params.extend(params.into_iter().map(AbiParam::new));

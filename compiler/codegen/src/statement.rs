@@ -90,6 +90,7 @@ impl<'a> Lower<'a, '_> {
                 self.call(Microkernel::OrderKeys, &[keys, order, count]);
                 Ok(())
             }
+            Stmt::Ranks { .. } => self.ranks(stmt),
             Stmt::ClearLargest { dst, scores, slack, rows, cols } => {
                 let [rows, cols] = self.lengths([*rows, *cols])?;
                 let (base, stride) = self.tile(*scores);
@@ -106,6 +107,25 @@ impl<'a> Lower<'a, '_> {
                 Ok(())
             }
         }
+    }
+
+    fn ranks(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
+        let Stmt::Ranks { dst, keys, counted, order, rows, cols, limit } = stmt else { return Ok(()) };
+        let kernel = match self.program.tiles[keys.0 as usize].lane {
+            Lane::I64 => Microkernel::RanksI64,
+            _ => Microkernel::RanksF64,
+        };
+        let [rows, cols, limit] = self.lengths([*rows, *cols, limit.unwrap_or(*cols)])?;
+        let ((keys, keys_rs), (dst, dst_rs), (order, _)) = (self.tile(*keys), self.tile(*dst), self.tile(*order));
+        let (counted, counted_rs) = match counted {
+            Some(counted) => self.tile(*counted),
+            None => {
+                let null = self.builder.ins().iconst(types::I64, 0);
+                (null, null)
+            }
+        };
+        self.call(kernel, &[rows, cols, keys, keys_rs, counted, counted_rs, order, dst, dst_rs, limit]);
+        Ok(())
     }
 
     fn by_lane(&self, tile: TileId, single: Microkernel, double: Microkernel) -> Result<Microkernel, CodegenError> {

@@ -31,6 +31,9 @@ const EXP_WORK: f64 = 12.0;
 /// Lanes of a product's vector.
 const VECTOR: f64 = 16.0;
 
+/// Gathers for each key of a row of which some are ranked.
+const RANKED: f64 = 4.0;
+
 impl Plan {
     /// Predicted time at the given values of the extent symbols; `None` on overflow.
     pub fn predict(&self, extents: &[i64], profile: &MachineProfile) -> Option<Nanos> {
@@ -306,6 +309,12 @@ impl Counter<'_> {
                 self.touch(*keys, count * scale);
                 self.touch(*order, count * scale);
             }
+            Stmt::Ranks { rows, cols, limit, .. } => {
+                let cols = self.int(*cols).max(0) as f64;
+                let sorted = limit.map_or(cols, |limit| (self.int(limit).max(0) as f64).min(cols));
+                let row = RANKED * cols + sorted * sorted.max(2.0).log2();
+                self.work.gather += row * self.int(*rows).max(0) as f64 * scale;
+            }
             Stmt::ScaleRows { rows, cols, .. } | Stmt::ClearLargest { rows, cols, .. } => {
                 self.work.pointwise += self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
             }
@@ -534,6 +543,7 @@ impl LoopProgram {
                 | Stmt::RowReduce { rows, cols, .. }
                 | Stmt::SoftmaxUpdate { rows, cols, .. }
                 | Stmt::ScaleRows { rows, cols, .. }
+                | Stmt::Ranks { rows, cols, .. }
                 | Stmt::ClearLargest { rows, cols, .. } => {
                     steering.extend([*rows, *cols].into_iter().flat_map(|e| self.vars_of(e)));
                 }

@@ -142,6 +142,9 @@ const SUMMARY: f64 = 8.0;
 /// How many times less work a reduction has that no stage is shaped for.
 const MINOR: f64 = 256.0;
 
+/// Elements up to which any value may be given a buffer.
+const FEW_ELEMENTS: f64 = 4_194_304.0;
+
 /// An output and the term it holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
@@ -163,6 +166,8 @@ pub(crate) struct Planner<'a> {
     inlined: BTreeMap<(u32, bool), Inlined>,
     /// Forms of reductions that several stages need: each gets a buffer.
     shared: BTreeSet<(u32, bool)>,
+    /// The number that all uses of a rank compare it with, by the rank's form.
+    limits: BTreeMap<u32, Option<TermId>>,
     /// Pointwise terms that get a buffer.
     joint: BTreeSet<TermId>,
     stages: u32,
@@ -189,6 +194,7 @@ impl<'a> Planner<'a> {
             alike: Alike::default(),
             inlined: BTreeMap::new(),
             shared: BTreeSet::new(),
+            limits: BTreeMap::new(),
             joint: BTreeSet::new(),
             stages: 0,
             by_the_way: Vec::new(),
@@ -232,6 +238,7 @@ impl<'a> Planner<'a> {
     fn outputs(&mut self) -> Result<(), PlanError> {
         let outputs: Vec<Wanted> = (0..self.spec.outputs.len()).map(|k| self.declare_output(k)).collect();
         let roots: Vec<TermId> = outputs.iter().map(|o| o.term).collect();
+        self.limits = self.rank_limits(&roots);
         self.joint = joint(&self.terms, &roots, |t| self.is_summary(t));
         // A log-sum-exp may come with the attention over the same scores: that goes first.
         let is_lse =
@@ -417,7 +424,14 @@ impl<'a> Planner<'a> {
         Ok((buffer, axes.to_vec()))
     }
 
-    fn form(&mut self, term: TermId, exact: bool) -> Form {
+    /// The number that all uses of a rank compare it with, if there is one.
+    pub fn rank_limit(&mut self, term: TermId) -> Option<TermId> {
+        let number = self.form(term, true).number;
+        self.limits.get(&number).copied().flatten()
+    }
+
+    /// What the term is but for the names of its axes.
+    pub fn form(&mut self, term: TermId, exact: bool) -> Form {
         self.alike.form(self.spec, &self.terms, term, exact)
     }
 
@@ -512,6 +526,13 @@ impl<'a> Planner<'a> {
     /// Whether the axis is held whole in a tile.
     pub fn is_short(&self, axis: AxisId) -> bool {
         self.hint_extent(axis) <= SHORT
+    }
+
+    /// Whether the term's values may be given a buffer: at most one long axis, or few elements.
+    pub fn fits_a_buffer(&self, term: TermId) -> bool {
+        let free = self.terms.free(term);
+        let long = free.iter().filter(|a| !self.is_short(*a)).count();
+        long <= 1 || self.volume(free) <= FEW_ELEMENTS
     }
 
     /// Number of elements over a set of axes at the hint.
@@ -636,6 +657,17 @@ impl<'a> Planner<'a> {
     pub fn factors(&self, term: TermId) -> Vec<TermId> {
         match self.terms.node(term) {
             Node::Nary(attnc_algebra::NaryOp::Mul, xs) => xs.iter().flat_map(|x| self.factors(*x)).collect(),
+            _ => vec![term],
+        }
+    }
+
+    /// The reciprocal of a product as one of each factor; any other term itself.
+    pub fn reciprocals(&mut self, term: TermId) -> Vec<TermId> {
+        match *self.terms.node(term) {
+            Node::Unary(UnaryOp::Recip, x) => {
+                let factors = self.factors(x);
+                factors.into_iter().map(|factor| self.terms.unary(UnaryOp::Recip, factor)).collect()
+            }
             _ => vec![term],
         }
     }

@@ -1,4 +1,4 @@
-//! The stable order of integer keys: which rows and keys meet in one bucket.
+//! Stable orders: of integer keys, by which rows and keys meet in one bucket, and of scores, by which they are ranked.
 
 /// Writes the index of the key that is number p in ascending order to `order[p]`; equal keys stand by index.
 ///
@@ -22,4 +22,106 @@ pub(crate) unsafe extern "C" fn order_keys(keys: *const i64, order: *mut i64, n:
     }
     // No two pairs are equal, so the order is that of a stable sort, without its scratch memory.
     order.sort_unstable_by_key(|at| (keys[*at as usize], *at));
+}
+
+/// A number that is smaller for what comes earlier in a descending order.
+trait Descending: Copy {
+    fn place(self) -> u64;
+}
+
+impl Descending for f64 {
+    fn place(self) -> u64 {
+        if self.is_nan() {
+            return u64::MAX;
+        }
+        // Zeros are equal.
+        let bits = if self == 0.0 { 0 } else { self.to_bits() };
+        let ascending = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
+        !ascending
+    }
+}
+
+impl Descending for i64 {
+    fn place(self) -> u64 {
+        !(self as u64 ^ 1 << 63)
+    }
+}
+
+/// Places of the keys of each row in its stable descending order, as [`crate::table::Ranks`] says.
+///
+/// # Safety
+/// As there.
+#[allow(clippy::too_many_arguments, reason = "the C signature of ranks")]
+unsafe fn ranks<T: Descending>(
+    rows: usize,
+    cols: usize,
+    keys: *const T,
+    keys_rs: isize,
+    counted: *const i32,
+    counted_rs: isize,
+    order: *mut i64,
+    dst: *mut i64,
+    dst_rs: isize,
+    limit: usize,
+) {
+    if rows == 0 || cols == 0 {
+        return;
+    }
+    for row in 0..rows as isize {
+        for at in 0..cols {
+            // SAFETY: the caller's `cols` elements.
+            unsafe { order.add(at).write(at as i64) };
+        }
+        // SAFETY: rows of `cols` elements each, apart from one another; `order` is written above.
+        let (keys, order, dst) = unsafe {
+            (
+                core::slice::from_raw_parts(keys.offset(row * keys_rs), cols),
+                core::slice::from_raw_parts_mut(order, cols),
+                core::slice::from_raw_parts_mut(dst.offset(row * dst_rs), cols),
+            )
+        };
+        // No two pairs are equal, so the order is that of a stable sort.
+        let key = |at: &i64| (keys[*at as usize].place(), *at);
+        if counted.is_null() {
+            let limit = limit.min(cols);
+            if 0 < limit && limit < cols {
+                order.select_nth_unstable_by_key(limit - 1, key);
+            }
+            order[..limit].sort_unstable_by_key(key);
+            (0..cols).for_each(|p| dst[order[p] as usize] = p.min(limit) as i64);
+        } else {
+            // SAFETY: a row of `cols` elements.
+            let counted = unsafe { core::slice::from_raw_parts(counted.offset(row * counted_rs), cols) };
+            order.sort_unstable_by_key(key);
+            let mut before = 0;
+            for at in order.iter() {
+                dst[*at as usize] = before;
+                before += i64::from(counted[*at as usize] != 0);
+            }
+        }
+    }
+}
+
+macro_rules! ranks {
+    ($($(#[$doc:meta])* $name:ident: $t:ty,)*) => {$(
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// As [`crate::table::Ranks`] says.
+        #[allow(clippy::too_many_arguments, reason = "the C signature of ranks")]
+        pub(crate) unsafe extern "C" fn $name(
+            rows: usize, cols: usize, keys: *const $t, keys_rs: isize, counted: *const i32, counted_rs: isize,
+            order: *mut i64, dst: *mut i64, dst_rs: isize, limit: usize,
+        ) {
+            // SAFETY: the caller's.
+            unsafe { ranks(rows, cols, keys, keys_rs, counted, counted_rs, order, dst, dst_rs, limit) }
+        }
+    )*};
+}
+
+ranks! {
+    /// Places in a stable descending order of numbers, NaN last.
+    ranks_f64: f64,
+    /// Places in a stable descending order of integers.
+    ranks_i64: i64,
 }

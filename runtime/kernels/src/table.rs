@@ -2,7 +2,7 @@
 //!
 //! Generated code reaches the microkernels only through this table, so that it holds no absolute addresses.
 //! Conventions of all functions: strides are in elements and may be negative; pointers need no alignment but
-//! those of `merge_spans`, which need their element's; nothing outside the described
+//! those of `merge_spans` and of orders, which need their element's; nothing outside the described
 //! elements is read or written; sizes of 0 are legal; input and output are apart unless said otherwise; no
 //! function allocates, keeps state or unwinds.
 
@@ -59,6 +59,13 @@ pub type LowerBound<T> = unsafe extern "C" fn(*const T, isize, usize, i64) -> us
 
 /// `(keys, order, n)`: `order[p]` is the index of the key that is number p in ascending order, equal keys by index.
 pub type OrderKeys = unsafe extern "C" fn(*const i64, *mut i64, usize);
+
+/// `(rows, cols, keys, k_rs, counted, c_rs, order, dst, d_rs, limit)`: `dst[r, c]` is the number of `keys[r, ..]` that
+/// come before `keys[r, c]`: larger ones, equal ones of a lower index, and numbers before NaN; where that is `limit` or
+/// more, `limit`. Unless `counted` is null, only columns whose `counted[r, c]` is not 0 are counted, and there is no
+/// limit. `order` is scratch memory of `cols` elements; all are aligned to their elements.
+pub type Ranks<T> =
+    unsafe extern "C" fn(usize, usize, *const T, isize, *const i32, isize, *mut i64, *mut i64, isize, usize);
 
 /// `(spans, count, gap)`: sorts `count` pairs `(lo, hi)` in place and returns how many are left.
 ///
@@ -147,6 +154,10 @@ pub struct KernelTable {
     pub lower_bound_i64: LowerBound<i64>,
     /// Stable order of integer keys.
     pub order_keys: OrderKeys,
+    /// Ranks of numbers.
+    pub ranks_f64: Ranks<f64>,
+    /// Ranks of integers.
+    pub ranks_i64: Ranks<i64>,
     /// Union of spans.
     pub merge_spans: MergeSpans,
     /// Transposition.

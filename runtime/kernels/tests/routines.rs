@@ -163,6 +163,58 @@ fn orders_of_keys_are_stable() {
     }
 }
 
+/// Ranks by their definition: a comparison for each pair.
+fn counted_ranks(keys: &[f64], counted: Option<&[i32]>) -> Vec<i64> {
+    let before = |c: usize, at: usize| {
+        let (key, other) = (keys[at], keys[c]);
+        let earlier = c < at;
+        if key.is_nan() { !other.is_nan() || earlier } else { other > key || other == key && earlier }
+    };
+    let counts = |c: usize| counted.is_none_or(|counted| counted[c] != 0);
+    (0..keys.len()).map(|at| (0..keys.len()).filter(|c| counts(*c) && before(*c, at)).count() as i64).collect()
+}
+
+#[test]
+fn ranks_count_what_comes_before() {
+    let kernels = table(attnc_kernels::Isa::Portable).expect("portable is always there");
+    let mut draws = Draws(8);
+    let odd = [0.0, -0.0, f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 5e-324, -5e-324, f64::MAX];
+    for cols in [0usize, 1, 2, 7, 33, 200] {
+        for (limit, some) in
+            [(cols, false), (cols / 3, false), (1, false), (0, false), (usize::MAX >> 1, false), (cols, true)]
+        {
+            let rows = 3;
+            let keys = Guarded::new(rows, cols, 2, f64::NAN, || match draws.below(3) {
+                0 => draws.pick(&odd),
+                1 => draws.below(5) as f64 - 2.0,
+                _ => draws.below(1 << 20) as f64 / 7.0 - 60_000.0,
+            });
+            let counted = Guarded::new(rows, cols, 1, 9, || -(draws.below(2) as i32));
+            let mut order = Guarded::new(1, cols, 0, -7, || -1);
+            let mut ranks = Guarded::new(rows, cols, 3, -9, || -1);
+            let (keys_rs, counted_rs, rs) = (keys.stride as isize, counted.stride as isize, ranks.stride as isize);
+            let given = if some { counted.ptr() } else { std::ptr::null() };
+            let (scratch, out) = (order.mut_ptr(), ranks.mut_ptr());
+            // SAFETY: `cols` elements to sort in, and rows of as many at these strides.
+            unsafe { (kernels.ranks_f64)(rows, cols, keys.ptr(), keys_rs, given, counted_rs, scratch, out, rs, limit) };
+            order.check("ranks: order");
+            ranks.check("ranks");
+            for r in 0..rows {
+                let want = counted_ranks(keys.row(r), some.then(|| counted.row(r)));
+                let want: Vec<i64> =
+                    want.iter().map(|rank| if some { *rank } else { (*rank).min(limit as i64) }).collect();
+                assert_eq!(ranks.row(r), want, "{cols} columns, limit {limit}");
+            }
+        }
+    }
+    let (whole, mut order, mut ranks) = ([i64::MIN, i64::MAX, 3, i64::MAX], [0; 4], [0; 4]);
+    // SAFETY: one row of four.
+    unsafe {
+        (kernels.ranks_i64)(1, 4, whole.as_ptr(), 4, std::ptr::null(), 0, order.as_mut_ptr(), ranks.as_mut_ptr(), 4, 4)
+    };
+    assert_eq!(ranks, [3, 0, 2, 1]);
+}
+
 #[test]
 fn merged_spans_cover_the_same_positions_and_short_gaps_in_order() {
     let kernels = table(attnc_kernels::Isa::Portable).expect("portable is always there");

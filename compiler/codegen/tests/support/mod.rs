@@ -236,6 +236,8 @@ fn address(t: &KernelTable, kernel: Microkernel) -> *const () {
         LowerBoundI32 => t.lower_bound_i32 as *const (),
         LowerBoundI64 => t.lower_bound_i64 as *const (),
         OrderKeys => t.order_keys as *const (),
+        RanksF64 => t.ranks_f64 as *const (),
+        RanksI64 => t.ranks_i64 as *const (),
         MergeSpans => t.merge_spans as *const (),
         TransposeF32 => t.transpose_f32 as *const (),
         ClearLargestF32 => t.clear_largest_f32 as *const (),

@@ -175,6 +175,7 @@ impl Machine<'_, '_> {
             | Stmt::SoftmaxUpdate { .. }
             | Stmt::ScaleRows { .. }
             | Stmt::ClearLargest { .. }
+            | Stmt::Ranks { .. }
             | Stmt::Order { .. } => self.kernel(stmt),
         }
     }

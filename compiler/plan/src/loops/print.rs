@@ -192,6 +192,12 @@ impl Printer<'_> {
                 let [keys, order] = [keys, order].map(|b| self.buffer_name(*b));
                 format!("order {} {order}[{place}..] of {keys}[{place}..]", self.shape(&[*count]))
             }
+            Stmt::Ranks { dst, keys, counted, rows, cols, limit, .. } => {
+                let counted = counted.map(|t| format!(" counted {}", self.tile_name(t))).unwrap_or_default();
+                let limit = limit.map(|limit| format!(" up to {}", self.expr(limit, 0))).unwrap_or_default();
+                let [dst, keys] = [dst, keys].map(|t| self.tile_name(*t));
+                format!("ranks {} {dst} of {keys}{counted}{limit}", self.shape(&[*rows, *cols]))
+            }
             Stmt::ClearLargest { dst, scores, slack, rows, cols } => {
                 let [dst, scores, slack] = [dst, scores, slack].map(|t| self.tile_name(*t));
                 format!("clear-largest {} {dst} of {scores} slack {slack}", self.shape(&[*rows, *cols]))

@@ -282,6 +282,24 @@ pub enum Stmt {
         /// Number of keys.
         count: ExprId,
     },
+    /// `dst[r, c] = ` the number of keys of row r that come before that of column c in a stable descending order, NaN
+    /// last; of the counted columns alone if there is `counted`.
+    Ranks {
+        /// I64 tile.
+        dst: TileId,
+        /// F64 or I64 tile.
+        keys: TileId,
+        /// Bool tile.
+        counted: Option<TileId>,
+        /// I64 tile of one row: scratch memory.
+        order: TileId,
+        /// Number of rows.
+        rows: ExprId,
+        /// Number of columns.
+        cols: ExprId,
+        /// Ranks of this and more may all be written as this; not with `counted`.
+        limit: Option<ExprId>,
+    },
     /// `dst[r, 0] = ` the column of the largest score of row r, if that is larger than every other by more than
     /// `slack[r, 0]`, else -1. A NaN counts for nothing; no lead is more than infinity or NaN.
     ClearLargest {

@@ -267,6 +267,7 @@ impl<'p> Verifier<'p> {
                 self.operand_of(Lane::F32, *slack, *rows, None);
                 self.operand_of(Lane::I64, *dst, *rows, None);
             }
+            Stmt::Ranks { .. } => self.ranks(stmt),
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 self.scalars(&[*rows, *cols], Lane::I64);
                 self.operand(*tile, *rows, Some(*cols));

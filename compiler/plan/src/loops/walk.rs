@@ -47,6 +47,7 @@ impl Stmt {
                 ids
             }
             Stmt::Order { at, count, .. } => at.iter().copied().chain([*count]).collect(),
+            Stmt::Ranks { rows, cols, limit, .. } => [*rows, *cols].into_iter().chain(*limit).collect(),
             Stmt::SoftmaxUpdate { rows, cols, .. }
             | Stmt::ScaleRows { rows, cols, .. }
             | Stmt::ClearLargest { rows, cols, .. } => vec![*rows, *cols],

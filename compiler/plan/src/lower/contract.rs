@@ -52,7 +52,9 @@ impl Nest<'_, '_> {
         }
         let mut split = Split { lhs: Vec::new(), rhs: Vec::new() };
         let mut neither = Vec::new();
-        for factor in self.planner.factors(r.body) {
+        let factors = self.planner.factors(r.body);
+        let factors: Vec<TermId> = factors.into_iter().flat_map(|factor| self.planner.reciprocals(factor)).collect();
+        for factor in factors {
             match (in_rows(self, factor), in_cols(self, factor)) {
                 (true, true) => return None,
                 (true, false) => split.lhs.push(factor),
@@ -183,7 +185,10 @@ impl Nest<'_, '_> {
         fill: ExprId,
     ) -> Result<(), PlanError> {
         let then = self.inner(None, |nest| {
-            let allowed = nest.eval(domain, frame, false)?;
+            let narrow = frame.restricted(nest.planner.terms.free(domain)) != frame
+                && !nest.planner.terms.node(domain).runs_over_axis();
+            let allowed =
+                if narrow { nest.eval_ahead(domain, frame, false)? } else { nest.eval(domain, frame, false)? };
             let old = nest.element(tile, frame);
             let value = nest.choose(allowed, old, fill);
             nest.map(tile, frame, value);

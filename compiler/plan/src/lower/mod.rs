@@ -18,6 +18,7 @@ mod interval;
 mod nest;
 mod parts;
 mod pointwise;
+mod rank;
 mod reduce;
 mod rows;
 mod scan;
@@ -127,7 +128,10 @@ pub(crate) fn lower_state_stage(
 }
 
 fn bind_cols(nest: &mut Nest<'_, '_>, cols: AxisId) {
-    if nest.planner.is_short(cols) {
+    let root = nest.root;
+    let line = nest.planner.rank(root).is_some_and(|rank| rank.along == cols)
+        || nest.planner.large_ranks(root).contains(&cols);
+    if line || nest.planner.is_short(cols) {
         let dim = nest.whole(cols);
         nest.bind(cols, Binding::Whole(dim), false);
         return;

@@ -300,7 +300,12 @@ impl<'p, 'a> Nest<'p, 'a> {
 
     /// The depth of the outermost scope in which all free axes of the term are bound.
     pub fn depth_of(&self, term: TermId) -> usize {
-        self.planner.terms.free(term).iter().map(|a| self.bound(a).depth).max().unwrap_or(0)
+        self.depth_of_axes(self.planner.terms.free(term))
+    }
+
+    /// The depth of the outermost scope in which all of the axes are bound.
+    pub fn depth_of_axes(&self, axes: &attnc_algebra::AxisSet) -> usize {
+        axes.iter().map(|a| self.bound(a).depth).max().unwrap_or(0)
     }
 
     /// Runs `f` in the scope at `depth`: bindings of deeper scopes are hidden,
@@ -341,6 +346,11 @@ impl<'p, 'a> Nest<'p, 'a> {
         (term, frame, exact, bindings)
     }
 
+    /// The memo key of something held for whole lines of a term, under the bindings of the other axes.
+    pub fn line_key(&self, term: TermId, frame: Frame, fixed: &attnc_algebra::AxisSet) -> Key {
+        (term, frame, true, fixed.iter().map(|a| self.bound(a).id).collect())
+    }
+
     /// A remembered value of the scope at `depth`.
     pub fn remembered(&self, depth: usize, key: &Key) -> Option<ExprId> {
         self.scopes[depth].memo.get(key).copied()
@@ -377,9 +387,7 @@ impl<'p, 'a> Nest<'p, 'a> {
     /// Whether the term's values may be given a buffer: at most one long axis,
     /// or few elements.
     pub fn may_materialise(&self, term: TermId) -> bool {
-        let free = self.planner.terms.free(term);
-        let long = free.iter().filter(|a| !self.planner.is_short(*a)).count();
-        long <= 1 || self.planner.volume(free) <= 4_194_304.0
+        self.planner.fits_a_buffer(term)
     }
 
     /// The program's buffer for a plan buffer.

@@ -65,7 +65,7 @@ impl Nest<'_, '_> {
     }
 
     /// Computes a part into its own tile (or scalar) in its own scope.
-    fn eval_ahead(&mut self, term: TermId, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
+    pub fn eval_ahead(&mut self, term: TermId, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
         let own = frame.restricted(self.planner.terms.free(term));
         let depth = self.depth_of(term);
         let key = self.key(term, own, exact);

@@ -48,11 +48,17 @@ impl Nest<'_, '_> {
         if matches!(self.planner.terms.node(term), Node::Order { .. } | Node::At { .. }) {
             return self.lower_gather(term, frame, exact);
         }
-        let apart = self.planner.nesting(term).apart || self.is_better_apart(term, exact) && self.may_materialise(term);
+        let rank = self.planner.rank(term);
+        let again = rank.is_some_and(|rank| !self.lines_fit(rank, frame) || self.ranks_again(term, rank));
+        let better = again || self.is_better_apart(term, exact);
+        let apart = self.planner.nesting(term).apart || better && self.may_materialise(term);
         if term != self.root && apart {
             let axes: Vec<AxisId> = self.planner.terms.free(term).iter().collect();
             let (buffer, axes) = self.planner.materialise_plain(term, &axes, exact)?;
             return self.load_plain(buffer, &axes, frame);
+        }
+        if let Some(rank) = rank.filter(|rank| self.lines_fit(*rank, frame)) {
+            return self.lower_rank(term, rank, frame);
         }
         match self.planner.terms.node(term).clone() {
             Node::Reduce { op, axis, domain, body } => {

@@ -22,6 +22,9 @@ const HEIGHTS: [i64; 6] = [ROWS, 48, 24, 16, 12, 8];
 const FIXED_ROWS: i64 = 8;
 const FIXED_KEYS: i64 = 12;
 
+/// Rows of a task that holds whole lines of scores and ranks for each.
+const RANKED_ROWS: i64 = 24;
+
 /// Keys of a vector. A product of one takes as long as a product of two.
 const LANES: i64 = 16;
 
@@ -47,7 +50,10 @@ pub(super) fn rows_of(nest: &mut Nest<'_, '_>, term: TermId, rows: AxisId, layou
     if matches!(layout, Layout::Packed { .. }) {
         return Rows { width: TILE, block: None };
     }
-    let best = best_height(nest, term, rows);
+    let mut best = best_height(nest, term, rows);
+    if nest.planner.ranks_for_each(term, rows) {
+        best = best.min(RANKED_ROWS);
+    }
     let Some(size) = block_of_rows(nest.planner, term, rows) else { return Rows { width: best, block: None } };
     // A pattern in blocks of rows is best met by tiles that lie inside its blocks; small ones are not worth it.
     if size % TILE == 0 || best > size {

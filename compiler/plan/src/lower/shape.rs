@@ -14,6 +14,9 @@ use super::nest::Nest;
 /// Below so many rows or columns a tile is hardly worth its loops.
 const FEW: i64 = 16;
 
+/// What a rank is worth that need not be repeated: more than any product.
+const RANKED: f64 = 64.0;
+
 /// The iteration of one stage.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct StageShape {
@@ -33,8 +36,12 @@ impl StageShape {
         if let Layout::Packed { lead, row, col } = layout {
             return Self { rows: Some(*col), cols: Some(*row), grid: lead.clone(), sequential: false };
         }
+        if let Some(rank) = planner.rank(term).filter(|rank| axes.contains(&rank.along)) {
+            return Self::of_lines(planner, axes, rank.along);
+        }
         let scan = Nest::scan_row(planner, term).filter(|row| axes.contains(row));
         let main = planner.main_reductions(term);
+        let ranks = planner.large_ranks(term);
         let mut best: Option<(f64, Option<AxisId>, Option<AxisId>)> = None;
         for rows in candidates(axes) {
             for cols in candidates(axes) {
@@ -43,7 +50,9 @@ impl StageShape {
                 if same || lone_col || (scan.is_some() && rows != scan) {
                     continue;
                 }
-                let score = quality(planner, term, &main, rows, cols) + preference(planner, axes, rows, cols);
+                let score = quality(planner, term, &main, rows, cols)
+                    + lines(&ranks, axes, rows, cols)
+                    + preference(planner, axes, rows, cols);
                 if best.is_none_or(|(s, ..)| score > s) {
                     best = Some((score, rows, cols));
                 }
@@ -52,6 +61,15 @@ impl StageShape {
         let (_, rows, cols) = best.unwrap_or((0.0, None, None));
         let grid = axes.iter().copied().filter(|a| Some(*a) != rows && Some(*a) != cols).collect();
         Self { rows, cols, grid, sequential: scan.is_some() }
+    }
+}
+
+impl StageShape {
+    /// Whole lines along an axis, many at a time.
+    fn of_lines(planner: &Planner<'_>, axes: &[AxisId], along: AxisId) -> Self {
+        let others = axes.iter().copied().filter(|a| *a != along);
+        let rows = others.clone().max_by_key(|a| (planner.hint_extent(*a), std::cmp::Reverse(*a)));
+        Self { rows, cols: Some(along), grid: others.filter(|a| Some(*a) != rows).collect(), sequential: false }
     }
 }
 
@@ -74,6 +92,13 @@ fn quality(planner: &Planner<'_>, term: TermId, main: &[TermId], rows: Option<Ax
         }
         _ => total,
     }
+}
+
+/// How well ranks that are computed inside the stage lie in the frame: along its columns, a line for each row.
+fn lines(ranks: &[AxisId], axes: &[AxisId], rows: Option<AxisId>, cols: Option<AxisId>) -> f64 {
+    let ranked = |along: &&AxisId| axes.contains(along);
+    let fit = |along: &AxisId| if cols == Some(*along) && rows.is_some() { RANKED } else { -RANKED };
+    ranks.iter().filter(ranked).map(fit).sum()
 }
 
 fn split_quality(planner: &Planner<'_>, node: &Node, rows: Option<AxisId>, cols: Option<AxisId>) -> f64 {

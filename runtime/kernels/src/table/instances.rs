@@ -111,6 +111,8 @@ macro_rules! instantiate {
             lower_bound_i32: search::lower_bound_i32,
             lower_bound_i64: search::lower_bound_i64,
             order_keys: order::order_keys,
+            ranks_f64: order::ranks_f64,
+            ranks_i64: order::ranks_i64,
             merge_spans: spans::merge_spans,
             transpose_f32,
             clear_largest_f32,

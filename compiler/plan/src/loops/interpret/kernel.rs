@@ -19,6 +19,7 @@ impl Machine<'_, '_> {
             Stmt::SoftmaxUpdate { .. } => self.softmax(stmt),
             Stmt::Order { .. } => self.sort(stmt),
             Stmt::ClearLargest { .. } => self.clear_largest(stmt),
+            Stmt::Ranks { .. } => self.ranks(stmt),
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
                 for row in 0..rows {
@@ -82,6 +83,40 @@ impl Machine<'_, '_> {
             let slack = self.read_tile(*slack, row, 0)?.real();
             let clear = largest - second > slack;
             self.write_tile(*dst, row, 0, Value::Int(if clear { at } else { -1 }))?;
+        }
+        Ok(())
+    }
+
+    fn ranks(&mut self, stmt: &Stmt) -> Run<()> {
+        let Stmt::Ranks { dst, keys, counted, rows, cols, limit, .. } = stmt else { return Ok(()) };
+        let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
+        let limit = limit.map(|limit| self.int(limit)).transpose()?;
+        let whole = self.lane_of_tile(*keys) == Lane::I64;
+        for row in 0..rows {
+            let mut order = Vec::new();
+            for col in 0..cols {
+                let key = self.read_tile(*keys, row, col)?;
+                let real = if whole { 0.0 } else { key.real() };
+                order.push((real, if whole { key.int() } else { 0 }, col));
+            }
+            // Stable: columns are pushed in ascending order.
+            order.sort_by(|(x, i, _), (y, j, _)| {
+                let reals = match (x.is_nan(), y.is_nan()) {
+                    (false, false) => y.partial_cmp(x).unwrap_or(std::cmp::Ordering::Equal),
+                    (x, y) => x.cmp(&y),
+                };
+                reals.then(j.cmp(i))
+            });
+            let mut before = 0;
+            for (_, _, col) in order {
+                let rank = limit.map_or(before, |limit| before.min(limit.max(0)));
+                self.write_tile(*dst, row, col, Value::Int(rank))?;
+                let counts = match counted {
+                    Some(counted) => self.read_tile(*counted, row, col)?.truth(),
+                    None => true,
+                };
+                before += i64::from(counts);
+            }
         }
         Ok(())
     }

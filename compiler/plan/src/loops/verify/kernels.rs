@@ -48,6 +48,31 @@ impl Verifier<'_> {
         }
     }
 
+    /// Matrices of keys and ranks, and a row to sort in.
+    pub(super) fn ranks(&mut self, stmt: &Stmt) {
+        let Stmt::Ranks { dst, keys, counted, order, rows, cols, limit } = stmt else { return };
+        self.scalars(&[*rows, *cols], Lane::I64);
+        self.scalars(limit.as_slice(), Lane::I64);
+        let lane = self.program.tiles.get(keys.0 as usize).map(|tile| tile.lane);
+        self.require(matches!(lane, Some(Lane::F64 | Lane::I64)), "keys are of f64 or i64");
+        self.operand_of(lane.unwrap_or(Lane::F64), *keys, *rows, Some(*cols));
+        self.operand_of(Lane::I64, *dst, *rows, Some(*cols));
+        if let Some(counted) = counted {
+            self.operand_of(Lane::Bool, *counted, *rows, Some(*cols));
+            self.require(limit.is_none(), "counted columns have no limit");
+        }
+        let apart = [*keys, *dst].into_iter().chain(*counted).all(|tile| tile != *order) && keys != dst;
+        self.require(apart && *counted != Some(*dst), "ranks are sorted in a tile of their own");
+        let Some(scratch) = self.program.tiles.get(order.0 as usize) else {
+            return self.wrong("a tile is out of the table");
+        };
+        self.require(scratch.lane == Lane::I64, "the tile is not of the type that the microkernel takes");
+        let name = |s: &Self| s.tile_name(*order);
+        self.fits(*cols, scratch.cols, &name);
+        let one = self.program.exprs.as_int(scratch.rows).is_some_and(|rows| rows >= 1);
+        self.require(one, "there is no row to sort in");
+    }
+
     /// Views in range, of one real type, with unit strides where the microkernel wants them.
     pub(super) fn product(&mut self, stmt: &Stmt) {
         let Stmt::Product { dst, lhs, rhs, rows, cols, depth, masked, .. } = stmt else { return };
