@@ -135,7 +135,9 @@ impl Analysis {
     pub fn extract(&self, extents: &Extents) -> Result<Candidate, CompileError> {
         let Some(name) = &self.options.variant else {
             let chosen = self.saturated.cheapest(extents, &self.options.profile);
-            return Ok(Candidate::new(chosen.spec, chosen.form, chosen.cost_estimate));
+            let contenders = self.contenders(&self.saturated, chosen, extents);
+            let mut competing = self.competing(contenders, extents)?;
+            return Ok(competing.swap_remove(0).0);
         };
         let mut candidates = self.candidates(extents)?;
         let known = || candidates.iter().map(|c| c.name.clone()).collect();
@@ -143,6 +145,23 @@ impl Analysis {
             Some(at) => Ok(candidates.swap_remove(at)),
             None => Err(CompileError::UnknownVariant { name: name.clone(), known: known() }),
         }
+    }
+
+    /// The [`Candidate::key`] of the form that [`Analysis::extract`] gives, found without a plan where one form alone
+    /// competes.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn key(&self, extents: &Extents) -> Result<String, CompileError> {
+        if self.options.variant.is_none() {
+            let chosen = self.saturated.cheapest(extents, &self.options.profile);
+            let contenders = self.contenders(&self.saturated, chosen, extents);
+            return match &contenders[..] {
+                [alone] => Ok(structure(&in_order(alone))),
+                _ => Ok(self.competing(contenders, extents)?.swap_remove(0).0.key),
+            };
+        }
+        Ok(self.extract(extents)?.key)
     }
 
     /// All forms known for some extents: the exact ones, the cheapest first, at least one; then one for each permitted
@@ -188,11 +207,7 @@ impl Analysis {
     fn ranked(&self, saturated: &Saturated, extents: &Extents) -> Result<Vec<(Candidate, Extracted)>, CompileError> {
         let mut chosen = saturated.extract(extents, &self.options.profile);
         let others: Vec<RunnerUp> = std::mem::take(&mut chosen.alternatives);
-        let mut competing = vec![self.priced(chosen, extents)?];
-        for elsewhere in self.elsewhere(extents) {
-            let other = saturated.extract(&elsewhere, &self.options.profile);
-            self.add_priced(&mut competing, &[], other, extents);
-        }
+        let mut competing = self.competing(self.contenders(saturated, chosen, extents), extents)?;
         let mut beside = Vec::new();
         for other in others {
             self.add_priced(&mut beside, &competing, other.into(), extents);
@@ -206,6 +221,41 @@ impl Analysis {
         }
         competing.extend(beside);
         Ok(competing)
+    }
+
+    /// Forms in the order of their plans' predicted times.
+    fn competing(
+        &self,
+        contenders: Vec<Extracted>,
+        extents: &Extents,
+    ) -> Result<Vec<(Candidate, Extracted)>, CompileError> {
+        let mut contenders = contenders.into_iter();
+        let mut competing = Vec::new();
+        if let Some(first) = contenders.next() {
+            competing.push(self.priced(first, extents)?);
+        }
+        for other in contenders {
+            self.add_priced(&mut competing, &[], other, extents);
+        }
+        competing.sort_by(|a, b| a.0.predicted.0.total_cmp(&b.0.predicted.0));
+        Ok(competing)
+    }
+
+    /// The form chosen at some extents, and those chosen at much shorter and longer sequences that differ from it. A
+    /// long spec has one for each length, in small things that make no odds: its forms do not compete.
+    fn contenders(&self, saturated: &Saturated, chosen: Extracted, extents: &Extents) -> Vec<Extracted> {
+        let mut contenders = vec![chosen];
+        if saturated.is_long() {
+            return contenders;
+        }
+        for elsewhere in self.elsewhere(extents) {
+            let other = saturated.cheapest(&elsewhere, &self.options.profile);
+            let key = structure(&other.spec);
+            if contenders.iter().all(|known| structure(&known.spec) != key) {
+                contenders.push(other);
+            }
+        }
+        contenders
     }
 
     /// The same extents at a much shorter and at a much longer sequence.
@@ -232,10 +282,7 @@ impl Analysis {
     }
 
     fn priced(&self, mut extracted: Extracted, extents: &Extents) -> Result<(Candidate, Extracted), CompileError> {
-        let mut spec = extracted.spec.clone();
-        for output in &mut spec.outputs {
-            output.term = spec.terms.with_pairs_in_order(output.term);
-        }
+        let spec = in_order(&extracted);
         let plan = attnc_plan::build(&spec, &PlanOptions { hint: extents.clone() })?;
         let numbers = crate::extents::by_number(&self.spec, extents);
         // Extents whose work overflows are refused when memory is laid out.
@@ -257,6 +304,15 @@ impl Analysis {
         }
         Ok(plan)
     }
+}
+
+/// The spec in a form, its pairs of operands in order.
+fn in_order(form: &Extracted) -> Spec {
+    let mut spec = form.spec.clone();
+    for output in &mut spec.outputs {
+        output.term = spec.terms.with_pairs_in_order(output.term);
+    }
+    spec
 }
 
 /// The terms of a spec's outputs as text, node by node: equal texts are equal terms, whatever else their arenas hold.

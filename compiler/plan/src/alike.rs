@@ -57,7 +57,9 @@ impl Alike {
         }
         let node = terms.node(term).clone();
         let operands: Vec<Form> = node.operands().into_iter().map(|t| self.form(spec, terms, t, ordered)).collect();
-        let free_order = matches!(node, Node::Nary(..)) && !(ordered && terms.ty(term) == Type::Real);
+        // Two operands give the same bits in either order.
+        let free_order =
+            matches!(node, Node::Nary(..)) && !(ordered && terms.ty(term) == Type::Real && operands.len() > 2);
         let arranged = turned(if free_order { arrangements(operands) } else { vec![operands] });
         let extent = |axis: AxisId| spec.axis(axis).extent;
         let operations: Vec<_> = arranged.iter().map(|operands| operation(&node, operands, extent)).collect();

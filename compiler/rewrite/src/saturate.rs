@@ -33,6 +33,9 @@ impl Default for Limits {
 /// The share of the limit of nodes from which on a spec is large.
 const LARGE: usize = 10;
 
+/// The share of the limit of nodes from which on a spec is long.
+const LONG: usize = 32;
+
 /// Rounds of all rules on a large spec.
 const ROUNDS_OF_LARGE: usize = 2;
 
@@ -62,6 +65,7 @@ pub struct Saturated {
     pub(crate) limits: Limits,
     pub(crate) stopped: Stopped,
     iterations: usize,
+    long: bool,
 }
 
 impl Saturated {
@@ -71,13 +75,14 @@ impl Saturated {
         let roots: Vec<Id> = spec.outputs.iter().map(|o| convert::add_term(&mut graph, o.term)).collect();
         let naive_exprs: Vec<_> = roots.iter().map(|r| graph.id_to_expr(*r)).collect();
         let naive = naive_exprs.iter().map(|e| convert::to_term(&mut graph.analysis.spec.terms, e)).collect();
+        let long = graph.total_number_of_nodes() > limits.nodes / LONG;
         let (graph, stopped, iterations) = if graph.total_number_of_nodes() > limits.nodes {
             (graph, Stopped::TooLarge, 0)
         } else {
             run(graph, limits)
         };
         let roots = roots.into_iter().map(|r| graph.find(r)).collect();
-        Self { graph, roots, naive, naive_exprs, original: spec.clone(), limits: *limits, stopped, iterations }
+        Self { graph, roots, naive, naive_exprs, original: spec.clone(), limits: *limits, stopped, iterations, long }
     }
 
     /// Why saturation stopped.
@@ -88,6 +93,11 @@ impl Saturated {
     /// Rounds run.
     pub fn iterations(&self) -> usize {
         self.iterations
+    }
+
+    /// Whether the spec alone has so many e-nodes that its forms differ in many small things.
+    pub fn is_long(&self) -> bool {
+        self.long
     }
 
     /// Number of e-nodes.

@@ -286,11 +286,11 @@ impl Kernel {
         follows: bool,
         clock: &mut PassClock,
     ) -> Result<(Candidate, i64), Error> {
-        let at = |n: i64| self.analysis.extract(&at_length(self.spec(), extents, n, follows));
+        let at = |n: i64| at_length(self.spec(), extents, n, follows);
         clock.begin(Pass::Extract);
-        let candidate = at(n)?;
+        let candidate = self.analysis.extract(&at(n))?;
         // A candidate asked for by name need not exist at every length.
-        let stays = |end: i64| at(end).is_ok_and(|other| other.key == candidate.key);
+        let stays = |end: i64| self.analysis.key(&at(end)).is_ok_and(|key| key == candidate.key);
         let ends: Vec<i64> = ROW_ENDS.into_iter().filter(|end| *end > n).collect();
         let to = match ends.split_first() {
             Some((longest, _)) if stays(*longest) => *longest,
