@@ -3,16 +3,16 @@
 //! At short lengths the dense form is cheaper, so conformance alone would not meet a bucket that is empty, one that
 //! holds all keys, or a single position. 64-bit keys are as drawn, all equal, and the extremes by turns.
 
-use attnc_algebra::{DType, Data, SettingValue, Tensor};
+use std::collections::BTreeSet;
+
+use attnc_algebra::{DType, Data, Node, SettingValue, Tensor, TermId};
+use attnc_compiler::Candidate;
 use attnc_tests::corpus::{self, CorpusSpec};
 use attnc_tests::trial::{Runner, Trial};
 use libtest_mimic::{Arguments, Failed, Trial as Test};
 
 /// Sequence lengths: one, less than a tile, one more than a tile of rows, more than two tiles.
 const LENGTHS: [i64; 4] = [1, 17, 97, 130];
-
-/// What the name of a form begins with whose outputs, or some of them, are in buckets.
-const BUCKET: [&str; 2] = ["bucket-", "mixed-"];
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -38,7 +38,23 @@ fn trial(spec: &CorpusSpec, n: i64) -> Result<Trial, Failed> {
 }
 
 fn bucket(trial: &Trial) -> Result<Option<String>, Failed> {
-    Ok(trial.variants()?.into_iter().find(|name| BUCKET.iter().any(|form| name.starts_with(form))))
+    Ok(trial.variants_where(in_buckets)?.into_iter().next())
+}
+
+/// Whether an output of the form puts keys in order.
+fn in_buckets(candidate: &Candidate) -> bool {
+    let terms = &candidate.spec.terms;
+    let mut open: Vec<TermId> = candidate.spec.outputs.iter().map(|o| o.term).collect();
+    let mut seen = BTreeSet::new();
+    while let Some(term) = open.pop() {
+        if matches!(terms.node(term), Node::Order { .. }) {
+            return true;
+        }
+        if seen.insert(term) {
+            open.extend(terms.node(term).operands());
+        }
+    }
+    false
 }
 
 fn has_bucket(spec: &CorpusSpec) -> bool {

@@ -200,10 +200,21 @@ impl Trial {
     /// # Errors
     /// If the compiler refuses the spec.
     pub fn variants(&self) -> Result<Vec<String>, attnc_compiler::CompileError> {
+        self.variants_where(|_| true)
+    }
+
+    /// Names of those forms for which `wanted` holds.
+    ///
+    /// # Errors
+    /// As [`Trial::variants`].
+    pub fn variants_where(
+        &self,
+        wanted: impl Fn(&attnc_compiler::Candidate) -> bool,
+    ) -> Result<Vec<String>, attnc_compiler::CompileError> {
         let options = attnc_compiler::Options { settings: self.settings.clone(), ..Default::default() };
         let analysis = attnc_compiler::Analysis::new(&self.text, &options, &mut attnc_compiler::Unobserved)?;
         let candidates = analysis.candidates(&self.extents)?;
-        Ok(candidates.iter().map(|c| c.name().to_string()).collect())
+        Ok(candidates.iter().filter(|c| wanted(c)).map(|c| c.name().to_string()).collect())
     }
 
     /// Whether some result so far was beyond the tolerance, though within what conditioning explains.

@@ -105,6 +105,9 @@ impl Made {
     }
 }
 
+/// What a state is made for: the attend node, the state in which it begins, and how it lies.
+type StateKey = (TermId, Option<PlanBufferId>, Vec<AxisId>, Option<AxisId>);
+
 /// A reduction that stages compute as part of something else.
 struct Inlined {
     /// The stages, by number.
@@ -160,7 +163,7 @@ pub(crate) struct Planner<'a> {
     hint: Extents,
     plan: Plan,
     producers: BTreeMap<PlanBufferId, NodeIndex>,
-    states: BTreeMap<(TermId, Option<PlanBufferId>), AttendState>,
+    states: BTreeMap<StateKey, AttendState>,
     made: BTreeMap<Made, PlanBufferId>,
     alike: Alike,
     inlined: BTreeMap<(u32, bool), Inlined>,
@@ -379,7 +382,7 @@ impl<'a> Planner<'a> {
         rows: AxisId,
         cols: Option<AxisId>,
     ) -> Result<AttendState, PlanError> {
-        let key = (term, before.as_ref().map(|before| before.acc));
+        let key = (term, before.as_ref().map(|before| before.acc), lead.to_vec(), cols);
         if let Some(state) = self.states.get(&key) {
             return Ok(state.clone());
         }

@@ -120,6 +120,10 @@ impl Nest<'_, '_> {
         let mut free = terms.free(domain).union(terms.free(score)).union(terms.free(value));
         free.insert(rows);
         let lead: Vec<AxisId> = free.iter().filter(|a| Some(*a) != frame.cols && *a != axis).collect();
+        // A state is read at one position of each axis that the frame lacks.
+        if lead.iter().any(|a| *a != rows && !matches!(self.binding(*a), Binding::Fixed(_))) {
+            return Ok(None);
+        }
         let (mut state, mut rest) = (None, domain);
         while let Some((classed, left)) = self.split_by_row_class(axis, rest, rows) {
             let term = self.planner.terms.add(Node::Attend { axis, domain: classed, score, value });

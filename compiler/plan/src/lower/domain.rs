@@ -286,7 +286,9 @@ impl Nest<'_, '_> {
 
     /// Narrows the bounds by one atom.
     fn narrow(&mut self, axis: AxisId, atom: TermId, positive: bool, bounds: &mut Bounds) {
-        if !self.planner.terms.free(atom).contains(axis) || self.knows_more_in_block(axis, atom) {
+        // A search is statements of its own, which have no place inside the repetition of a piece.
+        let told = bounds.repeat.is_none() || !self.planner.has_reduction(atom);
+        if told && (!self.planner.terms.free(atom).contains(axis) || self.knows_more_in_block(axis, atom)) {
             let truth = self.truth(atom);
             let holds = if positive { truth.may } else { self.not(truth.must) };
             bounds.guard = self.and(bounds.guard, holds);
