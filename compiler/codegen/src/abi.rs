@@ -170,6 +170,11 @@ microkernels! {
     /// The column of each row's largest score where it leads by more than the row's slack, else -1:
     /// `(rows, cols: usize, scores: *const f32, rs: isize, slack: *const f32, dst: *mut i64)`.
     ClearLargestF32 = "clear_largest_f32": Transpose,
+    /// `s[r, c] = fill` outside of `from[r] .. to[r]` if `keep`, else inside:
+    /// `(rows, cols: usize, s: *mut f32, s_rs: isize, from, to: *const i64, keep: u64, fill: u64)`, `fill` the bits of an f64.
+    KeepSpansF32 = "keep_spans_f32": KeepSpans,
+    /// The same on f64.
+    KeepSpansF64 = "keep_spans_f64": KeepSpans,
 }
 
 /// Parameter lists that several microkernels share.
@@ -188,6 +193,7 @@ enum Form {
     MergeSpans,
     Transpose,
     Ranks,
+    KeepSpans,
 }
 
 impl Microkernel {
@@ -213,6 +219,7 @@ impl Microkernel {
             Form::MergeSpans => (vec![word; 3], Some(word)),
             Form::Transpose => (vec![word; 6], None),
             Form::Ranks => (vec![word; 10], None),
+            Form::KeepSpans => (vec![word; 8], None),
         };
         let mut signature = Signature::new(convention);
         signature.params.extend(params.into_iter().map(AbiParam::new));

@@ -98,6 +98,15 @@ impl<'a> Lower<'a, '_> {
                 self.call(Microkernel::ClearLargestF32, &[rows, cols, base, stride, slack, dst]);
                 Ok(())
             }
+            Stmt::KeepSpans { tile, from, to, keep, fill, rows, cols } => {
+                let kernel = self.by_lane(*tile, Microkernel::KeepSpansF32, Microkernel::KeepSpansF64)?;
+                let [rows, cols] = self.lengths([*rows, *cols])?;
+                let (base, stride) = self.tile(*tile);
+                let [from, to] = [from, to].map(|t| self.tile(*t).0);
+                let (keep, fill) = (self.int(i64::from(*keep)), self.int(fill.to_bits() as i64));
+                self.call(kernel, &[rows, cols, base, stride, from, to, keep, fill]);
+                Ok(())
+            }
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let kernel = self.by_lane(*tile, Microkernel::ScaleRowsF32, Microkernel::ScaleRowsF64)?;
                 let [rows, cols] = self.lengths([*rows, *cols])?;

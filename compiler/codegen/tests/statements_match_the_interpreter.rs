@@ -410,6 +410,33 @@ fn searches_in_sorted_tables() {
 }
 
 #[test]
+fn spans_of_rows_are_kept_or_filled() {
+    for (compute, keep) in [(Lane::F32, true), (Lane::F32, false), (Lane::F64, true), (Lane::F64, false)] {
+        let mut s = Sketch::new(compute);
+        let [rows, cols] = [0, 1].map(|x| s.e().add(Expr::Extent(x), None));
+        let dtype = s.dtype();
+        let out = s.buffer(dtype, &[rows, cols], Access::Write, None);
+        let (row, col, one) = (s.row, s.col, s.one);
+        let tile = s.tile(compute, rows, cols);
+        let [from, to] = [(); 2].map(|()| s.tile(Lane::I64, rows, one));
+        let sum = s.e().sum(row, col);
+        let value = s.e().cast(compute, sum);
+        s.map(s.at(tile), rows, cols, value);
+        let (two, seven) = (s.int(2), s.int(7));
+        let low = s.e().difference(row, two);
+        let high = s.e().difference(seven, row);
+        s.map(s.in_column(from), rows, one, low);
+        s.map(s.in_column(to), rows, one, high);
+        s.program.body.push(Stmt::KeepSpans { tile, from, to, keep, fill: -0.5, rows, cols });
+        let value = s.element(tile, row, col);
+        s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, rows, cols, value);
+        for extents in [[1, 1], [9, 4], [12, 33]] {
+            s.check(&extents, 0.0, |_, _| 0.0);
+        }
+    }
+}
+
+#[test]
 fn orders_of_keys() {
     let mut s = Sketch::new(Lane::F32);
     let [b, n] = [0, 1].map(|x| s.e().add(Expr::Extent(x), None));

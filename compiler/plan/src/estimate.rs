@@ -315,6 +315,10 @@ impl Counter<'_> {
                 let row = RANKED * cols + sorted * sorted.max(2.0).log2();
                 self.work.gather += row * self.int(*rows).max(0) as f64 * scale;
             }
+            // Whole vectors are stored, and only where something is masked.
+            Stmt::KeepSpans { rows, cols, .. } => {
+                self.work.pointwise += self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale / 8.0;
+            }
             Stmt::ScaleRows { rows, cols, .. } | Stmt::ClearLargest { rows, cols, .. } => {
                 self.work.pointwise += self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
             }
@@ -544,6 +548,7 @@ impl LoopProgram {
                 | Stmt::SoftmaxUpdate { rows, cols, .. }
                 | Stmt::ScaleRows { rows, cols, .. }
                 | Stmt::Ranks { rows, cols, .. }
+                | Stmt::KeepSpans { rows, cols, .. }
                 | Stmt::ClearLargest { rows, cols, .. } => {
                     steering.extend([*rows, *cols].into_iter().flat_map(|e| self.vars_of(e)));
                 }

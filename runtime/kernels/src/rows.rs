@@ -1,4 +1,5 @@
-//! Row-wise passes over a matrix: the finiteness check, the scaling by one number per row, and the clear largest.
+//! Row-wise passes over a matrix: the finiteness check, the scaling by one number per row, spans of each row that are
+//! kept, and the clear largest.
 
 use crate::lanes::{Element, Lanes};
 
@@ -71,6 +72,55 @@ pub(crate) unsafe fn scale_rows<T: Element, S: Lanes<T>>(
                 let head = s.head(cols - c);
                 s.store_head(row.add(c), head, s.mul(s.load_head(row.add(c), head), factor));
             }
+        }
+    }
+}
+
+/// `scores[r, c] = fill` for c outside of `from[r] .. to[r]` if `keep`, else inside.
+///
+/// # Safety
+/// `scores` must be valid for the described elements, `from` and `to` for `rows` elements.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "a matrix, its spans and what to do")]
+pub(crate) unsafe fn keep_spans<T: Element, S: Lanes<T>>(
+    s: S,
+    rows: usize,
+    cols: usize,
+    scores: *mut T,
+    rs: isize,
+    [from, to]: [*const i64; 2],
+    keep: bool,
+    fill: T,
+) {
+    for r in 0..rows {
+        // SAFETY: row `r < rows` of the caller's; both ends are at most `cols`.
+        unsafe {
+            let first = from.add(r).read_unaligned().clamp(0, cols as i64) as usize;
+            let end = (to.add(r).read_unaligned().clamp(0, cols as i64) as usize).max(first);
+            let row = scores.wrapping_offset(r as isize * rs);
+            if keep {
+                fill_span(s, row, [0, first], fill);
+                fill_span(s, row, [end, cols], fill);
+            } else {
+                fill_span(s, row, [first, end], fill);
+            }
+        }
+    }
+}
+
+/// `row[from .. to] = fill`
+#[inline(always)]
+unsafe fn fill_span<T: Element, S: Lanes<T>>(s: S, row: *mut T, [from, to]: [usize; 2], fill: T) {
+    let value = s.splat(fill);
+    let mut c = from;
+    // SAFETY: columns `from <= c < to` of the caller's row.
+    unsafe {
+        while c + S::N <= to {
+            s.store(row.add(c), value);
+            c += S::N;
+        }
+        if c < to {
+            s.store_head(row.add(c), s.head(to - c), value);
         }
     }
 }

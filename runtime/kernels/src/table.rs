@@ -35,6 +35,10 @@ pub type ScaleRows<T> = unsafe extern "C" fn(usize, usize, *mut T, isize, *const
 /// every other by more than `slack[r]`, else -1. NaN counts for nothing; no lead is more than infinity or NaN.
 pub type ClearLargest = unsafe extern "C" fn(usize, usize, *const f32, isize, *const f32, *mut i64);
 
+/// `(rows, cols, s, s_rs, from, to, keep, fill)`: `s[r, c] = fill` for c outside of `from[r] .. to[r]` if `keep` is not
+/// 0, else for c inside. Spans may reach beyond the columns or be empty; `fill` is the bits of an `f64`.
+pub type KeepSpans<T> = unsafe extern "C" fn(usize, usize, *mut T, isize, *const i64, *const i64, u64, u64);
+
 /// `(dst, src, n)`: `dst[i] = f(src[i])`; `dst` may equal `src`.
 pub type Map = unsafe extern "C" fn(*mut f32, *const f32, usize);
 
@@ -164,6 +168,10 @@ pub struct KernelTable {
     pub transpose_f32: Transpose<f32>,
     /// The largest of each row, where no other comes near.
     pub clear_largest_f32: ClearLargest,
+    /// What lies outside each row's span, or inside.
+    pub keep_spans_f32: KeepSpans<f32>,
+    /// As `keep_spans_f32`.
+    pub keep_spans_f64: KeepSpans<f64>,
 }
 
 /// The table of an instruction set, or `None` if this CPU lacks it.

@@ -36,6 +36,36 @@ fn all_finite_sees_every_element_and_no_other() {
 }
 
 #[test]
+fn spans_are_kept_or_filled() {
+    let spans = [(0, 100), (-3, 5), (2, 2), (7, 3), (1, 17), (16, 40), (i64::MIN, i64::MAX), (i64::MAX, i64::MIN)];
+    let (from, to): (Vec<i64>, Vec<i64>) = spans.iter().copied().unzip();
+    for (isa, kernels) in tables() {
+        for cols in EDGES {
+            for keep in [true, false] {
+                let mut s = Guarded::new(spans.len(), cols, 2, CANARY, || 3.0f32);
+                let (stride, fill) = (s.stride as isize, f64::NEG_INFINITY.to_bits());
+                let (f, t) = (from.as_ptr(), to.as_ptr());
+                // SAFETY: the buffer holds the rows and columns, at this stride; there is a span for every row.
+                unsafe {
+                    (kernels.keep_spans_f32)(spans.len(), cols, s.mut_ptr(), stride, f, t, u64::from(keep), fill)
+                };
+                s.check("keep_spans");
+                for (r, (from, to)) in spans.iter().enumerate() {
+                    for (c, &x) in s.row(r).iter().enumerate() {
+                        let kept = (*from..*to).contains(&(c as i64)) == keep;
+                        assert_eq!(x, if kept { 3.0 } else { f32::NEG_INFINITY }, "{isa} {cols} {r} {c} {keep}");
+                    }
+                }
+            }
+        }
+        let mut doubles = [1.0f64; 3];
+        // SAFETY: one row of three columns.
+        unsafe { (kernels.keep_spans_f64)(1, 3, doubles.as_mut_ptr(), 3, [1].as_ptr(), [2].as_ptr(), 1, 0) };
+        assert_eq!(doubles, [0.0, 1.0, 0.0]);
+    }
+}
+
+#[test]
 fn rows_are_scaled_and_ones_are_skipped() {
     for (isa, kernels) in tables() {
         for cols in EDGES {

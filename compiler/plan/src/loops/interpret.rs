@@ -176,6 +176,7 @@ impl Machine<'_, '_> {
             | Stmt::ScaleRows { .. }
             | Stmt::ClearLargest { .. }
             | Stmt::Ranks { .. }
+            | Stmt::KeepSpans { .. }
             | Stmt::Order { .. } => self.kernel(stmt),
         }
     }

@@ -202,6 +202,11 @@ impl Printer<'_> {
                 let [dst, scores, slack] = [dst, scores, slack].map(|t| self.tile_name(*t));
                 format!("clear-largest {} {dst} of {scores} slack {slack}", self.shape(&[*rows, *cols]))
             }
+            Stmt::KeepSpans { tile, from, to, keep, fill, rows, cols } => {
+                let [tile, from, to] = [tile, from, to].map(|t| self.tile_name(*t));
+                let side = if *keep { "outside" } else { "inside" };
+                format!("fill {} {tile} = {fill:?} {side} {from}..{to}", self.shape(&[*rows, *cols]))
+            }
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let (tile, alpha) = (self.tile_name(*tile), self.tile_name(*alpha));
                 format!("scale {} {tile} *= {alpha}", self.shape(&[*rows, *cols]))

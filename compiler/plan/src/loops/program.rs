@@ -314,6 +314,23 @@ pub enum Stmt {
         /// Number of columns.
         cols: ExprId,
     },
+    /// `tile[r, c] = fill` where c is outside `from[r, 0] .. to[r, 0]`, or inside if not `keep`.
+    KeepSpans {
+        /// The masked tile.
+        tile: TileId,
+        /// Column 0 of this I64 tile: the first column of each row's span; may be negative.
+        from: TileId,
+        /// Column 0 of this I64 tile: one past the last column; may be less than the first.
+        to: TileId,
+        /// Whether what lies in the span is kept, rather than what lies outside.
+        keep: bool,
+        /// What the others become.
+        fill: f64,
+        /// Number of rows.
+        rows: ExprId,
+        /// Number of columns.
+        cols: ExprId,
+    },
     /// `tile[r, c] *= alpha[r, 0]`
     ScaleRows {
         /// The scaled tile.

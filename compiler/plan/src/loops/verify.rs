@@ -268,6 +268,12 @@ impl<'p> Verifier<'p> {
                 self.operand_of(Lane::I64, *dst, *rows, None);
             }
             Stmt::Ranks { .. } => self.ranks(stmt),
+            Stmt::KeepSpans { tile, from, to, rows, cols, .. } => {
+                self.scalars(&[*rows, *cols], Lane::I64);
+                self.operand(*tile, *rows, Some(*cols));
+                self.operand_of(Lane::I64, *from, *rows, None);
+                self.operand_of(Lane::I64, *to, *rows, None);
+            }
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 self.scalars(&[*rows, *cols], Lane::I64);
                 self.operand(*tile, *rows, Some(*cols));

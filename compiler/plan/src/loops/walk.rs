@@ -50,6 +50,7 @@ impl Stmt {
             Stmt::Ranks { rows, cols, limit, .. } => [*rows, *cols].into_iter().chain(*limit).collect(),
             Stmt::SoftmaxUpdate { rows, cols, .. }
             | Stmt::ScaleRows { rows, cols, .. }
+            | Stmt::KeepSpans { rows, cols, .. }
             | Stmt::ClearLargest { rows, cols, .. } => vec![*rows, *cols],
         }
     }

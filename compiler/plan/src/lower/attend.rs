@@ -226,12 +226,10 @@ impl Nest<'_, '_> {
         partial: Option<ExprId>,
     ) -> Result<TileId, PlanError> {
         let frame = Frame::new(online.rows.rows, Some(axis));
-        let lane = self.program.compute;
         let value = self.eval(score, frame, false)?;
         let scores = self.own_tile(value, frame);
         if let Some(partial) = partial {
-            let low = self.x().real(lane, f64::NEG_INFINITY);
-            self.mask_tile(scores, domain, frame, partial, low)?;
+            self.mask_tile(scores, domain, frame, partial, f64::NEG_INFINITY)?;
         }
         let (rows, cols) = self.counts(frame);
         let Online { max, sum, alpha, .. } = *online;

@@ -170,32 +170,8 @@ impl Nest<'_, '_> {
     fn masked_lhs(&mut self, term: TermId, domain: TermId, frame: Frame, partial: ExprId) -> Result<View, PlanError> {
         let value = self.eval(term, frame, false)?;
         let tile = self.own_tile(value, frame);
-        let zero = self.constant(0.0);
-        self.mask_tile(tile, domain, frame, partial, zero)?;
+        self.mask_tile(tile, domain, frame, partial, 0.0)?;
         Ok(self.tile_view(tile))
-    }
-
-    /// Sets a tile's elements to `fill` where the domain fails, if the tile is partial.
-    pub fn mask_tile(
-        &mut self,
-        tile: TileId,
-        domain: TermId,
-        frame: Frame,
-        partial: ExprId,
-        fill: ExprId,
-    ) -> Result<(), PlanError> {
-        let then = self.inner(None, |nest| {
-            let narrow = frame.restricted(nest.planner.terms.free(domain)) != frame
-                && !nest.planner.terms.node(domain).runs_over_axis();
-            let allowed =
-                if narrow { nest.eval_ahead(domain, frame, false)? } else { nest.eval(domain, frame, false)? };
-            let old = nest.element(tile, frame);
-            let value = nest.choose(allowed, old, fill);
-            nest.map(tile, frame, value);
-            Ok(())
-        })?;
-        self.emit(Stmt::If { cond: partial, then, otherwise: Vec::new() });
-        Ok(())
     }
 
     /// The left operand: any strides.

@@ -15,6 +15,7 @@ mod contract;
 mod domain;
 mod exact;
 mod interval;
+mod mask;
 mod nest;
 mod parts;
 mod pointwise;

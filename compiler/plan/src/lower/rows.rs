@@ -19,7 +19,7 @@ use super::nest::{Block, Dim, Nest};
 const HEIGHTS: [i64; 6] = [ROWS, 48, 24, 16, 12, 8];
 
 /// A tile costs about as much again for each row and key beyond its own (fitted to one Zen 5 core, 2026-11-22).
-const FIXED_ROWS: i64 = 8;
+const FIXED_ROWS: i64 = 6;
 const FIXED_KEYS: i64 = 12;
 
 /// Rows of a task that holds whole lines of scores and ranks for each.
@@ -37,12 +37,23 @@ pub(super) struct Rows {
     pub block: Option<i64>,
 }
 
-/// A bound on positions: `scale * variable + rest >= 0`.
+/// A bound on positions: `variable + rest >= 0`, or `rest - variable >= 0` if not `positive`.
+#[derive(Clone, Copy)]
 struct Bound {
     variable: TermId,
     positive: bool,
     /// At the hint.
     rest: i64,
+    /// Whether it depends on the row.
+    moves: bool,
+}
+
+/// Positions in a row that one row sees.
+#[derive(Clone, Copy)]
+struct Run {
+    length: i64,
+    /// Whether other rows see other positions.
+    moves: bool,
 }
 
 /// Rows of a task's tile.
@@ -87,13 +98,15 @@ fn best_height(nest: &mut Nest<'_, '_>, term: TermId, rows: AxisId) -> i64 {
     for (axis, domain) in nest.domains_of_rows(term, rows) {
         let Some(alternatives) = nest.alternatives(domain, true) else { return ROWS };
         for alternative in alternatives {
-            let Some(run) = nest.run_length(axis, rows, &alternative) else { return ROWS };
-            runs.push(run);
+            // An alternative of few rows says nothing of the others.
+            if alternative.atoms.iter().any(|(atom, _)| nest.planner.terms.free(*atom).contains(axis)) {
+                runs.push(nest.run_of(axis, rows, &alternative));
+            }
         }
     }
     let cost = |height: i64| {
         let vectors = |keys: i64| (keys.div_euclid(LANES) * LANES + LANES).max(2 * LANES);
-        let keys = |run: &i64| vectors(run + height - 1) + FIXED_KEYS;
+        let keys = |run: &Run| vectors(if run.moves { run.length + height - 1 } else { run.length }) + FIXED_KEYS;
         let keys: i64 = runs.iter().map(keys).sum();
         (keys * (height + FIXED_ROWS)) as f64 / height as f64
     };
@@ -129,16 +142,18 @@ impl Nest<'_, '_> {
         domains
     }
 
-    /// About how many positions in a row, along `axis`, satisfy the alternative for one row; `None` if that is not
-    /// bounded, or does not move with the row.
-    fn run_length(&self, axis: AxisId, rows: AxisId, alternative: &Alternative) -> Option<i64> {
-        let mut bounds = Vec::new();
-        for (atom, positive) in alternative.atoms.iter().filter(|(_, positive)| *positive) {
-            debug_assert!(positive);
+    /// About which positions along `axis` satisfy the alternative for one row.
+    fn run_of(&mut self, axis: AxisId, rows: AxisId, alternative: &Alternative) -> Run {
+        let position = self.planner.terms.add(Node::Position(axis));
+        let last = self.planner.hint_extent(axis) - 1;
+        let mut bounds = vec![
+            Bound { variable: position, positive: true, rest: 0, moves: false },
+            Bound { variable: position, positive: false, rest: last, moves: false },
+        ];
+        for (atom, _) in alternative.atoms.iter().filter(|(_, positive)| *positive) {
             match *self.planner.terms.node(*atom) {
                 Node::Binary(op @ (BinaryOp::Le | BinaryOp::Lt), x, y) => {
-                    let gap = i64::from(op == BinaryOp::Lt);
-                    bounds.extend(self.bound_of(axis, rows, x, y, gap));
+                    bounds.extend(self.bound_of(axis, rows, x, y, i64::from(op == BinaryOp::Lt)));
                 }
                 Node::Binary(BinaryOp::Eq, x, y) if self.integral(x) && self.integral(y) => {
                     bounds.extend(self.bound_of(axis, rows, x, y, 0));
@@ -147,24 +162,25 @@ impl Nest<'_, '_> {
                 _ => {}
             }
         }
-        let mut shortest: Option<i64> = None;
+        let mut shortest = Run { length: last + 1, moves: false };
         for low in bounds.iter().filter(|b| b.positive) {
             for high in bounds.iter().filter(|b| !b.positive && b.variable == low.variable) {
                 // -low.rest <= variable <= high.rest
-                let steps = (high.rest + low.rest + 1).max(1);
+                let steps = high.rest.saturating_add(low.rest).saturating_add(1).max(1);
                 let size = match self.planner.terms.node(low.variable) {
-                    Node::Binary(BinaryOp::FloorDiv, _, m) => self.at_hint(*m)?,
+                    Node::Binary(BinaryOp::FloorDiv, _, m) => self.at_hint(*m).unwrap_or(1).max(1),
                     _ => 1,
                 };
-                let run = steps.saturating_mul(size);
-                shortest = Some(shortest.map_or(run, |s| s.min(run)));
+                let length = steps.saturating_mul(size);
+                if length < shortest.length {
+                    shortest = Run { length, moves: low.moves || high.moves };
+                }
             }
         }
         shortest
     }
 
-    /// `y - x - gap >= 0` as a bound on the position along `axis`, or on a quotient or remainder of it, that depends on
-    /// the row.
+    /// `y - x - gap >= 0` as a bound on the position along `axis`, or on a quotient or remainder of it.
     fn bound_of(&self, axis: AxisId, rows: AxisId, x: TermId, y: TermId, gap: i64) -> Option<Bound> {
         let mut parts = Vec::new();
         let mut rest = -gap;
@@ -172,7 +188,7 @@ impl Nest<'_, '_> {
         self.sum_apart(axis, x, -1, &mut parts, &mut rest)?;
         let moves = [x, y].iter().any(|t| self.planner.terms.free(*t).contains(rows));
         match parts[..] {
-            [(variable, scale)] if moves && scale.abs() == 1 => Some(Bound { variable, positive: scale > 0, rest }),
+            [(variable, scale)] if scale.abs() == 1 => Some(Bound { variable, positive: scale > 0, rest, moves }),
             _ => None,
         }
     }

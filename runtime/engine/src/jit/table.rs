@@ -60,5 +60,7 @@ fn address(t: &KernelTable, kernel: Microkernel) -> *const () {
         MergeSpans => t.merge_spans as *const (),
         TransposeF32 => t.transpose_f32 as *const (),
         ClearLargestF32 => t.clear_largest_f32 as *const (),
+        KeepSpansF32 => t.keep_spans_f32 as *const (),
+        KeepSpansF64 => t.keep_spans_f64 as *const (),
     }
 }

@@ -10,6 +10,11 @@ use crate::{convert, order, rows, search, softmax, spans, transpose};
 
 use super::KernelTable;
 
+/// The `f32` nearest to the `f64` with these bits.
+fn narrowed(bits: u64) -> f32 {
+    f64::from_bits(bits) as f32
+}
+
 /// Defines a module's `TABLE` and its entries, each compiled with the features given.
 ///
 /// Each entry's contract is that of its field in [`KernelTable`]; the features are present because `table` checks
@@ -24,6 +29,8 @@ macro_rules! instantiate {
         instantiate!(@product $token, product_sparse, product_sparse_f32, f32 $(, #[$features])?);
         instantiate!(@product $token, product_sparse, product_sparse_f64, f64 $(, #[$features])?);
         instantiate!(@rows $token, all_finite_f32, softmax_update_f32, scale_rows_f32, f32 $(, #[$features])?);
+        instantiate!(@spans $token, keep_spans_f32, f32, narrowed $(, #[$features])?);
+        instantiate!(@spans $token, keep_spans_f64, f64, f64::from_bits $(, #[$features])?);
         instantiate!(@rows $token, all_finite_f64, softmax_update_f64, scale_rows_f64, f64 $(, #[$features])?);
         instantiate!(@map $token, exp_f32, Exp $(, #[$features])?);
         instantiate!(@map $token, expm1_f32, Expm1 $(, #[$features])?);
@@ -116,6 +123,8 @@ macro_rules! instantiate {
             merge_spans: spans::merge_spans,
             transpose_f32,
             clear_largest_f32,
+            keep_spans_f32,
+            keep_spans_f64,
         };
     };
 
@@ -154,6 +163,17 @@ macro_rules! instantiate {
         unsafe extern "C" fn $scale(rows: usize, cols: usize, acc: *mut $t, rs: isize, alpha: *const $t) {
             // SAFETY: as above.
             unsafe { rows::scale_rows($token::assume(), rows, cols, acc, rs, alpha) }
+        }
+    };
+
+    (@spans $token:ident, $name:ident, $t:ty, $fill:expr $(, #[$features:meta])?) => {
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "the C signature of a mask")]
+        unsafe extern "C" fn $name(
+            rows: usize, cols: usize, s: *mut $t, s_rs: isize, from: *const i64, to: *const i64, keep: u64, fill: u64,
+        ) {
+            // SAFETY: the features are those of this function; the pointers are the contract of the entry.
+            unsafe { rows::keep_spans($token::assume(), rows, cols, s, s_rs, [from, to], keep != 0, $fill(fill)) }
         }
     };
 

@@ -20,6 +20,7 @@ impl Machine<'_, '_> {
             Stmt::Order { .. } => self.sort(stmt),
             Stmt::ClearLargest { .. } => self.clear_largest(stmt),
             Stmt::Ranks { .. } => self.ranks(stmt),
+            Stmt::KeepSpans { .. } => self.keep_spans(stmt),
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
                 for row in 0..rows {
@@ -62,6 +63,20 @@ impl Machine<'_, '_> {
             }
             for col in 0..cols {
                 self.set_element(&dst, row, col, line[col as usize])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn keep_spans(&mut self, stmt: &Stmt) -> Run<()> {
+        let Stmt::KeepSpans { tile, from, to, keep, fill, rows, cols } = stmt else { return Ok(()) };
+        let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
+        for row in 0..rows {
+            let (from, to) = (self.read_tile(*from, row, 0)?.int(), self.read_tile(*to, row, 0)?.int());
+            for col in 0..cols {
+                if (from..to).contains(&col) != *keep {
+                    self.write_tile(*tile, row, col, Value::Real(*fill))?;
+                }
             }
         }
         Ok(())

@@ -1,0 +1,235 @@
+//! Masks of tiles.
+//!
+//! Where a part of a domain allows one span of columns in each row, or two,
+//! the ends are computed for each row and what lies outside is filled by a
+//! microkernel. Only what is left is evaluated pair by pair.
+
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, TermId};
+
+use crate::error::PlanError;
+use crate::loops::expr::{ExprId, Lane};
+use crate::loops::{Stmt, TileId};
+
+use super::domain::{Alternative, Linear};
+use super::nest::{Binding, Frame, Nest};
+
+/// The columns `from .. to` of a row, lane expressions over the rows; `None` is no bound.
+#[derive(Clone, Copy, Default)]
+struct Span {
+    from: Option<ExprId>,
+    to: Option<ExprId>,
+    /// Whether the row has a span at all; `None` for every row.
+    some: Option<ExprId>,
+}
+
+impl Nest<'_, '_> {
+    /// Sets a tile's elements to `fill` where the domain fails, if the tile is partial.
+    pub fn mask_tile(
+        &mut self,
+        tile: TileId,
+        domain: TermId,
+        frame: Frame,
+        partial: ExprId,
+        fill: f64,
+    ) -> Result<(), PlanError> {
+        let then = self.inner(None, |nest| {
+            let parts = match nest.planner.terms.node(domain).clone() {
+                Node::Nary(NaryOp::And, xs) => xs,
+                _ => vec![domain],
+            };
+            let mut pairs = Vec::new();
+            for part in &parts {
+                match nest.spans_of(*part, frame)? {
+                    Some(spans) if parts.len() > 1 => {
+                        let must = nest.truth(*part).must;
+                        let needed = nest.not(must);
+                        let then = nest.inner(None, |nest| {
+                            nest.keep_spans(tile, &spans, frame, fill);
+                            Ok(())
+                        })?;
+                        if nest.truth_of(needed) != Some(false) {
+                            nest.emit(Stmt::If { cond: needed, then, otherwise: Vec::new() });
+                        }
+                    }
+                    Some(spans) => nest.keep_spans(tile, &spans, frame, fill),
+                    None => pairs.push(*part),
+                }
+            }
+            let rest = match pairs[..] {
+                [] => return Ok(()),
+                [one] => one,
+                _ => nest.planner.terms.nary(NaryOp::And, pairs),
+            };
+            let narrow = frame.restricted(nest.planner.terms.free(rest)) != frame
+                && !nest.planner.terms.node(rest).runs_over_axis();
+            let allowed = if narrow { nest.eval_ahead(rest, frame, false)? } else { nest.eval(rest, frame, false)? };
+            let (old, fill) = (nest.element(tile, frame), nest.constant(fill));
+            let value = nest.choose(allowed, old, fill);
+            nest.map(tile, frame, value);
+            Ok(())
+        })?;
+        self.emit(Stmt::If { cond: partial, then, otherwise: Vec::new() });
+        Ok(())
+    }
+
+    /// The one or two spans of columns that a predicate allows in each row; `None` if it is not of this kind.
+    fn spans_of(&mut self, predicate: TermId, frame: Frame) -> Result<Option<Vec<Span>>, PlanError> {
+        let (Some(rows), Some(cols)) = (frame.rows, frame.cols) else { return Ok(None) };
+        if !self.planner.terms.free(predicate).contains(cols) || matches!(self.binding(rows), Binding::Fixed(_)) {
+            return Ok(None);
+        }
+        let Some(alternatives) = self.alternatives(predicate, true) else { return Ok(None) };
+        if alternatives.is_empty() || alternatives.len() > 2 {
+            return Ok(None);
+        }
+        let fits = |nest: &mut Self, a: &Alternative| {
+            a.some.is_none() && a.atoms.iter().all(|(atom, positive)| nest.is_bound_of_row(*atom, *positive, cols))
+        };
+        if !alternatives.iter().all(|a| fits(self, a)) {
+            return Ok(None);
+        }
+        let mut spans = Vec::new();
+        for alternative in &alternatives {
+            let mut span = Span::default();
+            for (atom, positive) in &alternative.atoms {
+                self.narrow_span(*atom, *positive, cols, frame, &mut span)?;
+            }
+            spans.push(span);
+        }
+        Ok(Some(spans))
+    }
+
+    /// Whether an atom bounds the columns of each row, or does not mention them.
+    fn is_bound_of_row(&mut self, atom: TermId, positive: bool, cols: AxisId) -> bool {
+        if !self.planner.terms.free(atom).contains(cols) {
+            return true;
+        }
+        match *self.planner.terms.node(atom) {
+            Node::Binary(BinaryOp::Le | BinaryOp::Lt | BinaryOp::Eq, x, y)
+                if positive && self.integral(x) && self.integral(y) =>
+            {
+                let mut linear = Linear::default();
+                linear.add(self, cols, y, 1) && linear.add(self, cols, x, -1) && linear.coefficient != 0
+            }
+            _ => false,
+        }
+    }
+
+    fn narrow_span(
+        &mut self,
+        atom: TermId,
+        positive: bool,
+        cols: AxisId,
+        frame: Frame,
+        span: &mut Span,
+    ) -> Result<(), PlanError> {
+        let rows = Frame::new(frame.rows, None);
+        if !self.planner.terms.free(atom).contains(cols) {
+            let holds = self.eval(atom, rows, false)?;
+            let holds = if positive { holds } else { self.not(holds) };
+            span.some = Some(span.some.map_or(holds, |some| self.and(some, holds)));
+            return Ok(());
+        }
+        match *self.planner.terms.node(atom) {
+            Node::Binary(BinaryOp::Le, x, y) => self.narrow_row(x, y, 0, cols, rows, span),
+            Node::Binary(BinaryOp::Lt, x, y) => self.narrow_row(x, y, 1, cols, rows, span),
+            Node::Binary(_, x, y) => {
+                self.narrow_row(x, y, 0, cols, rows, span)?;
+                self.narrow_row(y, x, 0, cols, rows, span)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Narrows by `x + gap <= y`, in columns from the tile's first.
+    fn narrow_row(
+        &mut self,
+        x: TermId,
+        y: TermId,
+        gap: i64,
+        cols: AxisId,
+        rows: Frame,
+        span: &mut Span,
+    ) -> Result<(), PlanError> {
+        let mut linear = Linear::default();
+        let whole = linear.add(self, cols, y, 1) && linear.add(self, cols, x, -1);
+        debug_assert!(whole, "asked before");
+        let dim = self.dim(cols);
+        // coefficient * (base + step * column) + rest >= 0
+        let scale = self.x().int(linear.coefficient);
+        let mut rest = self.x().times(dim.base, scale);
+        rest = self.plus(rest, linear.constant - gap);
+        for (term, scale) in &linear.rest {
+            // A quotient that the block of the columns settles is a scalar.
+            let value = match self.interval(*term) {
+                Some(bounds) if bounds.is_point() => bounds.lo,
+                _ => self.eval(*term, rows, false)?,
+            };
+            let scale = self.x().int(*scale);
+            let part = self.x().times(value, scale);
+            rest = self.x().sum(rest, part);
+        }
+        let slope = linear.coefficient * dim.step;
+        if slope > 0 {
+            let zero = self.x().int(0);
+            let least = self.x().difference(zero, rest);
+            let from = if slope == 1 { least } else { self.ceil_div(least, slope) };
+            span.from = Some(span.from.map_or(from, |old| self.x().max(old, from)));
+        } else {
+            let last = if slope == -1 { rest } else { self.div(rest, -slope) };
+            let to = self.plus(last, 1);
+            span.to = Some(span.to.map_or(to, |old| self.x().min(old, to)));
+        }
+        Ok(())
+    }
+
+    /// Fills what lies outside of all the spans.
+    fn keep_spans(&mut self, tile: TileId, spans: &[Span], frame: Frame, fill: f64) {
+        let rows = Frame::new(frame.rows, None);
+        let (zero, count) = (self.x().int(0), self.counts(frame).1);
+        // Of no columns where a row has none.
+        let ends: Vec<[ExprId; 2]> = spans
+            .iter()
+            .map(|span| {
+                let (from, to) = (span.from.unwrap_or(zero), span.to.unwrap_or(count));
+                match span.some {
+                    Some(some) => [from, self.choose(some, to, zero)],
+                    None => [from, to],
+                }
+            })
+            .collect();
+        match ends[..] {
+            [[a, b], [c, d]] => {
+                let [a, b] = self.span_tiles([a, b], rows);
+                let [c, d] = self.span_tiles([c, d], rows);
+                let (one, other) = (self.x().binary(BinaryOp::Lt, a, b), self.x().binary(BinaryOp::Lt, c, d));
+                let mut ends = |none: [ExprId; 2]| {
+                    let (a, b) = (self.choose(one, a, none[0]), self.choose(one, b, none[1]));
+                    let (c, d) = (self.choose(other, c, none[0]), self.choose(other, d, none[1]));
+                    [a, b, c, d]
+                };
+                let hull = ends([count, zero]);
+                let gap = ends([zero, count]);
+                let hull = [self.x().min(hull[0], hull[2]), self.x().max(hull[1], hull[3])];
+                let gap = [self.x().min(gap[1], gap[3]), self.x().max(gap[0], gap[2])];
+                self.fill_spans(tile, hull, true, frame, fill);
+                self.fill_spans(tile, gap, false, frame, fill);
+            }
+            [ends, ..] => self.fill_spans(tile, ends, true, frame, fill),
+            [] => {}
+        }
+    }
+
+    fn span_tiles(&mut self, ends: [ExprId; 2], rows: Frame) -> [ExprId; 2] {
+        ends.map(|end| {
+            let end = self.x().cast(Lane::I64, end);
+            self.spill("end", end, rows)
+        })
+    }
+
+    fn fill_spans(&mut self, tile: TileId, ends: [ExprId; 2], keep: bool, frame: Frame, fill: f64) {
+        let [from, to] = ends.map(|end| self.as_tile("end", end, Frame::new(frame.rows, None)));
+        let (rows, cols) = self.counts(frame);
+        self.emit(Stmt::KeepSpans { tile, from, to, keep, fill, rows, cols });
+    }
+}
