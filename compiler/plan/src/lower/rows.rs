@@ -171,9 +171,10 @@ impl Nest<'_, '_> {
                     Node::Binary(BinaryOp::FloorDiv, _, m) => self.at_hint(*m).unwrap_or(1).max(1),
                     _ => 1,
                 };
-                let length = steps.saturating_mul(size);
-                if length < shortest.length {
-                    shortest = Run { length, moves: low.moves || high.moves };
+                let (length, moves) = (steps.saturating_mul(size), low.moves || high.moves);
+                // Of equally long ones, in whatever order they come, the one that all rows share.
+                if (length, moves) < (shortest.length, shortest.moves) {
+                    shortest = Run { length, moves };
                 }
             }
         }
