@@ -28,8 +28,8 @@ fn extents(analysis: &Analysis, n: i64) -> Extents {
     all
 }
 
-/// Buffers for a program. Inputs with a declared scale are small: sums of products of large values would lose in
-/// differences what the tolerance asks for.
+/// Buffers for a program. Inputs with a declared scale are small, and so is what has a long dimension: sums of products
+/// of large values would lose in differences what the tolerance asks for.
 fn memories(spec: &Spec, program: &LoopProgram, extents: &[i64]) -> Vec<Memory> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = move || {
@@ -42,7 +42,8 @@ fn memories(spec: &Spec, program: &LoopProgram, extents: &[i64]) -> Vec<Memory> 
         let padding = if buffer.access == Access::Read { 0 } else { 2 };
         let memory = Memory::new(buffer.dtype, &shape, padding, |_| 0x40);
         let scaled = spec.inputs.iter().any(|input| input.name == buffer.name && input.scale.is_some());
-        let size = if scaled { 0.125 } else { 1.0 };
+        let longest = shape.iter().copied().max().unwrap_or(1).max(1) as f64;
+        let size = if scaled { 0.125 } else { (8.0 / longest.sqrt()).min(1.0) };
         let length = shape.last().copied().unwrap_or(1).max(1) as usize;
         all.push(memory.fill(|at| match buffer.dtype {
             DType::F32 | DType::F64 | DType::F16 | DType::Bf16 => size * (random() as f64 / (1u64 << 31) as f64 + 0.05),
