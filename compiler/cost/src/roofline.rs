@@ -37,8 +37,8 @@ pub struct StageWork {
     pub tasks: f64,
 }
 
-/// What a tile product reaches among other work, of what it reaches alone: fitted to 52 specs at lengths of 64, 512
-/// and 4096 (one Zen 5 core, 2026-11-22).
+/// What a tile product reaches among other work, of what it reaches alone: by the medians over 52 specs at lengths of
+/// 64 to 4096 (one Zen 5 core, 2026-11-22).
 const IN_CONTEXT: f64 = 0.95;
 
 impl StageWork {

@@ -216,9 +216,7 @@ impl Analysis {
         let shown = |(c, _): &(Candidate, Extracted)| (c.name.clone(), c.predicted.0.to_bits());
         let mut seen: BTreeSet<(String, u64)> = competing.iter().map(shown).collect();
         beside.retain(|candidate| seen.insert(shown(candidate)));
-        for list in [&mut competing, &mut beside] {
-            list.sort_by(|a, b| a.0.predicted.0.total_cmp(&b.0.predicted.0));
-        }
+        beside.sort_by(by_time);
         competing.extend(beside);
         Ok(competing)
     }
@@ -232,12 +230,13 @@ impl Analysis {
         let mut contenders = contenders.into_iter();
         let mut competing = Vec::new();
         if let Some(first) = contenders.next() {
-            competing.push(self.priced(first, extents)?);
+            let spec = in_order(&first);
+            competing.push(self.priced(first, spec, extents)?);
         }
         for other in contenders {
             self.add_priced(&mut competing, &[], other, extents);
         }
-        competing.sort_by(|a, b| a.0.predicted.0.total_cmp(&b.0.predicted.0));
+        competing.sort_by(by_time);
         Ok(competing)
     }
 
@@ -275,14 +274,20 @@ impl Analysis {
         form: Extracted,
         extents: &Extents,
     ) {
-        let key = structure(&form.spec);
+        let spec = in_order(&form);
+        let key = structure(&spec);
         if list.iter().chain(others).all(|(known, _)| known.key != key) {
-            list.extend(self.priced(form, extents));
+            list.extend(self.priced(form, spec, extents));
         }
     }
 
-    fn priced(&self, mut extracted: Extracted, extents: &Extents) -> Result<(Candidate, Extracted), CompileError> {
-        let spec = in_order(&extracted);
+    /// A form as a candidate; `spec` is the form's with its pairs in order.
+    fn priced(
+        &self,
+        mut extracted: Extracted,
+        spec: Spec,
+        extents: &Extents,
+    ) -> Result<(Candidate, Extracted), CompileError> {
         let plan = attnc_plan::build(&spec, &PlanOptions { hint: extents.clone() })?;
         let numbers = crate::extents::by_number(&self.spec, extents);
         // Extents whose work overflows are refused when memory is laid out.
@@ -304,6 +309,11 @@ impl Analysis {
         }
         Ok(plan)
     }
+}
+
+/// The order of candidates: the least predicted time first.
+fn by_time(a: &(Candidate, Extracted), b: &(Candidate, Extracted)) -> std::cmp::Ordering {
+    a.0.predicted.0.total_cmp(&b.0.predicted.0)
 }
 
 /// The spec in a form, its pairs of operands in order.

@@ -16,6 +16,9 @@ mod portable;
 
 pub(crate) use interleaved::Interleaved;
 
+/// Lanes of the widest vector: no instruction set has more.
+pub(crate) const MOST_LANES: usize = 16;
+
 /// An element type: `f32` or `f64`, with the scalar arithmetic of loop tails and of the sparse product.
 pub(crate) trait Element:
     Copy

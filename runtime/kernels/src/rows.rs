@@ -1,7 +1,7 @@
 //! Row-wise passes over a matrix: the finiteness check, the scaling by one number per row, spans of each row that are
 //! kept, and the clear largest.
 
-use crate::lanes::{Element, Lanes};
+use crate::lanes::{Element, Lanes, MOST_LANES};
 
 /// Whether all elements are finite. `x * 0` is 0 for a finite x and NaN for any other, and a sum keeps a NaN.
 ///
@@ -124,9 +124,6 @@ unsafe fn fill_span<T: Element, S: Lanes<T>>(s: S, row: *mut T, [from, to]: [usi
         }
     }
 }
-
-/// Lanes of the widest vector.
-const MOST_LANES: usize = 16;
 
 /// `dst[r]` is the column of the largest score of row r if that is larger than every other by more than `slack[r]`,
 /// else -1. A NaN counts for nothing.

@@ -13,7 +13,7 @@
 //! independent of each other, which hides latencies.
 
 use crate::function::exp::exp_not_positive;
-use crate::lanes::{Element, FloatBits, Interleaved, Square};
+use crate::lanes::{Element, FloatBits, Interleaved, MOST_LANES, Square};
 
 /// Lanes that can be exponentiated.
 pub(crate) trait Exponential<T: Element>: Square<T> {
@@ -56,9 +56,6 @@ impl<S: Square<f64>> Exponential<f64> for S {
         x
     }
 }
-
-/// Rows in a group; no instruction set has more lanes.
-const MOST_LANES: usize = 16;
 
 /// Up to this many rows of a group are reduced one by one, which is quicker than all at once.
 const FEW: usize = 2;

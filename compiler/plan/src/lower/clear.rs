@@ -13,7 +13,7 @@ use attnc_algebra::{AxisId, AxisSet, BinaryOp, DType, NaryOp, Node, ReduceOp, Te
 
 use crate::error::PlanError;
 use crate::loops::expr::{ExprId, Lane};
-use crate::loops::{Dst, Stmt, TileId};
+use crate::loops::{Dst, Stmt, TileId, View};
 
 use super::nest::{Binding, Frame, Nest};
 use super::reduce::Reduction;
@@ -154,17 +154,13 @@ impl Nest<'_, '_> {
             self.with_whole(split.over, |nest| {
                 let (left, right) =
                     (Frame::new(frame.rows, Some(split.over)), Frame::new(Some(split.over), frame.cols));
-                let lhs = if nest.is_near(split.lhs) {
-                    nest.lhs_view(split.lhs, left)?
-                } else {
-                    let tile = nest.rounded(split.lhs, left)?;
-                    nest.tile_view(tile)
+                let lhs = match nest.rounded_if_far(split.lhs, left)? {
+                    Some(view) => view,
+                    None => nest.lhs_view(split.lhs, left)?,
                 };
-                let rhs = if nest.is_near(split.rhs) {
-                    nest.rhs_view(split.rhs, right)?
-                } else {
-                    let tile = nest.rounded(split.rhs, right)?;
-                    nest.tile_view(tile)
+                let rhs = match nest.rounded_if_far(split.rhs, right)? {
+                    Some(view) => view,
+                    None => nest.rhs_view(split.rhs, right)?,
                 };
                 let (rows, cols) = nest.counts(frame);
                 let (dst, depth) = (nest.tile_view(acc), nest.dim(split.over).count);
@@ -181,6 +177,15 @@ impl Nest<'_, '_> {
             self.map(acc, frame, value);
         }
         Ok(acc)
+    }
+
+    /// An operand whose own f32 value would be off by more than its roundings, as a tile of rounded f64 values.
+    fn rounded_if_far(&mut self, term: TermId, frame: Frame) -> Result<Option<View>, PlanError> {
+        if self.is_near(term) {
+            return Ok(None);
+        }
+        let tile = self.rounded(term, frame)?;
+        Ok(Some(self.tile_view(tile)))
     }
 
     /// A term evaluated in f64 and rounded to f32, in the scope of its own axes.
@@ -327,13 +332,8 @@ impl Nest<'_, '_> {
     }
 
     fn axes(&self, monomial: &Monomial) -> AxisSet {
-        let mut axes = AxisSet::new();
-        for part in monomial.factors.iter().chain(&monomial.guards) {
-            for axis in self.planner.terms.free(*part).iter() {
-                axes.insert(axis);
-            }
-        }
-        axes
+        let parts = monomial.factors.iter().chain(&monomial.guards);
+        parts.fold(AxisSet::new(), |axes, part| axes.union(self.planner.terms.free(*part)))
     }
 
     /// The sides of a product; what belongs to neither goes to the left.

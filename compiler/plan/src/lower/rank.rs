@@ -115,28 +115,27 @@ impl Planner<'_> {
 
     /// The axes of ranks in the term that are too large for a buffer.
     pub fn large_ranks(&mut self, term: TermId) -> Vec<AxisId> {
-        let mut counts = Vec::new();
-        self.find(term, &mut |t, node| {
-            let count = matches!(node, Node::Reduce { op: ReduceOp::Sum, .. }) && self.terms.ty(t) == Type::Int;
-            if count && !self.fits_a_buffer(t) {
-                counts.push(t);
-            }
-            false
-        });
+        let counts = self.counts(term, |planner, t| !planner.fits_a_buffer(t));
         counts.into_iter().filter_map(|t| Some(self.rank(t)?.along)).collect()
     }
 
     /// Whether a rank in the term differs from position to position of `rows`, and runs along another axis.
     pub fn ranks_for_each(&mut self, term: TermId, rows: AxisId) -> bool {
+        let counts = self.counts(term, |planner, t| planner.terms.free(t).contains(rows));
+        counts.into_iter().any(|t| self.rank(t).is_some_and(|rank| rank.along != rows))
+    }
+
+    /// The sums of integers in the term, which ranks are, for which `wanted` holds.
+    fn counts(&self, term: TermId, wanted: impl Fn(&Self, TermId) -> bool) -> Vec<TermId> {
         let mut counts = Vec::new();
         self.find(term, &mut |t, node| {
             let count = matches!(node, Node::Reduce { op: ReduceOp::Sum, .. }) && self.terms.ty(t) == Type::Int;
-            if count && self.terms.free(t).contains(rows) {
+            if count && wanted(self, t) {
                 counts.push(t);
             }
             false
         });
-        counts.into_iter().any(|t| self.rank(t).is_some_and(|rank| rank.along != rows))
+        counts
     }
 
     /// For each rank that is only ever compared with one number of no axes, that number.
