@@ -52,7 +52,7 @@ pub fn run_code(
                 (0..participants).map(thread_tiles).collect(),
             )
         };
-        pool.run(Arc::new(launch), sizes.tasks).map_err(|_| Error::Task { stage: stage.program.name.clone() })?;
+        pool.run(&launch, sizes.tasks).map_err(|_| Error::Task { stage: stage.program.name.clone() })?;
     }
     Ok(())
 }

@@ -2,31 +2,38 @@
 //!
 //! A launch is a count of tasks; participants take the next number from an atomic counter. The caller always
 //! takes part, so a launch ends even if every worker is busy with others. Tasks are independent and write
-//! disjoint elements, so which thread runs which task changes no bit. Must not know what a task does.
+//! disjoint elements, so which thread runs which task changes no bit. Whoever waits looks for a short while before it
+//! sleeps, since waking a sleeping thread takes longer than a small stage. Must not know what a task does.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// What a launch runs: called once per task number, on participant `slot`.
-pub trait Tasks: Send + Sync {
+pub trait Tasks: Sync {
     /// Runs task `task` on participant `slot` (below the participant count); one slot is never used by two
     /// threads at once.
     fn run(&self, slot: usize, task: i64);
 }
 
-/// A launch in flight.
-struct Job {
-    tasks: Arc<dyn Tasks>,
+/// How long a waiting thread looks before it sleeps: about what waking it would take.
+const LOOKS: Duration = Duration::from_micros(50);
+
+/// A launch in flight. It lies on the caller's stack: see [`Ticket`].
+struct Job<'a> {
+    tasks: &'a dyn Tasks,
     count: i64,
     next: AtomicI64,
     slots: AtomicUsize,
     panicked: AtomicBool,
+    /// Invited workers that have started and not yet finished.
+    working: AtomicUsize,
 }
 
-impl Job {
+impl Job<'_> {
     /// Takes tasks until none is left.
     fn work(&self) {
         let slot = self.slots.fetch_add(1, Ordering::Relaxed);
@@ -46,35 +53,39 @@ impl Job {
     }
 }
 
-/// One invitation to take part in a job.
-struct Ticket {
-    job: Arc<Job>,
-    left: Arc<Latch>,
-}
+/// One invitation to take part in a job, which outlives it: the caller takes back what nobody has accepted, and waits
+/// for everyone who has, before it leaves the frame that the job lies in.
+#[derive(Clone, Copy, PartialEq)]
+struct Ticket(*const Job<'static>);
 
-/// Counts invited workers that have started and not yet finished.
-#[derive(Default)]
-struct Latch {
-    working: Mutex<usize>,
-    idle: Condvar,
-}
+// SAFETY: a job is shared by reference between threads: its tasks are `Sync`, the rest is atomic.
+unsafe impl Send for Ticket {}
 
 #[derive(Default)]
 struct Queue {
     tickets: VecDeque<Ticket>,
+    /// Workers that sleep until a ticket arrives.
+    idle: usize,
+    /// Callers that sleep until a worker leaves their job.
+    waiting: usize,
     closing: bool,
 }
 
 #[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
+    /// Whether a look into the queue may be worth it: there are tickets, or the pool is closing.
+    news: AtomicBool,
     arrival: Condvar,
+    departure: Condvar,
 }
 
 /// A pool of worker threads; workers are started on first use and joined on drop.
 pub struct ThreadPool {
     shared: Arc<Shared>,
     workers: Mutex<Vec<JoinHandle<()>>>,
+    /// Number of workers, for a look without the lock.
+    started: AtomicUsize,
     threads: usize,
 }
 
@@ -85,7 +96,8 @@ pub struct TaskPanicked;
 impl ThreadPool {
     /// A pool in which up to `threads` threads, the caller included, run a launch. 0 counts as 1.
     pub fn new(threads: usize) -> Self {
-        Self { shared: Arc::default(), workers: Mutex::default(), threads: threads.max(1) }
+        let (shared, workers, started) = Default::default();
+        Self { shared, workers, started, threads: threads.max(1) }
     }
 
     /// The process's pool of that size, made on first use and kept as long as someone holds it.
@@ -109,37 +121,33 @@ impl ThreadPool {
     ///
     /// # Errors
     /// If a task panicked; the others may then not have run.
-    pub fn run(&self, tasks: Arc<dyn Tasks>, count: i64) -> Result<(), TaskPanicked> {
-        let job = Arc::new(Job {
+    pub fn run(&self, tasks: &dyn Tasks, count: i64) -> Result<(), TaskPanicked> {
+        let job = Job {
             tasks,
             count,
             next: AtomicI64::new(0),
             slots: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
-        });
+            working: AtomicUsize::new(0),
+        };
         let helpers = self.threads.min(usize::try_from(count).unwrap_or(usize::MAX)).saturating_sub(1);
-        let latch = Arc::new(Latch::default());
         if helpers > 0 {
             self.start_workers();
-            let mut queue = lock(&self.shared.queue);
-            for _ in 0..helpers {
-                queue.tickets.push_back(Ticket { job: Arc::clone(&job), left: Arc::clone(&latch) });
-            }
-            drop(queue);
-            self.shared.arrival.notify_all();
-        }
-        job.work();
-        if helpers > 0 {
-            lock(&self.shared.queue).tickets.retain(|t| !Arc::ptr_eq(&t.job, &job));
-            let mut working = lock(&latch.working);
-            while *working > 0 {
-                working = latch.idle.wait(working).unwrap_or_else(|poisoned| poisoned.into_inner());
-            }
+            let ticket = Ticket((&raw const job).cast());
+            let invited = Invited { shared: &self.shared, job: &job, ticket };
+            self.shared.invite(ticket, helpers);
+            job.work();
+            drop(invited);
+        } else {
+            job.work();
         }
         if job.panicked.load(Ordering::Relaxed) { Err(TaskPanicked) } else { Ok(()) }
     }
 
     fn start_workers(&self) {
+        if self.started.load(Ordering::Acquire) + 1 >= self.threads {
+            return;
+        }
         let mut workers = lock(&self.workers);
         while workers.len() + 1 < self.threads {
             let shared = Arc::clone(&self.shared);
@@ -147,15 +155,19 @@ impl ThreadPool {
             match std::thread::Builder::new().name(name).spawn(move || serve(&shared)) {
                 Ok(handle) => workers.push(handle),
                 // The caller does all the work itself; a later launch tries again.
-                Err(_) => return,
+                Err(_) => break,
             }
         }
+        self.started.store(workers.len(), Ordering::Release);
     }
 }
 
 impl Drop for ThreadPool {
     fn drop(&mut self) {
-        lock(&self.shared.queue).closing = true;
+        let mut queue = lock(&self.shared.queue);
+        queue.closing = true;
+        self.shared.news.store(true, Ordering::Release);
+        drop(queue);
         self.shared.arrival.notify_all();
         for worker in lock(&self.workers).drain(..) {
             // A worker catches its tasks' panics; there is nothing to report here.
@@ -164,28 +176,104 @@ impl Drop for ThreadPool {
     }
 }
 
-fn serve(shared: &Shared) {
-    loop {
-        let ticket = {
-            let mut queue = lock(&shared.queue);
-            loop {
-                if let Some(ticket) = queue.tickets.pop_front() {
-                    // Counted while the queue is locked, so that the caller, which empties the queue under the
-                    // same lock, sees every ticket either in the queue or counted.
-                    *lock(&ticket.left.working) += 1;
-                    break ticket;
-                }
-                if queue.closing {
-                    return;
-                }
-                queue = shared.arrival.wait(queue).unwrap_or_else(|poisoned| poisoned.into_inner());
+/// Workers invited to a job: none of them knows of it any more when this is dropped.
+struct Invited<'a> {
+    shared: &'a Shared,
+    job: &'a Job<'a>,
+    ticket: Ticket,
+}
+
+impl Drop for Invited<'_> {
+    fn drop(&mut self) {
+        self.shared.take_back(self.ticket);
+        let gone = || self.job.working.load(Ordering::Acquire) == 0;
+        if !looked_for(gone) {
+            self.shared.sleep_until(gone);
+        }
+    }
+}
+
+impl Shared {
+    fn invite(&self, ticket: Ticket, helpers: usize) {
+        let mut queue = lock(&self.queue);
+        queue.tickets.extend(std::iter::repeat_n(ticket, helpers));
+        self.news.store(true, Ordering::Release);
+        // Who looks needs no call into the system.
+        let asleep = queue.idle.min(helpers);
+        drop(queue);
+        (0..asleep).for_each(|_| self.arrival.notify_one());
+    }
+
+    /// Takes back the tickets that nobody has accepted.
+    fn take_back(&self, ticket: Ticket) {
+        let mut queue = lock(&self.queue);
+        queue.tickets.retain(|t| *t != ticket);
+        self.news.store(!queue.tickets.is_empty() || queue.closing, Ordering::Release);
+    }
+
+    /// Waits for the next ticket, counted at its job; `None` when the pool closes.
+    fn accept(&self) -> Option<Ticket> {
+        looked_for(|| self.news.load(Ordering::Acquire));
+        let mut queue = lock(&self.queue);
+        loop {
+            if let Some(ticket) = queue.tickets.pop_front() {
+                self.news.store(!queue.tickets.is_empty() || queue.closing, Ordering::Release);
+                // SAFETY: the ticket was in the queue, so the job's caller has not taken it back yet and the job lives.
+                // Counted while the queue is locked, so that the caller, which takes back under the same lock, sees
+                // every ticket either in the queue or counted, and waits for it.
+                unsafe { &*ticket.0 }.working.fetch_add(1, Ordering::Relaxed);
+                return Some(ticket);
             }
-        };
-        ticket.job.work();
-        // Before the latch: the caller's buffers must not be reachable from here afterwards.
-        drop(ticket.job);
-        *lock(&ticket.left.working) -= 1;
-        ticket.left.idle.notify_all();
+            if queue.closing {
+                return None;
+            }
+            queue.idle += 1;
+            queue = self.arrival.wait(queue).unwrap_or_else(|poisoned| poisoned.into_inner());
+            queue.idle -= 1;
+        }
+    }
+
+    /// Wakes the callers whose workers have left.
+    fn leave(&self) {
+        if lock(&self.queue).waiting > 0 {
+            self.departure.notify_all();
+        }
+    }
+
+    fn sleep_until(&self, done: impl Fn() -> bool) {
+        let mut queue = lock(&self.queue);
+        queue.waiting += 1;
+        while !done() {
+            queue = self.departure.wait(queue).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+        queue.waiting -= 1;
+    }
+}
+
+fn serve(shared: &Shared) {
+    while let Some(ticket) = shared.accept() {
+        // SAFETY: the job counts this worker, and its caller waits until it no longer does.
+        let job = unsafe { &*ticket.0 };
+        job.work();
+        // The last touch of the job.
+        job.working.fetch_sub(1, Ordering::Release);
+        shared.leave();
+    }
+}
+
+/// Looks for a while, until `found`.
+fn looked_for(found: impl Fn() -> bool) -> bool {
+    let started = Instant::now();
+    loop {
+        for _ in 0..64 {
+            if found() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        if started.elapsed() >= LOOKS {
+            return false;
+        }
     }
 }
 
@@ -213,8 +301,8 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for count in [0, 1, 2, 100] {
-                        let tasks = Arc::new(Count((0..count).map(|_| AtomicUsize::new(0)).collect()));
-                        pool.run(tasks.clone(), count).expect("no task panics");
+                        let tasks = Count((0..count).map(|_| AtomicUsize::new(0)).collect());
+                        pool.run(&tasks, count).expect("no task panics");
                         assert!(tasks.0.iter().all(|n| n.load(Ordering::Relaxed) == 1));
                     }
                 });
@@ -233,7 +321,7 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_and_the_pool_lives_on() {
         let pool = ThreadPool::new(2);
-        assert_eq!(pool.run(Arc::new(Bad), 10), Err(TaskPanicked));
-        assert_eq!(pool.run(Arc::new(Bad), 5), Ok(()));
+        assert_eq!(pool.run(&Bad, 10), Err(TaskPanicked));
+        assert_eq!(pool.run(&Bad, 5), Ok(()));
     }
 }
