@@ -46,6 +46,8 @@ pub struct MachineProfile {
     pub name: String,
     /// Worker threads.
     pub threads: u32,
+    /// What each thread beyond the first adds, of what one does alone: less than 1 where cores or clocks are shared.
+    pub thread_gain: f64,
     /// Tile products in f32, 10^9 flop/s.
     pub product_f32_gflops: f64,
     /// Tile products in f64, 10^9 flop/s.
@@ -98,6 +100,16 @@ impl MachineProfile {
         level.map_or(Nanos::ZERO, |l| Nanos(bytes.0 / l.gbytes_per_s))
     }
 
+    /// Time of `tasks` equal tasks on all threads, in tasks of one thread alone. Threads that are left over when the
+    /// tasks run out help nobody, but do not slow the others down either.
+    pub fn rounds(&self, tasks: f64) -> f64 {
+        let threads = f64::from(self.threads);
+        let time = |together: f64| together / (1.0 + (together - 1.0) * self.thread_gain);
+        let full = (tasks / threads).floor();
+        let left = tasks - full * threads;
+        full * time(threads) + if left >= 1.0 { time(left) } else { 0.0 }
+    }
+
     /// Tile-product time per fused multiply-add, in f64 or f32.
     pub fn product_ns(&self, double: bool) -> f64 {
         2.0 / if double { self.product_f64_gflops } else { self.product_f32_gflops }
@@ -106,6 +118,7 @@ impl MachineProfile {
     fn check(&self) -> Result<(), ProfileError> {
         let rates = [
             ("threads", f64::from(self.threads)),
+            ("thread_gain", self.thread_gain),
             ("product_f32_gflops", self.product_f32_gflops),
             ("product_f64_gflops", self.product_f64_gflops),
             ("exp_ns", self.exp_ns),

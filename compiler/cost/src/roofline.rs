@@ -44,8 +44,8 @@ const IN_CONTEXT: f64 = 0.95;
 impl StageWork {
     /// Time of the stage on `profile`.
     ///
-    /// Compute divides over the threads in whole tasks: 3 equal tasks on 2
-    /// threads take as long as 4.
+    /// Compute divides over the threads in whole tasks: on 2 threads that do not disturb each other, 3 equal tasks take
+    /// as long as 4.
     pub fn time(&self, profile: &MachineProfile) -> Nanos {
         let compute = self.product_flops / (IN_CONTEXT * profile.product_f32_gflops)
             + self.product_flops_f64 / (IN_CONTEXT * profile.product_f64_gflops)
@@ -58,9 +58,8 @@ impl StageWork {
         let bytes = Bytes(self.bytes_read + self.bytes_written);
         let memory = profile.stream(bytes, bytes).0;
         let tasks = self.tasks.max(1.0);
-        let rounds = (tasks / f64::from(profile.threads)).ceil();
-        let busiest_share = rounds / tasks;
-        Nanos(compute.max(memory) * busiest_share + self.calls * profile.call_ns + rounds * profile.task_ns)
+        let rounds = profile.rounds(tasks);
+        Nanos(compute.max(memory) * rounds / tasks + self.calls * profile.call_ns + rounds * profile.task_ns)
     }
 }
 
@@ -97,10 +96,17 @@ mod tests {
     #[test]
     fn tasks_divide_over_threads_in_whole_rounds() {
         let one = MachineProfile::default();
-        let two = MachineProfile { threads: 2, ..one.clone() };
+        let two = MachineProfile { threads: 2, thread_gain: 1.0, ..one.clone() };
         let work = StageWork { exp: 1e9, tasks: 3.0, ..StageWork::default() };
         let ratio = work.time(&two).0 / work.time(&one).0;
         assert!((ratio - 2.0 / 3.0).abs() < 1e-3, "3 tasks on 2 threads take 2 rounds, got ratio {ratio}");
+    }
+
+    #[test]
+    fn threads_that_share_a_core_gain_less() {
+        let profile = MachineProfile { threads: 2, thread_gain: 0.25, ..MachineProfile::default() };
+        assert!((profile.rounds(4.0) - 2.0 * 2.0 / 1.25).abs() < 1e-9);
+        assert!((profile.rounds(1.0) - 1.0).abs() < 1e-9);
     }
 
     #[test]

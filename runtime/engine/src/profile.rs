@@ -2,7 +2,6 @@
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use attnc_compiler::{MachineProfile, MemoryLevel};
@@ -75,7 +74,7 @@ pub fn store(profile: &MachineProfile, path: Option<&Path>) -> Result<PathBuf, P
     Ok(path)
 }
 
-/// What each figure may take; twelve figures stay well below five seconds.
+/// What each figure may take; all of them stay well below five seconds.
 const BUDGET: Duration = Duration::from_millis(150);
 
 /// Measures this machine with the microkernels of an instruction set, the best if `None`, in less than five seconds.
@@ -97,6 +96,7 @@ fn measure_all(name: &str, table: &KernelTable, threads: usize, mut step: impl F
     MachineProfile {
         name: name.to_string(),
         threads: threads as u32,
+        thread_gain: figure(thread_gain(table, threads)),
         product_f32_gflops: figure(measure::product_f32_gflops(table, BUDGET)),
         product_f64_gflops: figure(measure::product_f64_gflops(table, BUDGET)),
         exp_ns: figure(measure::exp_ns(table, BUDGET)),
@@ -115,7 +115,7 @@ fn measure_all(name: &str, table: &KernelTable, threads: usize, mut step: impl F
 }
 
 /// Number of measurements of [`probe`].
-pub const PROBE_STEPS: u64 = 10 + LEVELS.len() as u64;
+pub const PROBE_STEPS: u64 = 11 + LEVELS.len() as u64;
 
 /// Working sets whose streaming speed is measured: one per level of the memory hierarchy.
 const LEVELS: [u64; 4] = [32 << 10, 2 << 20, 32 << 20, 1 << 60];
@@ -174,11 +174,35 @@ impl Tasks for Idle {
     }
 }
 
+/// Tasks of tile products that take some 0.1 ms.
+struct Products<'a>(&'a KernelTable);
+
+impl Tasks for Products<'_> {
+    fn run(&self, _: usize, _: i64) {
+        measure::products_f32(self.0, 40);
+    }
+}
+
+/// What each further thread adds; 1 if there is none.
+fn thread_gain(table: &KernelTable, threads: usize) -> f64 {
+    if threads < 2 {
+        return 1.0;
+    }
+    let pool = ThreadPool::new(threads);
+    let time = |tasks: usize| {
+        least_ns(BUDGET, || {
+            // Products do not panic.
+            let _ = pool.run(&Products(table), tasks as i64);
+        })
+    };
+    let speedup = threads as f64 * time(1) / time(threads);
+    ((speedup - 1.0) / (threads - 1) as f64).clamp(0.01, 1.0)
+}
+
 fn launch_ns(threads: usize, tasks: i64) -> f64 {
     let pool = ThreadPool::new(threads);
-    let idle = Arc::new(Idle);
     least_ns(BUDGET, || {
         // Idle tasks do not panic.
-        let _ = pool.run(idle.clone(), tasks);
+        let _ = pool.run(&Idle, tasks);
     })
 }

@@ -23,21 +23,13 @@ pub fn run(args: &ProbeArgs) -> Result<String, Failure> {
     drop(progress);
     let path = attnc::profile::store(&profile, args.output.as_deref()).map_err(|e| Failure::input(e.to_string()))?;
     let seconds = started.elapsed().as_secs_f64();
-    let levels: Vec<_> =
-        profile.levels.iter().map(|l| json!({ "bytes": l.bytes, "gbytes_per_s": l.gbytes_per_s })).collect();
     if args.json {
-        let object = json!({
-            "name": profile.name, "threads": profile.threads,
-            "product_f32_gflops": profile.product_f32_gflops, "product_f64_gflops": profile.product_f64_gflops,
-            "exp_ns": profile.exp_ns, "pointwise_ns": profile.pointwise_ns, "gather_ns": profile.gather_ns,
-            "scalar_ns": profile.scalar_ns, "row_ns": profile.row_ns,
-            "tile_ns": profile.tile_ns, "call_ns": profile.call_ns, "task_ns": profile.task_ns,
-            "rows": levels, "seconds": seconds, "path": path.display().to_string(),
-        });
+        let object = json!({ "profile": profile, "seconds": seconds, "path": path.display().to_string() });
         return Ok(format!("{object}\n"));
     }
     let rate = |what: &str, value: f64, unit: &str| vec![what.to_string(), table::number(value), unit.to_string()];
     let mut rows = vec![
+        rate("further thread", profile.thread_gain, "of a thread"),
         rate("tile product f32", profile.product_f32_gflops, "GFLOP/s"),
         rate("tile product f64", profile.product_f64_gflops, "GFLOP/s"),
         rate("exponential", profile.exp_ns, "ns per element"),

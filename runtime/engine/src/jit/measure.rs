@@ -42,19 +42,29 @@ pub fn product_f64_gflops(table: &KernelTable, budget: Duration) -> f64 {
     product_gflops(table.product_f64, [0.5, 0.25, 0.0], budget)
 }
 
+/// `count` f32 tile products, one after the other.
+pub fn products_f32(table: &KernelTable, count: usize) {
+    let mut product = tile_product(table.product_f32, [0.5, 0.25, 0.0]);
+    (0..count).for_each(|_| product());
+}
+
 /// Speed of a tile product of operands filled with the first two values, the result with the third.
-fn product_gflops<T: Copy>(product: Product<T>, [a, b, c]: [T; 3], budget: Duration) -> f64 {
+fn product_gflops<T: Copy>(product: Product<T>, values: [T; 3], budget: Duration) -> f64 {
+    let (m, n, k) = TILE;
+    2.0 * (m * n * k) as f64 / least_ns(budget, tile_product(product, values))
+}
+
+fn tile_product<T: Copy>(product: Product<T>, [a, b, c]: [T; 3]) -> impl FnMut() {
     let (m, n, k) = TILE;
     let (a, b) = (vec![a; m * k], vec![b; k * n]);
     let mut c = vec![c; m * n];
-    let ns = least_ns(budget, || {
+    move || {
         // SAFETY: the strides and sizes describe exactly the three vectors, which hold m*k, k*n and m*n elements.
         unsafe {
             product(m, n, k, a.as_ptr(), k as isize, 1, b.as_ptr(), n as isize, c.as_mut_ptr(), n as isize, 0);
         }
         black_box(&mut c);
-    });
-    2.0 * (m * n * k) as f64 / ns
+    }
 }
 
 /// Time of one vectorised exponential, in ns per element.
