@@ -18,6 +18,7 @@ const NO_FACTOR: &str = "nothing in the inner sum is free of the outer axis";
 const BOUND: &str = "a factor varies along the axis of the sum it would enter";
 const DOMAIN_BINDS: &str = "a restriction mentions the other sum's axis";
 const TOO_MANY: &str = "more than four summands";
+const RESTRICTED: &str = "a restriction decides how many summands there are";
 const NOT_SEPARABLE: &str = "the summands do not separate the axis";
 
 pub(super) static RULES: &[Rule] = &[
@@ -34,6 +35,20 @@ pub(super) static RULES: &[Rule] = &[
         class: Exact,
         source: "linear attention, arXiv 2006.16236 section 3.2",
         draw: ["sum[j where $m(i, j)]($r(i) * $r(i, j))", "sum[j]($r(i, j) * $r(i) / (1 + $p(i)))"],
+    },
+    rule! {
+        /// A sum of what does not vary along its axis is a multiple.
+        name: "sum-of-equals-is-a-multiple",
+        before: "sum[j](A)",
+        after: "A * N",
+        search: [SUM],
+        apply: sum_of_equals_is_a_multiple,
+        when: [RESTRICTED],
+        sound: "N equal summands; one rounding instead of N",
+        stability: Reorders,
+        class: Exact,
+        source: "arithmetic",
+        draw: ["sum[j]($r(i))", "sum[j](exp($r(i, d)) / (1 + $p(i)))"],
     },
     rule! {
         /// Factors enter a sum inside another sum, if something in it can leave the outer one.
@@ -122,6 +137,19 @@ fn factors_leave_sum(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
         to.push(Tree::reduce(ReduceOp::Sum, axis, domain, Tree::product_of(stay)));
         out.union(Tree::matched_with(node, 0, Tree::matched(product)), Tree::Product(to));
     }
+}
+
+fn sum_of_equals_is_a_multiple(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
+    let Some((axis, domain, body)) = sum_parts(node) else { return };
+    if site.varies(body, axis) {
+        return;
+    }
+    if !site.is_full(domain) {
+        out.decline(RESTRICTED);
+        return;
+    }
+    let count = Tree::Integer(vec![(site.spec().axis(axis).extent, 1)], 0);
+    out.union(Tree::matched(node), Tree::Product(vec![Tree::Class(body), count]));
 }
 
 fn factors_enter_sum(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
