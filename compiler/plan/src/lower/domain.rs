@@ -187,7 +187,8 @@ impl Nest<'_, '_> {
                 }
                 (all.len() <= MAX_ALTERNATIVES).then_some(all)
             }
-            (Node::Reduce { op: ReduceOp::Any, axis, domain, body }, true) => {
+            // A search along an axis that means something outside, too, stays whole: its atoms speak of other positions.
+            (Node::Reduce { op: ReduceOp::Any, axis, domain, body }, true) if !self.is_bound(*axis) => {
                 let inside = if self.is_true(*domain) {
                     *body
                 } else {

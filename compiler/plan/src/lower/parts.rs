@@ -252,6 +252,9 @@ impl Nest<'_, '_> {
 
     /// The largest modulus of the alternative's congruences in the row.
     fn row_modulus(&self, alternative: &Alternative, rows: AxisId) -> Option<i64> {
+        if alternative.some.is_some_and(|(searched, _)| searched == rows) {
+            return None;
+        }
         let positive = alternative.atoms.iter().filter(|(_, positive)| *positive);
         let congruences = positive.filter_map(|(atom, _)| self.congruence(*atom));
         let in_row = |c: &Congruence| self.planner.terms.free(c.form).contains(rows);
