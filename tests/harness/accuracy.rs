@@ -1,10 +1,11 @@
 //! How far a result is from the reference.
 
-use attnc_algebra::{Output, Spec, Tensor};
+use attnc_algebra::{DType, Output, Spec, Tensor};
 use ndarray::ArrayD;
 
 /// The largest difference between a result and its reference, relative to the largest absolute reference value of
-/// the same batch and head: the worst of them. Infinite where one is a number and the other is not.
+/// the same batch and head, or to the smallest number that the type has in full: the worst of them. Infinite where one
+/// is a number and the other is not.
 pub fn relative_error(spec: &Spec, output: &Output, found: &Tensor, reference: &ArrayD<f64>) -> f64 {
     if found.shape() != reference.shape() {
         return f64::INFINITY;
@@ -12,13 +13,14 @@ pub fn relative_error(spec: &Spec, output: &Output, found: &Tensor, reference: &
     let outer = output.axes.iter().take_while(|a| matches!(spec.axis(**a).name.as_str(), "b" | "h")).count();
     let group: usize = reference.shape()[outer..].iter().product();
     let expected: Vec<f64> = reference.iter().copied().collect();
+    let dtype = found.dtype();
     let found = found.to_f64();
     let groups = found.chunks(group.max(1)).zip(expected.chunks(group.max(1)));
-    groups.map(|(found, expected)| group_error(found, expected)).fold(0.0, f64::max)
+    groups.map(|(found, expected)| group_error(dtype, found, expected)).fold(0.0, f64::max)
 }
 
-fn group_error(found: &[f64], expected: &[f64]) -> f64 {
-    let largest = expected.iter().filter(|e| e.is_finite()).fold(0.0f64, |m, e| m.max(e.abs()));
+fn group_error(dtype: DType, found: &[f64], expected: &[f64]) -> f64 {
+    let largest = expected.iter().filter(|e| e.is_finite()).fold(dtype.smallest_normal(), |m, e| m.max(e.abs()));
     let worst = found.iter().zip(expected).map(|(f, e)| difference(*f, *e)).fold(0.0, f64::max);
     if worst == 0.0 { 0.0 } else { worst / largest }
 }
@@ -35,13 +37,17 @@ fn difference(found: f64, expected: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use attnc_algebra::DType;
+
     use super::{difference, group_error};
 
     #[test]
     fn errors_are_relative_to_the_largest_reference() {
-        assert!((group_error(&[10.0, 1.1], &[10.0, 1.0]) - 0.01).abs() < 1e-12);
-        assert_eq!(group_error(&[0.0], &[0.0]), 0.0);
-        assert_eq!(group_error(&[1e-9], &[0.0]), f64::INFINITY);
+        let error = |found: &[f64], expected: &[f64]| group_error(DType::F32, found, expected);
+        assert!((error(&[10.0, 1.1], &[10.0, 1.0]) - 0.01).abs() < 1e-12);
+        assert_eq!(error(&[0.0], &[0.0]), 0.0);
+        assert!(error(&[1e-9], &[0.0]) > 1.0);
+        assert!(error(&[0.0], &[1e-48]) < 1e-9, "f32 has no such number");
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod disguise;
 pub mod padded;
 pub mod random;
 pub mod repository;
+pub mod rounded;
 pub mod sections;
 pub mod source;
 pub mod tolerance;

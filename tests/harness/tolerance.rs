@@ -25,7 +25,7 @@ pub fn tolerance(dtype: DType, length: usize) -> f64 {
     }
 }
 
-/// How many roundings of the inputs an error may amount to, where conditioning is allowed for.
+/// How many roundings of inputs and results an error may amount to, where conditioning is allowed for.
 const ROUNDINGS: f64 = 16.0;
 
 /// How often the tolerance an error may be at most, whatever the conditioning.
@@ -34,8 +34,8 @@ const STRAIN: f64 = 64.0;
 /// The largest error of f32 that conditioning excuses.
 pub const CONDITIONED_CEILING: f64 = 1e-3;
 
-/// The permitted error of a result that moves by `sensitivity` when every input is rounded once more: a backward
-/// error of a few roundings, up to a ceiling.
+/// The permitted error of a result that moves by `sensitivity` when every input and result on the way is rounded once
+/// more: a few roundings of each, up to a ceiling.
 pub fn conditioned_tolerance(tolerance: f64, sensitivity: f64) -> f64 {
     let ceiling = if tolerance <= F32_CEILING { CONDITIONED_CEILING } else { f64::INFINITY };
     (tolerance + ROUNDINGS * sensitivity).min(STRAIN * tolerance).min(ceiling)

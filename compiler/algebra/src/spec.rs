@@ -64,6 +64,17 @@ impl DType {
         }
     }
 
+    /// The smallest positive number with all of the type's digits; 0 of integers and truth values. What lies below it
+    /// has no relative precision.
+    pub fn smallest_normal(self) -> f64 {
+        match self {
+            Self::F64 => f64::MIN_POSITIVE,
+            Self::F32 | Self::Bf16 => f64::from(f32::MIN_POSITIVE),
+            Self::F16 => f64::powi(2.0, -14),
+            Self::I8 | Self::U8 | Self::I32 | Self::I64 | Self::Bool => 0.0,
+        }
+    }
+
     /// The type of an element as a term.
     pub fn ty(self) -> Type {
         match self {

@@ -1,22 +1,24 @@
 //! How far a result is from its reference.
 
+use attnc::DType;
+
 /// Errors of a set of rows against their reference.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Accuracy {
     /// Largest absolute difference.
     pub max_abs_err: f64,
     /// Largest, over batches and heads, of the largest difference relative to the largest absolute reference value
-    /// of that batch and head.
+    /// of that batch and head; of values too small for the output's type, relative to the smallest it has in full.
     pub max_rel_err: f64,
     sum_squared_error: f64,
     sum_squared: f64,
 }
 
 impl Accuracy {
-    /// Takes in the rows of one batch and head: each an output row and its reference.
-    pub fn add_group<'a>(&mut self, rows: impl Iterator<Item = (&'a [f64], &'a [f64])>) {
+    /// Takes in the rows of one batch and head, of an output of that type: each an output row and its reference.
+    pub fn add_group<'a>(&mut self, dtype: DType, rows: impl Iterator<Item = (&'a [f64], &'a [f64])>) {
         let mut worst: f64 = 0.0;
-        let mut largest: f64 = 0.0;
+        let mut largest = dtype.smallest_normal();
         for (got, expected) in rows {
             for (g, e) in got.iter().zip(expected) {
                 let error = difference(*g, *e);
@@ -51,21 +53,32 @@ fn difference(got: f64, expected: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use attnc::DType;
+
     use super::Accuracy;
 
     #[test]
     fn the_error_is_relative_to_the_largest_output_of_its_head() {
         let mut accuracy = Accuracy::default();
-        accuracy.add_group([(&[100.0, 1.1][..], &[100.0, 1.0][..])].into_iter());
+        accuracy.add_group(DType::F32, [(&[100.0, 1.1][..], &[100.0, 1.0][..])].into_iter());
         assert!((accuracy.max_rel_err - 0.001).abs() < 1e-9);
-        accuracy.add_group([(&[0.1][..], &[0.2][..])].into_iter());
+        accuracy.add_group(DType::F32, [(&[0.1][..], &[0.2][..])].into_iter());
         assert!((accuracy.max_rel_err - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_the_type_cannot_hold_is_no_error() {
+        let mut accuracy = Accuracy::default();
+        accuracy.add_group(DType::F32, [(&[0.0][..], &[1e-48][..])].into_iter());
+        assert!(accuracy.max_rel_err < 1e-9);
+        accuracy.add_group(DType::F64, [(&[0.0][..], &[1e-48][..])].into_iter());
+        assert_eq!(accuracy.max_rel_err, 1.0);
     }
 
     #[test]
     fn a_number_against_nan_is_infinitely_wrong() {
         let mut accuracy = Accuracy::default();
-        accuracy.add_group([(&[f64::NAN][..], &[1.0][..])].into_iter());
+        accuracy.add_group(DType::F32, [(&[f64::NAN][..], &[1.0][..])].into_iter());
         assert!(accuracy.max_abs_err.is_infinite());
     }
 }

@@ -66,7 +66,7 @@ pub fn check(spec: &Spec, extents: &Extents, inputs: &[Tensor], outputs: &[Tenso
             progress.step();
         }
         for rows in groups.values() {
-            check.accuracy.add_group(rows.iter().map(|(g, e)| (g.as_slice(), e.as_slice())));
+            check.accuracy.add_group(output.dtype(), rows.iter().map(|(g, e)| (g.as_slice(), e.as_slice())));
         }
         check.rows_checked += chosen.len();
         check.rows_total += rows;
@@ -89,7 +89,7 @@ pub fn compare(output: &Tensor, recorded: &Tensor) -> Result<Accuracy, String> {
     let group: usize = shape.iter().rev().take(2).product::<usize>().max(1);
     let mut accuracy = Accuracy::default();
     for (g, e) in got.chunks(group).zip(expected.chunks(group)) {
-        accuracy.add_group(std::iter::once((g, e)));
+        accuracy.add_group(output.dtype(), std::iter::once((g, e)));
     }
     Ok(accuracy)
 }
