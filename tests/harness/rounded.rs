@@ -32,7 +32,7 @@ impl Rounding<'_> {
             return *known;
         }
         let node = self.terms.node(term).clone();
-        let below = decides || is_decision(&node);
+        let below = decides || node.decides();
         let operands: Vec<TermId> = node.operands().iter().map(|t| self.term(*t, below)).collect();
         let mut operands = operands.into_iter();
         let new = node.map_operands(|_| operands.next().expect("as many operands as before"));
@@ -62,16 +62,6 @@ impl Rounding<'_> {
         let off = self.terms.nary(NaryOp::Mul, vec![unit, wave]);
         let one = self.terms.real(1.0);
         self.terms.nary(NaryOp::Add, vec![one, off])
-    }
-}
-
-/// Whether a node makes a decision from reals.
-fn is_decision(node: &Node) -> bool {
-    match node {
-        Node::Binary(op, ..) => op.is_comparison(),
-        Node::Reduce { op, .. } => matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin),
-        Node::Unary(op, _) => matches!(op, UnaryOp::RealToInt | UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Sign),
-        _ => false,
     }
 }
 

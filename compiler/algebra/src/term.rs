@@ -160,6 +160,20 @@ impl Node {
         )
     }
 
+    /// Whether the result jumps where the operands move: such operands are computed in f64, in axis order, and are
+    /// rewritten only where that keeps their bits.
+    pub fn decides(&self) -> bool {
+        match self {
+            Self::Unary(op, _) => {
+                matches!(op, UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Sign | UnaryOp::RealToInt)
+            }
+            Self::Binary(op, ..) => op.is_comparison() || matches!(op, BinaryOp::FloorDiv | BinaryOp::Mod),
+            Self::Reduce { op, .. } => matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin),
+            Self::Order { .. } => true,
+            _ => false,
+        }
+    }
+
     /// The operands, in order.
     pub fn operands(&self) -> Vec<TermId> {
         match self {

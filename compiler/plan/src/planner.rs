@@ -293,9 +293,7 @@ impl<'a> Planner<'a> {
         }
         let node = self.terms.node(term).clone();
         let new = match &node {
-            Node::Binary(op, ..) if op.is_comparison() => term,
-            Node::Unary(UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::RealToInt, _) => term,
-            Node::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, .. } | Node::Order { .. } => term,
+            node if node.decides() => term,
             Node::At { .. } if self.terms.ty(term) != Type::Real => term,
             _ if self.is_data_free(term) => term,
             Node::Binary(BinaryOp::Div, x, y) => {

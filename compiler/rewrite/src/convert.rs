@@ -50,9 +50,8 @@ fn is_closed(terms: &Terms, term: TermId) -> bool {
     }
     match terms.node(term) {
         Node::Real(_) => false,
-        Node::Input { .. } => true,
-        Node::Unary(UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Sign | UnaryOp::ToReal, _) => true,
-        Node::Binary(BinaryOp::FloorDiv | BinaryOp::Mod, ..) => true,
+        Node::Input { .. } | Node::Unary(UnaryOp::ToReal, _) => true,
+        node if node.decides() => true,
         _ => terms.free(term).is_empty() && !reads_input(terms, term),
     }
 }

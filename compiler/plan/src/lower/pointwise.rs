@@ -231,7 +231,7 @@ impl Nest<'_, '_> {
                 let x = self.eval_as(x, Lane::F64, frame, true)?;
                 Ok(self.x().cast(Lane::I64, x))
             }
-            UnaryOp::Floor | UnaryOp::Ceil if self.planner.terms.ty(x) == Type::Real => {
+            UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Sign if self.planner.terms.ty(x) == Type::Real => {
                 let x = self.eval_as(x, Lane::F64, frame, true)?;
                 let value = self.x().unary(op, x);
                 let lane = self.operand_lane(term, exact);
