@@ -32,7 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("attnc", &["attnc-algebra", "attnc-cost", "attnc-plan", "attnc-codegen", "attnc-compiler", "attnc-kernels"]),
     ("attnc-cli", &["attnc", "attnc-algebra", "attnc-compiler", "attnc-plan"]),
     ("attnc-tests", &["attnc", "attnc-algebra", "attnc-compiler", "attnc-plan"]),
-    ("attnc-bench", &["attnc", "attnc-algebra"]),
+    ("attnc-bench", &["attnc", "attnc-algebra", "attnc-compiler", "attnc-kernels", "attnc-plan"]),
 ];
 
 /// Libraries that only some crates may name.

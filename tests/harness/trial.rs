@@ -273,8 +273,9 @@ impl Trial {
         let inputs = self.named(padded.iter().map(Padded::view).collect());
         let mut rooms: Vec<Padded> = self.reference.iter().map(|r| Padded::room(r.shape(), storage)).collect();
         let names = self.spec.outputs.iter().map(|o| o.name.as_str());
-        let outputs = names.zip(rooms.iter_mut().filter_map(Padded::view_mut)).collect();
-        kernel.run_into(&inputs, outputs).map_err(|error| engine_error(runner, error))?;
+        let mut outputs: Vec<_> = names.zip(rooms.iter_mut().filter_map(Padded::view_mut)).collect();
+        kernel.run_into(&inputs, &mut outputs).map_err(|error| engine_error(runner, error))?;
+        drop(outputs);
         for (at, room) in rooms.iter_mut().enumerate() {
             let tensor = room.view().to_tensor();
             self.compare(runner, at, &tensor)?;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use attnc_algebra::{DType, Extents, Spec, Tensor};
 use attnc_compiler::extents::{at_length, by_number, length_symbol, m_follows};
@@ -14,7 +15,7 @@ use attnc_kernels::Isa;
 use attnc_plan::{Plan, Role};
 use cranelift_codegen::isa::OwnedTargetIsa;
 
-use crate::bind::{self, Named};
+use crate::bind::{self, BoundArgs, Homes, Inputs, Named};
 use crate::clock::{PassClock, PassTime};
 use crate::error::{BindError, Error};
 use crate::jit;
@@ -24,7 +25,7 @@ use crate::jit::memory::CodeRange;
 use crate::launch;
 use crate::options::{Engine, Options};
 use crate::row::CompiledRow;
-use crate::scratch::{AlignedBytes, ScratchPool};
+use crate::scratch::{AlignedBytes, CallPool, ScratchPool};
 use crate::tensor::{OwnedOutput, TensorView, TensorViewMut};
 use crate::threads::ThreadPool;
 
@@ -38,6 +39,7 @@ pub struct Kernel {
     target: Option<OwnedTargetIsa>,
     pool: Arc<ThreadPool>,
     scratch: ScratchPool,
+    calls: CallPool,
     rows: Mutex<Rows>,
     indices: bind::IndexChecks,
     compiles: AtomicUsize,
@@ -134,6 +136,7 @@ impl Kernel {
             pool: ThreadPool::shared(options.thread_count()),
             options: options.clone(),
             scratch: ScratchPool::default(),
+            calls: CallPool::default(),
             rows: Mutex::default(),
             indices: bind::IndexChecks::default(),
             compiles: AtomicUsize::new(0),
@@ -186,13 +189,9 @@ impl Kernel {
     /// # Errors
     /// If names, types, ranks or extents do not fit the spec.
     pub fn extents(&self, inputs: &[Named<'_, TensorView<'_>>]) -> Result<Extents, Error> {
-        let inputs = bind::inputs_in_order(self.spec(), inputs)?;
-        Ok(self.extents_in_order(&inputs)?)
-    }
-
-    fn extents_in_order(&self, inputs: &[TensorView<'_>]) -> Result<Extents, BindError> {
+        let order = bind::inputs_in_order(self.spec(), inputs)?;
         let set = self.options.compiler.settings.extents(self.spec());
-        bind::bind_extents(self.spec(), &set, inputs)
+        Ok(bind::bind_extents(self.spec(), &set, Inputs::new(inputs, &order))?)
     }
 
     /// What the stages for some extents are lowered to, as text.
@@ -306,55 +305,77 @@ impl Kernel {
     /// # Errors
     /// If the inputs do not fit the spec, or the row for their extents cannot be compiled.
     pub fn run(&self, inputs: &[Named<'_, TensorView<'_>>]) -> Result<Vec<Tensor>, Error> {
-        let inputs = bind::inputs_in_order(self.spec(), inputs)?;
-        let extents = self.extents_in_order(&inputs)?;
-        let prepared = self.prepare(&extents)?;
+        let prepared = self.prepare(&self.extents(inputs)?)?;
         let mut outputs: Vec<OwnedOutput> =
             prepared.outputs().iter().map(|(dtype, shape)| OwnedOutput::zeros(*dtype, shape)).collect();
-        let mut views: Vec<TensorViewMut<'_>> = outputs.iter_mut().map(OwnedOutput::view_mut).collect();
-        self.launch(&prepared, &extents, &inputs, &mut views)?;
+        let names = self.spec().outputs.iter().map(|o| o.name.as_str());
+        let mut views: Vec<Named<'_, TensorViewMut<'_>>> =
+            names.zip(outputs.iter_mut().map(OwnedOutput::view_mut)).collect();
+        self.run_into(inputs, &mut views)?;
         drop(views);
         Ok(outputs.into_iter().map(OwnedOutput::into_tensor).collect())
     }
 
-    /// Runs on inputs by name into the caller's outputs by name.
+    /// Runs on inputs by name into the caller's outputs by name. A call whose tensors have names, types, shapes and
+    /// strides of an earlier one allocates nothing.
     ///
     /// # Errors
     /// As [`Kernel::run`], and if the outputs do not fit or overlap.
     pub fn run_into(
         &self,
         inputs: &[Named<'_, TensorView<'_>>],
-        outputs: Vec<Named<'_, TensorViewMut<'_>>>,
+        outputs: &mut [Named<'_, TensorViewMut<'_>>],
     ) -> Result<(), Error> {
-        let inputs = bind::inputs_in_order(self.spec(), inputs)?;
-        let extents = self.extents_in_order(&inputs)?;
-        let prepared = self.prepare(&extents)?;
-        let mut outputs = bind::outputs_in_order(self.spec(), &prepared.outputs(), outputs)?;
-        self.launch(&prepared, &extents, &inputs, &mut outputs)
+        self.launch(self.bind(inputs, outputs)?, |_| ())
     }
 
-    fn launch(
+    /// As [`Kernel::run_into`], with the time that each stage took, in running order; none if they are interpreted.
+    ///
+    /// # Errors
+    /// As [`Kernel::run_into`].
+    pub fn time_stages(
         &self,
-        prepared: &Prepared,
-        extents: &Extents,
-        inputs: &[TensorView<'_>],
-        outputs: &mut [TensorViewMut<'_>],
-    ) -> Result<(), Error> {
-        let Prepared { row, layout } = prepared;
-        bind::check_values(self.spec(), extents, inputs)?;
-        self.indices.check(self.spec(), extents, inputs)?;
-        let Some(code) = &row.code else {
-            return launch::run_interpreted(&row.plan, layout, inputs, outputs);
+        inputs: &[Named<'_, TensorView<'_>>],
+        outputs: &mut [Named<'_, TensorViewMut<'_>>],
+    ) -> Result<Vec<Duration>, Error> {
+        let bound = self.bind(inputs, outputs)?;
+        let (mut times, mut begin) = (Vec::new(), Instant::now());
+        self.launch(bound, |_| {
+            let end = Instant::now();
+            times.push(end - begin);
+            begin = end;
+        })?;
+        Ok(times)
+    }
+
+    fn bind<'c, 'i, 'n, 'o>(
+        &self,
+        inputs: &'c [Named<'c, TensorView<'i>>],
+        outputs: &'c mut [Named<'n, TensorViewMut<'o>>],
+    ) -> Result<BoundArgs<'c, 'i, 'n, 'o>, Error> {
+        let spec = self.spec();
+        if let Some(call) = self.calls.take(|call| call.fits(spec, inputs, outputs)) {
+            return Ok(bind::rebind(spec, &self.indices, call, inputs, outputs)?);
+        }
+        let extents = self.extents(inputs)?;
+        let prepared = self.prepare(&extents)?;
+        let launches = |prepared: &Prepared, homes: &Homes| match &prepared.row.code {
+            Some(code) => launch::launches(prepared, code, &self.functions, homes, self.pool.threads()),
+            None => Vec::new(),
         };
-        let bytes = layout
-            .scratch_bytes(self.pool.threads())
-            .ok_or_else(|| BindError::TooLarge { what: "working memory".to_string() })?;
+        Ok(bind::bind(spec, &self.indices, prepared, extents, inputs, outputs, launches)?)
+    }
+
+    fn launch(&self, mut bound: BoundArgs<'_, '_, '_, '_>, after: impl FnMut(usize)) -> Result<(), Error> {
+        if bound.prepared().row.code.is_none() {
+            let prepared = Arc::clone(bound.shared());
+            return launch::run_interpreted(&prepared, &mut bound);
+        }
+        let bytes = bound.prepared().layout.scratch_bytes(self.pool.threads());
+        let bytes = bytes.ok_or_else(|| BindError::TooLarge { what: "working memory".to_string() })?;
         let mut block = Block { pool: &self.scratch, bytes: self.scratch.take(bytes) };
-        let base = block.bytes.address();
-        let bound = bind::bind(&row.plan, layout, inputs, outputs, base)?;
-        let tiles = base.wrapping_add(layout.intermediate_bytes);
-        launch::run_code(&row.plan, layout, code, &self.functions, &bound, tiles, &self.pool)?;
-        bound.finish();
+        launch::run_code(&mut bound, &mut block.bytes, &self.pool, after)?;
+        self.calls.give(bound.finish());
         Ok(())
     }
 }

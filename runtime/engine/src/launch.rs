@@ -4,75 +4,72 @@ use std::sync::Arc;
 
 use attnc_algebra::DType;
 use attnc_compiler::Layout;
+use attnc_plan::Role;
 use attnc_plan::loops::Access;
 use attnc_plan::loops::interpret::{self, BufferData, Bytes};
-use attnc_plan::{Plan, Role};
 
-use crate::bind::BoundArgs;
+use crate::bind::{BoundArgs, Homes};
 use crate::error::Error;
-use crate::jit::call::{BoundTile, FunctionTable, StageLaunch};
+use crate::jit::call::{BoundBuffer, BoundTiles, FunctionTable, StageLaunch};
 use crate::jit::memory::CodeMemory;
-use crate::tensor::{TensorView, TensorViewMut};
+use crate::kernel::Prepared;
+use crate::scratch::AlignedBytes;
+use crate::tensor::TensorView;
 use crate::threads::ThreadPool;
 
-/// Runs all stages on machine code. `tiles` is the memory of the threads' tiles, `layout.thread_bytes` for each.
+/// The stages of a row as launches that wait to be pointed to memory.
+pub fn launches(
+    prepared: &Prepared,
+    code: &Arc<CodeMemory>,
+    functions: &Arc<FunctionTable>,
+    homes: &Homes,
+    threads: usize,
+) -> Vec<StageLaunch> {
+    let layout = prepared.layout();
+    let launch = |(index, buffers): (usize, &Vec<BoundBuffer>)| {
+        let sizes = &layout.stages[index];
+        let participants = threads.min(usize::try_from(sizes.tasks).unwrap_or(usize::MAX)).max(1);
+        let tiles = BoundTiles { places: sizes.tiles.clone(), thread_bytes: layout.thread_bytes, participants };
+        let (code, functions) = (Arc::clone(code), Arc::clone(functions));
+        StageLaunch::new(code, index, functions, layout.extents.clone(), buffers.clone(), tiles, sizes.tasks)
+    };
+    homes.stages.iter().enumerate().map(launch).collect()
+}
+
+/// Runs all stages on machine code, in working memory of the layout's size. `after` is told the number of each stage
+/// that has run.
 ///
 /// # Errors
 /// If a task fails: a defect.
 pub fn run_code(
-    plan: &Plan,
-    layout: &Layout,
-    code: &Arc<CodeMemory>,
-    functions: &Arc<FunctionTable>,
-    bound: &BoundArgs<'_, '_>,
-    tiles: *mut u8,
+    bound: &mut BoundArgs<'_, '_, '_, '_>,
+    scratch: &mut AlignedBytes,
     pool: &ThreadPool,
+    mut after: impl FnMut(usize),
 ) -> Result<(), Error> {
-    for (index, stage) in plan.stages().enumerate() {
-        let sizes = &layout.stages[index];
-        let thread_tiles = |slot: usize| {
-            let own = tiles.wrapping_add(slot * layout.thread_bytes);
-            let tile = |t: &attnc_compiler::layout::TilePlace| BoundTile {
-                base: own.wrapping_add(t.offset),
-                row_stride: t.row_stride,
-            };
-            sizes.tiles.iter().map(tile).collect()
-        };
-        let participants = pool.threads().min(usize::try_from(sizes.tasks).unwrap_or(usize::MAX)).max(1);
-        // SAFETY: `bound` was made by `bind` for this plan and layout: its buffers are valid for the layout's shapes and
-        // stay borrowed while it lives; the tile block has `thread_bytes` for each of the pool's threads; the plan's
-        // programs were accepted by the verifier (`attnc_compiler::Analysis::plan`) and lowered to `code` in order.
-        let launch = unsafe {
-            StageLaunch::new(
-                Arc::clone(code),
-                index,
-                Arc::clone(functions),
-                layout.extents.clone(),
-                bound.stages[index].clone(),
-                (0..participants).map(thread_tiles).collect(),
-            )
-        };
-        pool.run(&launch, sizes.tasks).map_err(|_| Error::Task { stage: stage.program.name.clone() })?;
-    }
-    Ok(())
+    let mut launches = bound.pointed(scratch, pool.threads())?.iter().enumerate();
+    let failed = launches.find_map(|(index, launch)| {
+        let outcome = pool.run(launch, launch.tasks());
+        after(index);
+        outcome.is_err().then_some(index)
+    });
+    let Some(index) = failed else { return Ok(()) };
+    let stage = bound.prepared().plan().stages().nth(index).map(|s| s.program.name.clone());
+    Err(Error::Task { stage: stage.unwrap_or_default() })
 }
 
 /// Runs all stages by the interpreter, on copies of the inputs.
 ///
 /// # Errors
 /// If the interpreter refuses a program: a defect.
-pub fn run_interpreted(
-    plan: &Plan,
-    layout: &Layout,
-    inputs: &[TensorView<'_>],
-    outputs: &mut [TensorViewMut<'_>],
-) -> Result<(), Error> {
+pub fn run_interpreted(prepared: &Prepared, bound: &mut BoundArgs<'_, '_, '_, '_>) -> Result<(), Error> {
+    let (plan, layout) = (prepared.plan(), prepared.layout());
     let mut memory: Vec<Vec<u8>> = plan
         .buffers
         .iter()
         .zip(&layout.buffers)
         .map(|(buffer, sizes)| match buffer.role {
-            Role::Input(k) => native_bytes(&inputs[k as usize]),
+            Role::Input(k) => native_bytes(bound.inputs().get(k as usize)),
             _ => vec![0; sizes.bytes],
         })
         .collect();
@@ -83,7 +80,7 @@ pub fn run_interpreted(
         if let Role::Output(k) = buffer.role {
             let shape: Vec<usize> = sizes.shape.iter().map(|e| *e as usize).collect();
             let result = tensor_of(buffer.dtype, &shape, bytes);
-            let copied = result.is_some_and(|tensor| outputs[k as usize].assign(&TensorView::from(&tensor)));
+            let copied = result.is_some_and(|tensor| bound.assign(k as usize, &TensorView::from(&tensor)));
             debug_assert!(copied, "outputs were checked against the plan's shapes and types");
         }
     }

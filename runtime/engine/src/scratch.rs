@@ -1,10 +1,12 @@
-//! Working memory of launches: aligned blocks, kept between calls.
+//! What launches need beside their arguments, kept between calls: aligned blocks of memory, and bound calls.
 //!
 //! Where what lies in a block is the layout's business (`attnc_compiler::layout`).
 
 use std::sync::Mutex;
 
 use attnc_compiler::ALIGN;
+
+use crate::bind::Call;
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
@@ -39,7 +41,31 @@ pub struct ScratchPool {
     free: Mutex<Vec<AlignedBytes>>,
 }
 
-/// How many blocks a pool keeps: as many concurrent launches run without allocating.
+/// Calls bound before, for the next ones that fit them.
+#[derive(Default)]
+pub struct CallPool {
+    free: Mutex<Vec<Call>>,
+}
+
+impl CallPool {
+    /// A call for which `fits` holds.
+    pub fn take(&self, fits: impl Fn(&Call) -> bool) -> Option<Call> {
+        let mut free = self.free.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let at = free.iter().rposition(fits)?;
+        Some(free.remove(at))
+    }
+
+    /// Gives a call back; the one that was used least recently makes room.
+    pub fn give(&self, call: Call) {
+        let mut free = self.free.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if free.len() >= KEPT {
+            free.remove(0);
+        }
+        free.push(call);
+    }
+}
+
+/// How many blocks or calls a pool keeps: as many concurrent launches run without allocating.
 const KEPT: usize = 8;
 
 impl ScratchPool {

@@ -152,7 +152,10 @@ impl<'a> TensorViewMut<'a> {
 
     /// The storage type.
     pub fn dtype(&self) -> DType {
-        self.view().dtype()
+        fn dtype<T: Element>(_: &ArrayViewMutD<'_, T>) -> DType {
+            T::DTYPE
+        }
+        on_array!(Self, self, a => dtype(a))
     }
 
     /// The extents, in storage order.
@@ -170,9 +173,14 @@ impl<'a> TensorViewMut<'a> {
         self.shape() == source.shape() && on_pair!(self, source, t, s => t.assign(s)).is_some()
     }
 
-    /// Address of element (0, 0, …).
+    /// Address of element (0, 0, …), for writing.
     pub(crate) fn address(&mut self) -> *mut u8 {
         on_array!(Self, self, a => a.as_mut_ptr().cast())
+    }
+
+    /// Address of element (0, 0, …), for comparisons.
+    pub(crate) fn start(&self) -> *const u8 {
+        on_array!(Self, self, a => a.as_ptr().cast())
     }
 }
 

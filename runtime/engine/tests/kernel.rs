@@ -95,8 +95,8 @@ fn outputs_may_be_views_of_a_larger_array() {
     let inputs = [("q", (&q).into()), ("k", (&k).into()), ("v", (&v).into())];
     // Every second column, backwards.
     let mut window = wide.slice_mut(s![.., .., 1..41, 2..14;-2]);
-    let outputs = vec![("lse", TensorViewMut::from(&mut lse)), ("out", TensorViewMut::from(&mut window))];
-    kernel.run_into(&inputs, outputs).expect("the outputs fit");
+    let mut outputs = [("lse", TensorViewMut::from(&mut lse)), ("out", TensorViewMut::from(&mut window))];
+    kernel.run_into(&inputs, &mut outputs).expect("the outputs fit");
     let got = wide.slice(s![.., .., 1..41, 2..14;-2]);
     assert_eq!(TensorView::from(&got).to_tensor(), expected[0]);
     assert_eq!(TensorView::from(&lse).to_tensor(), expected[1]);
@@ -176,9 +176,9 @@ fn outputs_must_not_alias() {
     let kernel = kernel("spec copy\ninput x[i]\noutput y[i] = x + 1", 1);
     let x = ndarray::arr1(&[1.0f32, 2.0]);
     let mut y = ndarray::Array1::<f32>::zeros(2);
-    kernel.run_into(&[("x", (&x).into())], vec![("y", (&mut y).into())]).expect("apart");
+    kernel.run_into(&[("x", (&x).into())], &mut [("y", (&mut y).into())]).expect("apart");
     assert_eq!(y, ndarray::arr1(&[2.0, 3.0]));
-    let wrong = kernel.run_into(&[("x", (&x).into())], vec![("z", (&mut y).into())]);
+    let wrong = kernel.run_into(&[("x", (&x).into())], &mut [("z", (&mut y).into())]);
     assert!(matches!(wrong, Err(Error::Bind(BindError::WrongOutputs { .. }))));
 }
 

@@ -1,7 +1,7 @@
 //! The machine's limit: how many multiply-adds per second one core reaches from registers alone.
 //!
-//! Cost models and reports of kernels relate to it. Read next: `examples/peak.rs`, which prints it with what the
-//! microkernels reach.
+//! Cost models and reports of kernels relate to it. Read next: `tests/bench/microkernels.rs`, which prints it with what
+//! the microkernels reach.
 
 use core::hint::black_box;
 use std::time::{Duration, Instant};

@@ -189,7 +189,7 @@ fn measure(
 fn median_ms(kernel: &Kernel, extents: &Extents, inputs: &Inputs) -> Result<f64, attnc::Error> {
     let views = inputs.views();
     let mut outputs = Outputs::new(kernel.spec(), &kernel.prepare(extents)?.outputs());
-    kernel.run_into(&views, outputs.views())?;
+    kernel.run_into(&views, &mut outputs.views())?;
     let started = Instant::now();
     let mut times = Vec::new();
     while times.len() < RUNS.0 || (started.elapsed() < BUDGET && times.len() < RUNS.1) {
@@ -199,9 +199,9 @@ fn median_ms(kernel: &Kernel, extents: &Extents, inputs: &Inputs) -> Result<f64,
 }
 
 fn one_ms(kernel: &Kernel, inputs: &[(&str, TensorView<'_>)], outputs: &mut Outputs) -> Result<f64, attnc::Error> {
-    let views = outputs.views();
+    let mut views = outputs.views();
     let started = Instant::now();
-    kernel.run_into(inputs, views)?;
+    kernel.run_into(inputs, &mut views)?;
     Ok(started.elapsed().as_secs_f64() * 1e3)
 }
 

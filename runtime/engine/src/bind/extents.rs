@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use attnc_algebra::{AxisId, Extents, Node, Spec, SymbolId};
 use attnc_compiler::extents::listing;
 
+use super::names::Inputs;
 use crate::constant::constant;
 use crate::error::BindError;
-use crate::tensor::TensorView;
 
-/// The extents of a launch with these inputs, which are in the spec's order and have the declared ranks.
+/// The extents of a launch with these inputs, which have the declared ranks.
 ///
 /// # Errors
 /// If two shapes, or a shape and a setting, disagree, an extent stays unknown or is below 1, or a `require` line does
 /// not hold.
-pub fn bind_extents(spec: &Spec, set: &Extents, inputs: &[TensorView<'_>]) -> Result<Extents, BindError> {
+pub fn bind_extents(spec: &Spec, set: &Extents, inputs: Inputs<'_, '_>) -> Result<Extents, BindError> {
     let mut binder = Binder { spec, extents: set.clone(), reasons: BTreeMap::new() };
     for id in set.0.keys() {
         binder.reasons.insert(*id, "it was set".to_string());
@@ -35,8 +35,8 @@ struct Binder<'s> {
 
 impl Binder<'_> {
     /// Axes whose extent is a symbol bind it.
-    fn bind_plain_axes(&mut self, inputs: &[TensorView<'_>]) -> Result<(), BindError> {
-        for (input, view) in self.spec.inputs.iter().zip(inputs) {
+    fn bind_plain_axes(&mut self, inputs: Inputs<'_, '_>) -> Result<(), BindError> {
+        for (input, view) in self.spec.inputs.iter().zip(inputs.iter()) {
             for (axis, extent) in input.axes.iter().zip(view.shape()) {
                 let Node::Extent(symbol) = self.spec.terms.node(self.spec.axis(*axis).extent) else { continue };
                 let found = extent_of(&input.name, *extent)?;
@@ -55,8 +55,8 @@ impl Binder<'_> {
     }
 
     /// All other axes must have the extent that the spec computes.
-    fn check_shapes(&self, inputs: &[TensorView<'_>]) -> Result<(), BindError> {
-        for (input, view) in self.spec.inputs.iter().zip(inputs) {
+    fn check_shapes(&self, inputs: Inputs<'_, '_>) -> Result<(), BindError> {
+        for (input, view) in self.spec.inputs.iter().zip(inputs.iter()) {
             for (axis, extent) in input.axes.iter().zip(view.shape()) {
                 let found = extent_of(&input.name, *extent)?;
                 match self.spec.eval_extent(self.spec.axis(*axis).extent, &self.extents) {

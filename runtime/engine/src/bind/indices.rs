@@ -6,12 +6,12 @@ use std::sync::{Mutex, MutexGuard};
 use attnc_algebra::range::check_indices;
 use attnc_algebra::{Extents, Spec};
 
+use super::names::Inputs;
 use super::values::table_ranges;
 use crate::error::BindError;
-use crate::tensor::TensorView;
 
 /// Least and greatest element of each input, where they count.
-type Ends = Vec<Option<(i64, i64)>>;
+pub type Ends = Vec<Option<(i64, i64)>>;
 
 /// Proofs found so far.
 #[derive(Default)]
@@ -34,22 +34,23 @@ const KEPT: usize = 256;
 
 impl IndexChecks {
     /// Checks all indices of a launch. A proof by extents alone is looked for first, and once; tables are read only
-    /// where there is none.
+    /// where there is none. Returns the ends of the tables for which the indices hold; `None` if they hold for any.
     ///
     /// # Errors
     /// The indices that may leave their axes.
-    pub fn check(&self, spec: &Spec, extents: &Extents, inputs: &[TensorView<'_>]) -> Result<(), BindError> {
+    pub fn check(&self, spec: &Spec, extents: &Extents, inputs: Inputs<'_, '_>) -> Result<Option<Ends>, BindError> {
         if self.by_extents(spec, extents, inputs.len()) {
-            return Ok(());
+            return Ok(None);
         }
-        let key = (extents.clone(), table_ranges(inputs));
+        let key = (extents.clone(), table_ranges(inputs).collect::<Ends>());
         if self.lock().by_tables.contains(&key) {
-            return Ok(());
+            return Ok(Some(key.1));
         }
         match check_indices(spec, extents, &key.1) {
             Ok(()) => {
+                let ends = key.1.clone();
                 keep(&mut self.lock().by_tables, key);
-                Ok(())
+                Ok(Some(ends))
             }
             Err(errors) => {
                 let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();

@@ -8,11 +8,41 @@ use crate::tensor::{TensorView, TensorViewMut};
 /// A tensor with the name of an input or output.
 pub type Named<'s, T> = (&'s str, T);
 
-/// The inputs in the spec's order.
+/// The inputs of a call, in the spec's order.
+#[derive(Clone, Copy)]
+pub struct Inputs<'c, 'v> {
+    given: &'c [Named<'c, TensorView<'v>>],
+    /// By number in the spec: the place among those given.
+    order: &'c [usize],
+}
+
+impl<'c, 'v> Inputs<'c, 'v> {
+    /// Tensors as given, and the order that [`inputs_in_order`] found.
+    pub fn new(given: &'c [Named<'c, TensorView<'v>>], order: &'c [usize]) -> Self {
+        Self { given, order }
+    }
+
+    /// An input, by its number in the spec.
+    pub fn get(&self, k: usize) -> &'c TensorView<'v> {
+        &self.given[self.order[k]].1
+    }
+
+    /// All of them.
+    pub fn iter(self) -> impl Iterator<Item = &'c TensorView<'v>> {
+        self.order.iter().map(move |at| &self.given[*at].1)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+}
+
+/// Where the spec's inputs are among those given, by number in the spec.
 ///
 /// # Errors
 /// If one is missing, unknown, given twice, or has another type or rank than declared.
-pub fn inputs_in_order<'v>(spec: &Spec, given: &[Named<'_, TensorView<'v>>]) -> Result<Vec<TensorView<'v>>, BindError> {
+pub fn inputs_in_order(spec: &Spec, given: &[Named<'_, TensorView<'_>>]) -> Result<Vec<usize>, BindError> {
     let declared = || listing(spec.inputs.iter().map(|i| i.name.as_str()));
     for (at, (name, _)) in given.iter().enumerate() {
         if !spec.inputs.iter().any(|i| i.name == *name) {
@@ -25,31 +55,31 @@ pub fn inputs_in_order<'v>(spec: &Spec, given: &[Named<'_, TensorView<'v>>]) -> 
     spec.inputs
         .iter()
         .map(|input| {
-            let view = given
+            let at = given
                 .iter()
-                .find(|(name, _)| *name == input.name)
-                .map(|(_, view)| view.clone())
+                .position(|(name, _)| *name == input.name)
                 .ok_or_else(|| BindError::MissingInput { input: input.name.clone(), declared: declared() })?;
+            let view = &given[at].1;
             check_type(&input.name, input.dtype, view.dtype())?;
             if view.shape().len() != input.axes.len() {
                 let names: Vec<&str> = input.axes.iter().map(|a| spec.axis(*a).name.as_str()).collect();
                 let axes = format!("[{}]", names.join(", "));
                 return Err(BindError::WrongRank { tensor: input.name.clone(), axes, found: view.shape().to_vec() });
             }
-            Ok(view)
+            Ok(at)
         })
         .collect()
 }
 
-/// The outputs in the spec's order, for shapes and types as the plan says.
+/// Where the spec's outputs are among those given, by number in the spec, for shapes and types as the plan says.
 ///
 /// # Errors
 /// If one is missing, unknown, given twice, or has another type or shape.
-pub fn outputs_in_order<'a>(
+pub fn outputs_in_order(
     spec: &Spec,
     expected: &[(DType, Vec<usize>)],
-    given: Vec<Named<'_, TensorViewMut<'a>>>,
-) -> Result<Vec<TensorViewMut<'a>>, BindError> {
+    given: &[Named<'_, TensorViewMut<'_>>],
+) -> Result<Vec<usize>, BindError> {
     let mut names: Vec<&str> = given.iter().map(|(name, _)| *name).collect();
     let mut wanted: Vec<&str> = spec.outputs.iter().map(|o| o.name.as_str()).collect();
     names.sort_unstable();
@@ -60,16 +90,14 @@ pub fn outputs_in_order<'a>(
             declared: listing(spec.outputs.iter().map(|o| o.name.as_str())),
         });
     }
-    let mut rest: Vec<Option<Named<'_, TensorViewMut<'a>>>> = given.into_iter().map(Some).collect();
-    let mut out = Vec::new();
+    let mut order = Vec::new();
     for (output, (dtype, shape)) in spec.outputs.iter().zip(expected) {
-        let found = rest.iter_mut().find(|r| r.as_ref().is_some_and(|(name, _)| *name == output.name));
-        let Some((_, view)) = found.and_then(Option::take) else { continue };
-        check_type(&output.name, *dtype, view.dtype())?;
-        check_shape(spec, output, shape, view.shape())?;
-        out.push(view);
+        let Some(at) = given.iter().position(|(name, _)| *name == output.name) else { continue };
+        check_type(&output.name, *dtype, given[at].1.dtype())?;
+        check_shape(spec, output, shape, given[at].1.shape())?;
+        order.push(at);
     }
-    Ok(out)
+    Ok(order)
 }
 
 fn check_shape(spec: &Spec, output: &attnc_algebra::Output, shape: &[usize], found: &[usize]) -> Result<(), BindError> {

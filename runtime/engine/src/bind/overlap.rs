@@ -2,42 +2,52 @@
 
 use std::ops::Range;
 
-use attnc_plan::{Plan, Role};
+use attnc_algebra::Spec;
 
+use super::names::{Inputs, Named};
 use crate::error::BindError;
-use crate::tensor::{TensorView, TensorViewMut};
+use crate::tensor::TensorViewMut;
 
-/// Refuses outputs whose memory range meets that of an input or another output, or that repeat elements.
+/// Refuses outputs whose memory range meets that of an input or another output, or that repeat elements; `order` says
+/// where the spec's outputs are among those given.
 ///
 /// Ranges are compared, not elements: interleaved views of one array are refused too.
-pub fn check(plan: &Plan, inputs: &[TensorView<'_>], outputs: &[TensorViewMut<'_>]) -> Result<(), BindError> {
-    let name = |role: Role| plan.buffers.iter().find(|b| b.role == role).map_or(String::new(), |b| b.name.clone());
-    for (k, output) in outputs.iter().enumerate() {
+pub fn check(
+    spec: &Spec,
+    inputs: Inputs<'_, '_>,
+    order: &[usize],
+    given: &[Named<'_, TensorViewMut<'_>>],
+) -> Result<(), BindError> {
+    let written = |k: usize| {
+        let output = &given[order[k]].1;
+        range(output.start(), output.dtype().size(), output.shape(), output.strides())
+    };
+    for k in 0..order.len() {
+        let (output, name) = (&given[order[k]].1, &spec.outputs[k].name);
         if repeats(output.shape(), output.strides()) {
-            let output_name = name(Role::Output(k as u32));
-            return Err(BindError::RepeatedElements { output: output_name, strides: output.strides().to_vec() });
+            return Err(BindError::RepeatedElements { output: name.clone(), strides: output.strides().to_vec() });
         }
-        let range = range(&output.view());
-        let meets = |other: &Range<isize>| range.start < other.end && other.start < range.end;
-        let input = inputs.iter().position(|i| meets(&self::range(i))).map(|at| Role::Input(at as u32));
-        let earlier =
-            outputs[..k].iter().position(|o| meets(&self::range(&o.view()))).map(|at| Role::Output(at as u32));
-        if let Some(other) = input.or(earlier) {
-            return Err(BindError::Overlap { output: name(Role::Output(k as u32)), other: name(other) });
+        let own = written(k);
+        let meets = |other: Range<isize>| own.start < other.end && other.start < own.end;
+        let mut views = inputs.iter();
+        let input = views.position(|i| meets(range(i.address(), i.dtype().size(), i.shape(), i.strides())));
+        let other = input.map(|at| &spec.inputs[at].name);
+        let other = other.or_else(|| (0..k).find(|at| meets(written(*at))).map(|at| &spec.outputs[at].name));
+        if let Some(other) = other {
+            return Err(BindError::Overlap { output: name.clone(), other: other.clone() });
         }
     }
     Ok(())
 }
 
 /// Addresses from the first to one past the last byte of a view.
-fn range(view: &TensorView<'_>) -> Range<isize> {
-    let base = view.address() as isize;
-    if view.is_empty() {
+fn range(first: *const u8, size: usize, shape: &[usize], strides: &[isize]) -> Range<isize> {
+    let (base, size) = (first as isize, size as isize);
+    if shape.contains(&0) {
         return base..base;
     }
-    let size = view.dtype().size() as isize;
     let (mut low, mut high) = (base, base + size);
-    for (extent, stride) in view.shape().iter().zip(view.strides()) {
+    for (extent, stride) in shape.iter().zip(strides) {
         let span = (*extent as isize - 1) * stride * size;
         if span < 0 { low += span } else { high += span }
     }

@@ -4,6 +4,7 @@ use attnc_algebra::{Extents, Spec};
 
 use ndarray::{ArrayView1, ArrayViewD, Axis, Dimension};
 
+use super::names::Inputs;
 use crate::constant::constant;
 use crate::error::BindError;
 use crate::tensor::{Element, TensorView, on_array};
@@ -12,8 +13,8 @@ use crate::tensor::{Element, TensorView, on_array};
 ///
 /// # Errors
 /// The first value that breaks its declaration. A NaN is in no range.
-pub fn check_values(spec: &Spec, extents: &Extents, inputs: &[TensorView<'_>]) -> Result<(), BindError> {
-    for (input, view) in spec.inputs.iter().zip(inputs) {
+pub fn check_values(spec: &Spec, extents: &Extents, inputs: Inputs<'_, '_>) -> Result<(), BindError> {
+    for (input, view) in spec.inputs.iter().zip(inputs.iter()) {
         if let Some((low, high)) = input.range {
             let bound = |term| constant(spec, term, extents);
             if let (Some(low), Some(high)) = (bound(low), bound(high)) {
@@ -71,8 +72,8 @@ fn check_sorted(name: &str, view: &TensorView<'_>) -> Result<(), BindError> {
 }
 
 /// Least and greatest element of each integer input, in the spec's order; `None` for reals.
-pub fn table_ranges(inputs: &[TensorView<'_>]) -> Vec<Option<(i64, i64)>> {
-    inputs.iter().map(integer_range).collect()
+pub fn table_ranges(inputs: Inputs<'_, '_>) -> impl Iterator<Item = Option<(i64, i64)>> {
+    inputs.iter().map(integer_range)
 }
 
 fn integer_range(view: &TensorView<'_>) -> Option<(i64, i64)> {

@@ -106,11 +106,11 @@ pub unsafe extern "C" fn attnc_bench_run(
 ) -> i32 {
     let run = || {
         // SAFETY: the caller vouches for the lists and for what they point to.
-        let (inputs, outputs) = unsafe {
+        let (inputs, mut outputs) = unsafe {
             let (inputs, outputs) = (list(inputs, input_count), list(outputs, output_count));
             (views(inputs)?, views_mut(outputs)?)
         };
-        kernel.run_into(&inputs, outputs).map_err(|e| describe(&e))
+        kernel.run_into(&inputs, &mut outputs).map_err(|e| describe(&e))
     };
     // SAFETY: the caller vouches for the message.
     if unsafe { guarded(message, run) }.is_some() { 0 } else { 1 }

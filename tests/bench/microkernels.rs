@@ -1,6 +1,7 @@
-//! What the microkernels reach on this machine: products, exponentials, softmax updates, transposition.
+//! What the microkernels reach on this machine: products, exponentials, softmax updates, transposition. Products are
+//! related to the multiply-adds that the CPU does from registers alone.
 //!
-//!     cargo run --release -p attnc-kernels --example peak [isa]
+//!     cargo bench -p attnc-bench --bench microkernels -- [isa]
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -31,7 +32,7 @@ fn numbers(n: usize) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
-fn products(kernels: &KernelTable) {
+fn products(kernels: &KernelTable, peak: f64) {
     let shapes = [
         (64, 64, 64),
         (6, 64, 64),
@@ -72,7 +73,11 @@ fn products(kernels: &KernelTable) {
                 (kernels.product_f32)(m, n, k, a, k as isize, 1, b, n as isize, c, n as isize, 0);
             }
         });
-        println!("  product {m:>4} {n:>4} {k:>4}   {:>7.1} GFLOP/s  {time:>9.0} ns", 2.0 * (m * n * k) as f64 / time);
+        let gflops = 2.0 * (m * n * k) as f64 / time;
+        println!(
+            "  product {m:>4} {n:>4} {k:>4}   {gflops:>7.1} GFLOP/s {:>4.0} %  {time:>9.0} ns",
+            100.0 * gflops / peak
+        );
     }
 }
 
@@ -148,14 +153,15 @@ fn rows(kernels: &KernelTable) {
 }
 
 fn main() {
-    let only = std::env::args().nth(1);
+    let only = std::env::args().skip(1).find(|arg| arg != "--bench");
     for isa in Isa::available() {
         if only.as_deref().is_some_and(|name| name != isa.name()) {
             continue;
         }
         let kernels = table(isa).expect("an available instruction set has a table");
-        println!("{isa}: {:.1} GFLOP/s from registers", attnc_kernels::peak::fma_peak(isa) / 1e9);
-        products(kernels);
+        let peak = attnc_kernels::peak::fma_peak(isa) / 1e9;
+        println!("{isa}: {peak:.1} GFLOP/s from registers");
+        products(kernels, peak);
         doubles(kernels);
         rows(kernels);
         conversions(kernels);
