@@ -29,8 +29,8 @@ const SEARCHED: f64 = 16.0;
 /// A comparison of two gathered keys, in pointwise operations.
 const GATHERS: f64 = 16.0;
 
-/// What storing a tensor over pairs of positions counts for: memory stays linear in
-/// the length wherever a fused form exists.
+/// What storing a tensor over pairs of positions counts for where no input is as large: memory stays linear in the
+/// length wherever a fused form exists.
 const STORED_PAIRS: f64 = 64.0;
 
 /// What a quotient of exponential sums costs where its shift-stable form is known, in ns: it is never chosen.
@@ -94,6 +94,8 @@ pub struct Pricing<'a> {
     volumes: Volumes,
     cost: NodeCost<'a>,
     lengths: AxisSet,
+    /// Elements of the largest input.
+    largest_input: f64,
     densities: BTreeMap<(TermId, AxisId), f64>,
 }
 
@@ -115,12 +117,16 @@ impl<'a> Pricing<'a> {
     pub fn new(graph: &'a Graph, extents: &'a Extents, profile: &'a MachineProfile) -> Self {
         let spec = &graph.analysis.spec;
         let double = spec.inputs.iter().any(|i| i.dtype == DType::F64);
+        let volumes = Volumes::new(spec, extents);
+        let elements = |axes: &[AxisId]| axes.iter().map(|a| volumes.extent(*a)).product::<f64>();
+        let largest_input = spec.inputs.iter().map(|i| elements(&i.axes)).fold(0.0, f64::max);
         Self {
             graph,
             extents,
-            volumes: Volumes::new(spec, extents),
+            volumes,
             cost: NodeCost::new(profile, double),
             lengths: length_axes(spec, extents),
+            largest_input,
             densities: BTreeMap::new(),
         }
     }
@@ -155,6 +161,12 @@ impl<'a> Pricing<'a> {
 
     fn volume(&self, axes: &AxisSet) -> f64 {
         self.volumes.volume(axes)
+    }
+
+    /// What storing a tensor over these axes counts for.
+    fn storing(&self, axes: &AxisSet) -> f64 {
+        let pairs = axes.intersection(&self.lengths).len() > 1;
+        if pairs && self.volume(axes) > self.largest_input { STORED_PAIRS } else { 1.0 }
     }
 
     fn density(&mut self, domain: TermId, axis: AxisId) -> f64 {
@@ -192,9 +204,8 @@ impl<'a> Pricing<'a> {
         let pending = match &node {
             ENode::Reduce(..) | ENode::Attend(..) | ENode::Scan(..) => {
                 let free = self.free(class);
-                let pairs = free.intersection(&self.lengths).len() > 1;
                 let stored = self.cost.round_trip(self.volume(free)).0 + self.cost.stage().0;
-                stored * if pairs { STORED_PAIRS } else { 1.0 }
+                stored * self.storing(free)
             }
             _ => 0.0,
         };
@@ -248,12 +259,11 @@ impl<'a> Pricing<'a> {
                 // Weights alone take a second pass and are stored.
                 let tests = self.searches(*domain, *axis);
                 let passes = self.volume(&axes) * (self.cost.exp() + (8.0 + tests) * pointwise);
-                let pairs = axes.intersection(&self.lengths).len() > 1;
                 let stored = 2.0 * self.cost.round_trip(points).0 + self.cost.stage().0;
-                (passes + stored) * if pairs { STORED_PAIRS } else { 1.0 }
+                (passes + stored) * self.storing(&axes)
             }
             ENode::Attend(axis, domain, [score, value]) => {
-                let weights = self.volume(&self.box_of(&[*score], *axis, *domain));
+                let weights = self.volume(&self.box_of(&[*score], *axis, *domain)) * self.repeats(*score, *value, *axis);
                 let products = self.volume(&self.box_of(&[*score, *value], *axis, *domain));
                 weights * (self.cost.exp() + (4.0 + self.searches(*domain, *axis)) * pointwise)
                     + products * self.cost.product()
@@ -290,6 +300,15 @@ impl<'a> Pricing<'a> {
         let mut axes = self.graph.analysis.spec.terms.free(domain).clone();
         axes.insert(axis);
         operands.iter().fold(axes, |axes, x| axes.union(self.free(*x)))
+    }
+
+    /// How often fused weights are made anew: once for each place along the axes that the values alone have, but for
+    /// the widest, which lies along the columns of a tile.
+    fn repeats(&self, score: Id, value: Id, axis: AxisId) -> f64 {
+        let score = self.free(score);
+        let alone = self.free(value).iter().filter(|a| *a != axis && !score.contains(*a));
+        let extents: Vec<f64> = alone.map(|a| self.volumes.extent(a)).collect();
+        extents.iter().product::<f64>() / extents.iter().copied().fold(1.0, f64::max)
     }
 
     /// Pointwise operands combined smallest first; among equals, whose axes add least.
