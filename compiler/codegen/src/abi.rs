@@ -175,6 +175,12 @@ microkernels! {
     KeepSpansF32 = "keep_spans_f32": KeepSpans,
     /// The same on f64.
     KeepSpansF64 = "keep_spans_f64": KeepSpans,
+    /// `s[r, c] = fill` unless `least[r] <= keys[c] <= most[r]` in one of two ranges, each negated unless its bit of
+    /// `flags` (1 and 2) is set; the second takes part if bit 4 is. A null end is no bound:
+    /// `(rows, cols: usize, s: *mut f32, s_rs: isize, (least, most, keys: *const i64) * 2, flags: u64, fill: u64)`.
+    KeepKeysF32 = "keep_keys_f32": KeepKeys,
+    /// The same on f64.
+    KeepKeysF64 = "keep_keys_f64": KeepKeys,
 }
 
 /// Parameter lists that several microkernels share.
@@ -194,6 +200,7 @@ enum Form {
     Transpose,
     Ranks,
     KeepSpans,
+    KeepKeys,
 }
 
 impl Microkernel {
@@ -220,6 +227,7 @@ impl Microkernel {
             Form::Transpose => (vec![word; 6], None),
             Form::Ranks => (vec![word; 10], None),
             Form::KeepSpans => (vec![word; 8], None),
+            Form::KeepKeys => (vec![word; 12], None),
         };
         let mut signature = Signature::new(convention);
         signature.params.extend(params.into_iter().map(AbiParam::new));

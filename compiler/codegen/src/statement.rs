@@ -107,6 +107,7 @@ impl<'a> Lower<'a, '_> {
                 self.call(kernel, &[rows, cols, base, stride, from, to, keep, fill]);
                 Ok(())
             }
+            Stmt::KeepKeys { .. } => self.keep_keys(stmt),
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let kernel = self.by_lane(*tile, Microkernel::ScaleRowsF32, Microkernel::ScaleRowsF64)?;
                 let [rows, cols] = self.lengths([*rows, *cols])?;
@@ -116,6 +117,27 @@ impl<'a> Lower<'a, '_> {
                 Ok(())
             }
         }
+    }
+
+    fn keep_keys(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
+        let Stmt::KeepKeys { tile, any, fill, rows, cols } = stmt else { return Ok(()) };
+        let kernel = self.by_lane(*tile, Microkernel::KeepKeysF32, Microkernel::KeepKeysF64)?;
+        let (Some(first), Some(last)) = (any.first(), any.last()) else { return Ok(()) };
+        let [rows, cols] = self.lengths([*rows, *cols])?;
+        let (base, stride) = self.tile(*tile);
+        let mut args = vec![rows, cols, base, stride];
+        for range in [first, last] {
+            for tile in [range.least, range.most, Some(range.keys)] {
+                args.push(match tile {
+                    Some(tile) => self.tile(tile).0,
+                    None => self.int(0),
+                });
+            }
+        }
+        let flags = i64::from(first.inside) + 2 * i64::from(last.inside) + 4 * i64::from(any.len() > 1);
+        args.extend([self.int(flags), self.int(fill.to_bits() as i64)]);
+        self.call(kernel, &args);
+        Ok(())
     }
 
     fn ranks(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {

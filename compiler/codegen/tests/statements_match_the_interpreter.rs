@@ -6,8 +6,8 @@ mod support;
 use attnc_algebra::{BinaryOp, DType, UnaryOp};
 use attnc_plan::loops::verify::verify;
 use attnc_plan::loops::{
-    Access, Buffer, BufferId, Dst, Expr, ExprId, Exprs, Lane, LoopProgram, Piece, SpanLoop, Stmt, Tile, TileId, VarId,
-    View,
+    Access, Buffer, BufferId, Dst, Expr, ExprId, Exprs, KeyRange, Lane, LoopProgram, Piece, SpanLoop, Stmt, Tile,
+    TileId, VarId, View,
 };
 use support::{Memory, check};
 
@@ -428,6 +428,41 @@ fn spans_of_rows_are_kept_or_filled() {
         s.map(s.in_column(from), rows, one, low);
         s.map(s.in_column(to), rows, one, high);
         s.program.body.push(Stmt::KeepSpans { tile, from, to, keep, fill: -0.5, rows, cols });
+        let value = s.element(tile, row, col);
+        s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, rows, cols, value);
+        for extents in [[1, 1], [9, 4], [12, 33]] {
+            s.check(&extents, 0.0, |_, _| 0.0);
+        }
+    }
+}
+
+#[test]
+fn keys_in_ranges_are_kept_or_filled() {
+    for case in 0..8u8 {
+        let compute = if case & 1 == 0 { Lane::F32 } else { Lane::F64 };
+        let mut s = Sketch::new(compute);
+        let [rows, cols] = [0, 1].map(|x| s.e().add(Expr::Extent(x), None));
+        let dtype = s.dtype();
+        let out = s.buffer(dtype, &[rows, cols], Access::Write, None);
+        let (row, col, zero, one) = (s.row, s.col, s.zero, s.one);
+        let tile = s.tile(compute, rows, cols);
+        let [least, most] = [(); 2].map(|()| s.tile(Lane::I64, rows, one));
+        let [keys, doubled] = [(); 2].map(|()| s.tile(Lane::I64, one, cols));
+        let sum = s.e().sum(row, col);
+        let value = s.e().cast(compute, sum);
+        s.map(s.at(tile), rows, cols, value);
+        let (two, seven) = (s.int(2), s.int(7));
+        let high = s.e().difference(seven, row);
+        s.map(s.in_column(least), rows, one, row);
+        s.map(s.in_column(most), rows, one, high);
+        let twice = s.e().times(col, two);
+        for (tile, value) in [(keys, col), (doubled, twice)] {
+            s.map(Dst::Tile { tile, row: zero, col }, one, cols, value);
+        }
+        let first = KeyRange { least: Some(least), most: Some(most), keys, inside: case & 2 == 0 };
+        let second = KeyRange { least: Some(most), most: None, keys: doubled, inside: true };
+        let any = if case & 4 == 0 { vec![first] } else { vec![first, second] };
+        s.program.body.push(Stmt::KeepKeys { tile, any, fill: -0.5, rows, cols });
         let value = s.element(tile, row, col);
         s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, rows, cols, value);
         for extents in [[1, 1], [9, 4], [12, 33]] {

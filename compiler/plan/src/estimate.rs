@@ -315,8 +315,8 @@ impl Counter<'_> {
                 let row = RANKED * cols + sorted * sorted.max(2.0).log2();
                 self.work.gather += row * self.int(*rows).max(0) as f64 * scale;
             }
-            // Whole vectors are stored, and only where something is masked.
-            Stmt::KeepSpans { rows, cols, .. } => {
+            // Whole vectors are compared and stored, and only where something is masked.
+            Stmt::KeepSpans { rows, cols, .. } | Stmt::KeepKeys { rows, cols, .. } => {
                 self.work.pointwise += self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale / 8.0;
             }
             Stmt::ScaleRows { rows, cols, .. } | Stmt::ClearLargest { rows, cols, .. } => {
@@ -549,6 +549,7 @@ impl LoopProgram {
                 | Stmt::ScaleRows { rows, cols, .. }
                 | Stmt::Ranks { rows, cols, .. }
                 | Stmt::KeepSpans { rows, cols, .. }
+                | Stmt::KeepKeys { rows, cols, .. }
                 | Stmt::ClearLargest { rows, cols, .. } => {
                     steering.extend([*rows, *cols].into_iter().flat_map(|e| self.vars_of(e)));
                 }

@@ -139,6 +139,12 @@ const WORTH_SHARING: f64 = 524_288.0;
 /// Stages from which on a value that all of them compute gets a buffer.
 const SHARERS: usize = 3;
 
+/// Points for each element of its value from which on a reduction is worth a buffer for fewer stages.
+const HEAVY: f64 = 16_384.0;
+
+/// As [`SHARERS`], of heavy reductions.
+const HEAVY_SHARERS: usize = 2;
+
 /// How much smaller than the largest input a value is that gets a buffer because stages share it.
 const SUMMARY: f64 = 8.0;
 
@@ -465,7 +471,9 @@ impl<'a> Planner<'a> {
         let largest = self.largest_input();
         let repeated = self.inlined.iter().filter(|(_, one)| {
             let again = one.work * (one.stages.len() as f64 - 1.0);
-            one.stages.len() >= SHARERS && again >= WORTH_SHARING && one.volume * SUMMARY <= largest
+            let heavy = one.work >= HEAVY * one.volume;
+            let sharers = if heavy { HEAVY_SHARERS } else { SHARERS };
+            one.stages.len() >= sharers && again >= WORTH_SHARING && one.volume * SUMMARY <= largest
         });
         repeated.map(|(key, _)| *key).collect()
     }

@@ -28,6 +28,6 @@ mod transpose;
 
 pub use isa::Isa;
 pub use table::{
-    AllFinite, ClearLargest, KeepSpans, KernelTable, LowerBound, Map, Map2, MergeSpans, Narrow, OrderKeys, Product,
-    Ranks, Scalar, Scalar2, ScaleRows, SoftmaxUpdate, Transpose, Widen, table,
+    AllFinite, ClearLargest, KeepKeys, KeepSpans, KernelTable, LowerBound, Map, Map2, MergeSpans, Narrow, OrderKeys,
+    Product, Ranks, Scalar, Scalar2, ScaleRows, SoftmaxUpdate, Transpose, Widen, table,
 };

@@ -108,6 +108,76 @@ pub(crate) unsafe fn keep_spans<T: Element, S: Lanes<T>>(
     }
 }
 
+/// Holds for row r and column c where `least[r] <= keys[c] <= most[r]`, or elsewhere if not `inside`. An end that is
+/// null is no bound.
+pub(crate) struct KeyRange {
+    pub least: *const i64,
+    pub most: *const i64,
+    pub keys: *const i64,
+    pub inside: bool,
+}
+
+impl KeyRange {
+    /// The range of a row.
+    ///
+    /// # Safety
+    /// `least` and `most` must be null or valid at `row`.
+    #[inline(always)]
+    unsafe fn of_row(&self, row: usize) -> (i64, i64) {
+        // SAFETY: the caller's.
+        let end = |p: *const i64, none| if p.is_null() { none } else { unsafe { p.add(row).read_unaligned() } };
+        (end(self.least, i64::MIN), end(self.most, i64::MAX))
+    }
+
+    /// # Safety
+    /// `keys` must be valid at `column`.
+    #[inline(always)]
+    unsafe fn holds(&self, (least, most): (i64, i64), column: usize) -> bool {
+        // SAFETY: the caller's.
+        let key = unsafe { self.keys.add(column).read_unaligned() };
+        ((least <= key) & (key <= most)) == self.inside
+    }
+}
+
+/// `scores[r, c] = fill` where no range holds. Loops are written such that the compiler makes vectors of them.
+///
+/// # Safety
+/// `scores` must be valid for the described elements, ends of ranges for `rows` elements, keys for `cols`.
+#[inline(always)]
+pub(crate) unsafe fn keep_keys<T: Element>(
+    rows: usize,
+    cols: usize,
+    scores: *mut T,
+    rs: isize,
+    ranges: &[KeyRange],
+    fill: T,
+) {
+    let [first, rest @ ..] = ranges else { return };
+    for r in 0..rows {
+        let row = scores.wrapping_offset(r as isize * rs);
+        // SAFETY: rows `r < rows` and columns `c < cols` of what the caller gave.
+        unsafe {
+            let of_first = first.of_row(r);
+            match rest {
+                [second, ..] => {
+                    let of_second = second.of_row(r);
+                    for c in 0..cols {
+                        let kept = first.holds(of_first, c) | second.holds(of_second, c);
+                        let old = row.add(c).read_unaligned();
+                        row.add(c).write_unaligned(if kept { old } else { fill });
+                    }
+                }
+                [] => {
+                    for c in 0..cols {
+                        let old = row.add(c).read_unaligned();
+                        row.add(c).write_unaligned(if first.holds(of_first, c) { old } else { fill });
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// `row[from .. to] = fill`
 #[inline(always)]
 unsafe fn fill_span<T: Element, S: Lanes<T>>(s: S, row: *mut T, [from, to]: [usize; 2], fill: T) {
@@ -144,13 +214,29 @@ pub(crate) unsafe fn clear_largest<S: Lanes<f32>>(
         let row = scores.wrapping_offset(r as isize * rs);
         // SAFETY: row `r < rows` of the caller's.
         unsafe {
-            let [largest, second] = largest_two(s, cols, row);
+            let [largest, second] = if cols <= FEW { largest_of_few(cols, row) } else { largest_two(s, cols, row) };
             // Also false where the difference or the slack is not a number.
             let clear = cols > 0 && largest - second > slack.add(r).read_unaligned();
             let at = if clear { column_of(s, cols, row, largest) } else { None };
             dst.add(r).write_unaligned(at.map_or(-1, |c| c as i64));
         }
     }
+}
+
+/// Columns up to which lanes cost more than they save.
+const FEW: usize = 8;
+
+/// As [`largest_two`], of a few columns.
+#[inline(always)]
+unsafe fn largest_of_few(cols: usize, row: *const f32) -> [f32; 2] {
+    let (mut one, mut two) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
+    for c in 0..cols {
+        // SAFETY: a column of the caller's row. No comparison with a NaN holds.
+        let x = unsafe { row.add(c).read_unaligned() };
+        two = if x > one { one } else { if x > two { x } else { two } };
+        one = if x > one { x } else { one };
+    }
+    [one, two]
 }
 
 /// The largest element of a row and the largest of the others; -inf where there is none.

@@ -39,6 +39,24 @@ pub type ClearLargest = unsafe extern "C" fn(usize, usize, *const f32, isize, *c
 /// 0, else for c inside. Spans may reach beyond the columns or be empty; `fill` is the bits of an `f64`.
 pub type KeepSpans<T> = unsafe extern "C" fn(usize, usize, *mut T, isize, *const i64, *const i64, u64, u64);
 
+/// `(rows, cols, s, s_rs, least, most, keys, least2, most2, keys2, flags, fill)`: `s[r, c] = fill` unless one of the
+/// ranges holds. The first does where `least[r] <= keys[c] <= most[r]` if bit 1 of `flags` is set, else where not; the
+/// second likewise by bit 2, and nowhere without bit 4. `least` and `most` may be null for no bound; `fill` is the bits of an `f64`.
+pub type KeepKeys<T> = unsafe extern "C" fn(
+    usize,
+    usize,
+    *mut T,
+    isize,
+    *const i64,
+    *const i64,
+    *const i64,
+    *const i64,
+    *const i64,
+    *const i64,
+    u64,
+    u64,
+);
+
 /// `(dst, src, n)`: `dst[i] = f(src[i])`; `dst` may equal `src`.
 pub type Map = unsafe extern "C" fn(*mut f32, *const f32, usize);
 
@@ -172,6 +190,10 @@ pub struct KernelTable {
     pub keep_spans_f32: KeepSpans<f32>,
     /// As `keep_spans_f32`.
     pub keep_spans_f64: KeepSpans<f64>,
+    /// What lies outside of ranges of keys.
+    pub keep_keys_f32: KeepKeys<f32>,
+    /// As `keep_keys_f32`.
+    pub keep_keys_f64: KeepKeys<f64>,
 }
 
 /// The table of an instruction set, or `None` if this CPU lacks it.

@@ -66,6 +66,60 @@ fn spans_are_kept_or_filled() {
 }
 
 #[test]
+fn keys_in_ranges_are_kept() {
+    let ends = [(0, 100), (-3, 5), (2, 2), (7, 3), (i64::MIN, i64::MAX), (i64::MAX, i64::MAX), (i64::MIN, i64::MIN)];
+    let (least, most): (Vec<i64>, Vec<i64>) = ends.iter().copied().unzip();
+    let (second_least, second_most): (Vec<i64>, Vec<i64>) = ends.iter().rev().copied().unzip();
+    let mut draws = Draws(5);
+    for (isa, kernels) in tables() {
+        for cols in EDGES {
+            let mut key = |_| draws.pick(&[-3, 0, 2, 3, 5, 7, 101, i64::MIN, i64::MAX]);
+            let keys: Vec<i64> = (0..cols).map(&mut key).collect();
+            let other: Vec<i64> = (0..cols).map(&mut key).collect();
+            for flags in 0..8u64 {
+                let mut s = Guarded::new(ends.len(), cols, 2, CANARY, || 3.0f32);
+                let stride = s.stride as isize;
+                // SAFETY: the buffer holds the rows and columns, at this stride; ends for every row, a key for every column.
+                unsafe {
+                    (kernels.keep_keys_f32)(
+                        ends.len(),
+                        cols,
+                        s.mut_ptr(),
+                        stride,
+                        least.as_ptr(),
+                        most.as_ptr(),
+                        keys.as_ptr(),
+                        second_least.as_ptr(),
+                        second_most.as_ptr(),
+                        other.as_ptr(),
+                        flags,
+                        f64::NEG_INFINITY.to_bits(),
+                    )
+                };
+                s.check("keep_keys");
+                for r in 0..ends.len() {
+                    for (c, &x) in s.row(r).iter().enumerate() {
+                        let first = (least[r]..=most[r]).contains(&keys[c]) == (flags & 1 != 0);
+                        let second = (second_least[r]..=second_most[r]).contains(&other[c]) == (flags & 2 != 0);
+                        let kept = first || (flags & 4 != 0 && second);
+                        assert_eq!(x, if kept { 3.0 } else { f32::NEG_INFINITY }, "{isa} {cols} {r} {c} {flags}");
+                    }
+                }
+            }
+        }
+        let (mut doubles, end, keys) = ([1.0f64; 3], [1], [0, 1, 2]);
+        let (e, k) = (end.as_ptr(), keys.as_ptr());
+        // SAFETY: one row of three columns.
+        unsafe { (kernels.keep_keys_f64)(1, 3, doubles.as_mut_ptr(), 3, e, e, k, e, e, k, 1, 0) };
+        assert_eq!(doubles, [0.0, 1.0, 0.0]);
+        let (mut doubles, none) = ([1.0f64; 3], std::ptr::null());
+        // SAFETY: as above; null is no bound.
+        unsafe { (kernels.keep_keys_f64)(1, 3, doubles.as_mut_ptr(), 3, none, e, k, e, none, k, 1, 0) };
+        assert_eq!(doubles, [1.0, 1.0, 0.0]);
+    }
+}
+
+#[test]
 fn rows_are_scaled_and_ones_are_skipped() {
     for (isa, kernels) in tables() {
         for cols in EDGES {

@@ -177,6 +177,7 @@ impl Machine<'_, '_> {
             | Stmt::ClearLargest { .. }
             | Stmt::Ranks { .. }
             | Stmt::KeepSpans { .. }
+            | Stmt::KeepKeys { .. }
             | Stmt::Order { .. } => self.kernel(stmt),
         }
     }

@@ -17,4 +17,6 @@ pub mod verify;
 mod walk;
 
 pub use expr::{Expr, ExprId, Exprs, Lane, ScalarFn};
-pub use program::{Access, Buffer, BufferId, Dst, LoopProgram, Piece, SpanLoop, Stmt, Tile, TileId, VarId, View};
+pub use program::{
+    Access, Buffer, BufferId, Dst, KeyRange, LoopProgram, Piece, SpanLoop, Stmt, Tile, TileId, VarId, View,
+};

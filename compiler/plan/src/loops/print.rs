@@ -207,6 +207,22 @@ impl Printer<'_> {
                 let side = if *keep { "outside" } else { "inside" };
                 format!("fill {} {tile} = {fill:?} {side} {from}..{to}", self.shape(&[*rows, *cols]))
             }
+            Stmt::KeepKeys { tile, any, fill, rows, cols } => {
+                let ranges = any.iter().map(|range| {
+                    let [least, most] =
+                        [range.least, range.most].map(|t| t.map_or(String::new(), |t| self.tile_name(t)));
+                    let keys = self.tile_name(range.keys);
+                    let side = if range.inside { "in" } else { "not in" };
+                    format!("{keys} {side} {least}..={most}")
+                });
+                let ranges: Vec<String> = ranges.collect();
+                format!(
+                    "fill {} {} = {fill:?} unless {}",
+                    self.shape(&[*rows, *cols]),
+                    self.tile_name(*tile),
+                    ranges.join(" or ")
+                )
+            }
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let (tile, alpha) = (self.tile_name(*tile), self.tile_name(*alpha));
                 format!("scale {} {tile} *= {alpha}", self.shape(&[*rows, *cols]))

@@ -137,6 +137,19 @@ pub struct Piece {
     pub to: ExprId,
 }
 
+/// Holds where `least[r, 0] <= keys[0, c] <= most[r, 0]`, or elsewhere if not `inside`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeyRange {
+    /// Column 0 of this I64 tile; `None` is no bound.
+    pub least: Option<TileId>,
+    /// Column 0 of this I64 tile; `None` is no bound.
+    pub most: Option<TileId>,
+    /// Row 0 of this I64 tile.
+    pub keys: TileId,
+    /// Whether it holds in the range rather than outside.
+    pub inside: bool,
+}
+
 /// Spans less than this apart are one: a vector's lanes cost less than a tile of their own.
 pub const SPAN_GAP: i64 = 16;
 
@@ -324,6 +337,19 @@ pub enum Stmt {
         to: TileId,
         /// Whether what lies in the span is kept, rather than what lies outside.
         keep: bool,
+        /// What the others become.
+        fill: f64,
+        /// Number of rows.
+        rows: ExprId,
+        /// Number of columns.
+        cols: ExprId,
+    },
+    /// `tile[r, c] = fill` where none of the ranges holds.
+    KeepKeys {
+        /// The masked tile.
+        tile: TileId,
+        /// One or two.
+        any: Vec<KeyRange>,
         /// What the others become.
         fill: f64,
         /// Number of rows.

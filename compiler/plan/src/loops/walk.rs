@@ -51,6 +51,7 @@ impl Stmt {
             Stmt::SoftmaxUpdate { rows, cols, .. }
             | Stmt::ScaleRows { rows, cols, .. }
             | Stmt::KeepSpans { rows, cols, .. }
+            | Stmt::KeepKeys { rows, cols, .. }
             | Stmt::ClearLargest { rows, cols, .. } => vec![*rows, *cols],
         }
     }

@@ -96,8 +96,9 @@ impl Nest<'_, '_> {
         let place = self.eval(index, frame, exact)?;
         let buffer = self.buffer(source, Access::Read);
         let index = axes.iter().map(|a| if *a == axis { place } else { self.position(*a, frame) }).collect();
+        let certain: Vec<bool> = axes.iter().map(|a| *a != axis).collect();
         let lane = super::pointwise::lane_of(self.planner.buffer(source).dtype);
-        Ok(self.x().add(Expr::Load { buffer, index, clamp: true }, Some(lane)))
+        Ok(self.load_at(buffer, index, &certain, lane))
     }
 
     /// An element of a line's buffer at position `at` of its axis; `None` unless the other axes are fixed here.
@@ -168,6 +169,25 @@ impl Nest<'_, '_> {
 }
 
 impl Planner<'_> {
+    /// About how many positions along `axis` have one key at the hint, of keys that lie sorted along it; `None` of others.
+    pub fn equal_keys(&mut self, term: TermId, axis: AxisId) -> Option<i64> {
+        let runs = match self.terms.node(term) {
+            Node::Input { input, index } => {
+                let input = *input;
+                let along = index.last().is_some_and(|at| *self.terms.node(*at) == Node::Position(axis));
+                let buffer = self.input_buffer(input);
+                self.buffer(buffer).runs.filter(|_| along)?
+            }
+            _ => {
+                self.terms.sorted_key(term).filter(|(along, _)| *along == axis)?;
+                self.mean_run(term, axis)
+            }
+        };
+        let extents: Option<Vec<i64>> =
+            (0..self.spec.symbols.len()).map(|at| self.hint_symbol(attnc_algebra::SymbolId(at as u32))).collect();
+        self.shapes().eval_launch(runs, &extents?)
+    }
+
     /// Mean length of a run of equal keys of sorted keys along `axis`, for the estimate: positions over buckets. An
     /// order counts as ascending.
     fn mean_run(&mut self, term: TermId, axis: AxisId) -> ExprId {

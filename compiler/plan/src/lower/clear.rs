@@ -108,7 +108,7 @@ impl Nest<'_, '_> {
     pub fn lower_clear_arg(&mut self, r: Reduction, frame: Frame) -> Result<Option<ExprId>, PlanError> {
         let (Some(rows), None) = (frame.rows, frame.cols) else { return Ok(None) };
         let tiled = matches!(self.binding(rows), Binding::Tile(_));
-        if self.program.compute != Lane::F32 || !tiled || !self.is_true(r.domain) || !self.planner.is_short(r.axis) {
+        if self.program.compute != Lane::F32 || !tiled || !self.is_mask_of_pairs(r.domain) {
             return Ok(None);
         }
         let Some(score) = self.score(r, rows) else { return Ok(None) };
@@ -116,12 +116,28 @@ impl Nest<'_, '_> {
         self.with_whole(r.axis, |nest| {
             let slack = nest.slack(&score, r.axis, frame)?;
             let scores = nest.approximate_scores(&score, Frame::new(frame.rows, Some(r.axis)))?;
-            let (rows, cols) = nest.counts(Frame::new(frame.rows, Some(r.axis)));
+            let both = Frame::new(frame.rows, Some(r.axis));
+            if !nest.is_true(r.domain) {
+                // What is left out is never the largest, and leaves a row open that has nothing else.
+                let always = nest.x().truth(true);
+                nest.mask_tile(scores, r.domain, both, always, f64::NEG_INFINITY)?;
+            }
+            let (rows, cols) = nest.counts(both);
             nest.emit(Stmt::ClearLargest { dst: result, scores, slack, rows, cols });
             Ok(())
         })?;
         self.decide_exactly(r, rows, result)?;
         Ok(Some(self.element(result, frame)))
+    }
+
+    /// Whether a domain can mask a tile of scores: it is a conjunction of which no part is settled unasked, and it
+    /// reduces nothing.
+    fn is_mask_of_pairs(&self, domain: TermId) -> bool {
+        let parts = match self.planner.terms.node(domain) {
+            Node::Nary(NaryOp::And, xs) => xs.clone(),
+            _ => vec![domain],
+        };
+        self.is_true(domain) || !self.planner.has_reduction(domain) && !parts.iter().any(|part| self.is_settled(*part))
     }
 
     /// The rows that were left open, each by the definition.

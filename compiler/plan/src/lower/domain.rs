@@ -205,12 +205,13 @@ impl Nest<'_, '_> {
                 Some(all)
             }
             (Node::Binary(BinaryOp::Ne, x, y), true) | (Node::Binary(BinaryOp::Eq, x, y), false) => {
-                let (below, above) =
-                    (self.planner.terms.binary(BinaryOp::Lt, *x, *y), self.planner.terms.binary(BinaryOp::Lt, *y, *x));
-                Some(vec![
-                    Alternative { atoms: vec![(below, true)], some: None },
-                    Alternative { atoms: vec![(above, true)], some: None },
-                ])
+                let sides = [(*x, *y), (*y, *x)].into_iter().filter(|(low, high)| self.may_be_less(*low, *high));
+                let sides: Vec<(TermId, TermId)> = sides.collect();
+                let side = |(low, high)| Alternative {
+                    atoms: vec![(self.planner.terms.binary(BinaryOp::Lt, low, high), true)],
+                    some: None,
+                };
+                Some(sides.into_iter().map(side).collect())
             }
             (Node::Binary(op @ (BinaryOp::Le | BinaryOp::Lt), x, y), false)
                 if self.integral(*x) && self.integral(*y) =>
@@ -222,6 +223,26 @@ impl Nest<'_, '_> {
             (Node::Binary(BinaryOp::Le | BinaryOp::Lt, ..), true) => Some(self.comparison(term, &node)),
             _ => Some(vec![Alternative { atoms: vec![(term, positive)], some: None }]),
         }
+    }
+
+    /// Whether one term may be less than another, by what is known of remainders and positions.
+    pub fn may_be_less(&self, low: TermId, high: TermId) -> bool {
+        let terms = &self.planner.terms;
+        let least = match terms.node(low) {
+            Node::Int(v) => Some(*v),
+            Node::Position(_) | Node::Extent(_) | Node::Unary(UnaryOp::Abs, _) => Some(0),
+            Node::Binary(BinaryOp::Mod, _, m) if matches!(terms.node(*m), Node::Int(m) if *m > 0) => Some(0),
+            _ => None,
+        };
+        let most = match terms.node(high) {
+            Node::Int(v) => Some(*v),
+            Node::Binary(BinaryOp::Mod, _, m) => match terms.node(*m) {
+                Node::Int(m) if *m > 0 => Some(m - 1),
+                _ => None,
+            },
+            _ => None,
+        };
+        least.is_none_or(|least| most.is_none_or(|most| least < most))
     }
 
     pub fn integral(&self, term: TermId) -> bool {

@@ -2,7 +2,9 @@
 //!
 //! Where a part of a domain allows one span of columns in each row, or two,
 //! the ends are computed for each row and what lies outside is filled by a
-//! microkernel. Only what is left is evaluated pair by pair.
+//! microkernel; where it compares a number of the row with one of the column,
+//! another one does ([`super::keys`]). Only what is left is evaluated pair by
+//! pair.
 
 use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, TermId};
 
@@ -39,20 +41,19 @@ impl Nest<'_, '_> {
             };
             let mut pairs = Vec::new();
             for part in &parts {
-                match nest.spans_of(*part, frame)? {
-                    Some(spans) if parts.len() > 1 => {
-                        let must = nest.truth(*part).must;
-                        let needed = nest.not(must);
-                        let then = nest.inner(None, |nest| {
-                            nest.keep_spans(tile, &spans, frame, fill);
-                            Ok(())
-                        })?;
-                        if nest.truth_of(needed) != Some(false) {
-                            nest.emit(Stmt::If { cond: needed, then, otherwise: Vec::new() });
-                        }
-                    }
-                    Some(spans) => nest.keep_spans(tile, &spans, frame, fill),
-                    None => pairs.push(*part),
+                // What is the same on the whole tile holds: it was asked before.
+                if nest.is_settled(*part) {
+                    continue;
+                }
+                if let Some(spans) = nest.spans_of(*part, frame)? {
+                    nest.mask_part(*part, parts.len(), |nest| {
+                        nest.keep_spans(tile, &spans, frame, fill);
+                        Ok(())
+                    })?;
+                } else if let Some(clauses) = nest.clauses_of(*part, frame) {
+                    nest.mask_part(*part, parts.len(), |nest| nest.keep_clauses(tile, &clauses, frame, fill))?;
+                } else {
+                    pairs.push(*part);
                 }
             }
             let rest = match pairs[..] {
@@ -68,7 +69,30 @@ impl Nest<'_, '_> {
             nest.map(tile, frame, value);
             Ok(())
         })?;
-        self.emit(Stmt::If { cond: partial, then, otherwise: Vec::new() });
+        if self.truth_of(partial) == Some(true) {
+            then.into_iter().for_each(|stmt| self.emit(stmt));
+        } else {
+            self.emit(Stmt::If { cond: partial, then, otherwise: Vec::new() });
+        }
+        Ok(())
+    }
+
+    /// Emits the mask of one of `count` parts, where the part fails if the others may be what makes the tile partial.
+    fn mask_part(
+        &mut self,
+        part: TermId,
+        count: usize,
+        mask: impl FnOnce(&mut Self) -> Result<(), PlanError>,
+    ) -> Result<(), PlanError> {
+        if count == 1 {
+            return mask(self);
+        }
+        let must = self.truth(part).must;
+        let needed = self.not(must);
+        let then = self.inner(None, mask)?;
+        if self.truth_of(needed) != Some(false) {
+            self.emit(Stmt::If { cond: needed, then, otherwise: Vec::new() });
+        }
         Ok(())
     }
 

@@ -15,6 +15,7 @@ mod contract;
 mod domain;
 mod exact;
 mod interval;
+mod keys;
 mod mask;
 mod nest;
 mod parts;
@@ -75,7 +76,7 @@ fn bind_task(nest: &mut Nest<'_, '_>, term: TermId, shape: &StageShape, layout: 
     let Some(rows) = shape.rows.filter(|_| !shape.sequential) else { return };
     let plain = matches!(layout, Layout::Plain(_));
     let step = if plain { nest.row_step(term, rows) } else { 1 };
-    let rows::Rows { width, block } = rows::rows_of(nest, term, rows, layout);
+    let rows::Rows { width, block } = rows::rows_of(nest, term, (rows, step), layout);
     let cut = row_cut(nest.planner, term, rows, width).filter(|_| plain);
     let (count, dim) = match cut {
         _ if step > 1 => class_dim(nest, rows, step, width),

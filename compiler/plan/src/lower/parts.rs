@@ -256,9 +256,13 @@ impl Nest<'_, '_> {
             return None;
         }
         let positive = alternative.atoms.iter().filter(|(_, positive)| *positive);
-        let congruences = positive.filter_map(|(atom, _)| self.congruence(*atom));
-        let in_row = |c: &Congruence| self.planner.terms.free(c.form).contains(rows);
-        congruences.filter(in_row).map(|c| c.modulus).max()
+        positive.filter_map(|(atom, _)| self.row_modulus_of(*atom, rows)).max()
+    }
+
+    /// The modulus of an atom that is a congruence in the row.
+    pub fn row_modulus_of(&self, atom: TermId, rows: AxisId) -> Option<i64> {
+        let congruence = self.congruence(atom)?;
+        self.planner.terms.free(congruence.form).contains(rows).then_some(congruence.modulus)
     }
 
     /// The domain along `axis` as a part whose congruences ask for rows of one class, and the rest; `None` if it has not both, or

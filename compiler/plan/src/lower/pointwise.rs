@@ -9,7 +9,7 @@ use attnc_algebra::{AxisId, BinaryOp, InputId, NaryOp, Node, ReduceOp, TermId, T
 use crate::error::PlanError;
 use crate::graph::PlanBufferId;
 use crate::loops::expr::{Expr, ExprId, Lane};
-use crate::loops::{Access, Dst, Stmt};
+use crate::loops::{Access, BufferId, Dst, Stmt};
 
 use super::branch::Branches;
 use super::nest::{Binding, Frame, Nest};
@@ -373,19 +373,33 @@ impl Nest<'_, '_> {
         let declared = self.planner.spec.input(input).clone();
         let buffer = self.planner.input_buffer(input);
         let id = self.buffer(buffer, Access::Read);
-        let mut clamp = false;
+        let mut certain = Vec::new();
         let mut at = Vec::new();
         for (term, axis) in index.iter().zip(&declared.axes) {
-            clamp |= !self.in_range_by_name(*term, *axis);
+            certain.push(self.in_range_by_name(*term, *axis));
             at.push(self.eval(*term, frame, exact)?);
         }
-        let load = self.x().add(Expr::Load { buffer: id, index: at, clamp }, Some(lane_of(declared.dtype)));
+        let load = self.load_at(id, at, &certain, lane_of(declared.dtype));
         let lane = match declared.dtype.ty() {
             Type::Real => self.real_lane(exact),
             Type::Int => Lane::I64,
             Type::Bool => Lane::Bool,
         };
         Ok(self.x().cast(lane, load))
+    }
+
+    /// An element of a buffer at indices of which some are certain to be in range. What is uncertain is held inside: once
+    /// for a row where it is the same along it, so that the row is loaded by vectors.
+    pub fn load_at(&mut self, buffer: BufferId, mut at: Vec<ExprId>, certain: &[bool], lane: Lane) -> ExprId {
+        let uncertain: Vec<usize> = (0..at.len()).filter(|dim| !certain[*dim]).collect();
+        let of_row = |nest: &Self, dim: &usize| !nest.program.exprs.dependence(at[*dim]).col;
+        let clamp = !uncertain.iter().all(|dim| of_row(self, dim));
+        if !clamp {
+            for dim in uncertain {
+                at[dim] = self.clamped(at[dim], buffer, dim);
+            }
+        }
+        self.x().add(Expr::Load { buffer, index: at, clamp }, Some(lane))
     }
 
     /// Whether an index is the position along an axis of the dimension's own extent.

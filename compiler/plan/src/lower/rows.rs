@@ -22,6 +22,9 @@ const HEIGHTS: [i64; 6] = [ROWS, 48, 24, 16, 12, 8];
 const FIXED_ROWS: i64 = 6;
 const FIXED_KEYS: i64 = 12;
 
+/// Keys that lie apart are brought together for each tile, which costs about as much as this many rows.
+const STEPPED_ROWS: i64 = 16;
+
 /// Rows of a task that holds whole lines of scores and ranks for each.
 const RANKED_ROWS: i64 = 24;
 
@@ -57,11 +60,11 @@ struct Run {
 }
 
 /// Rows of a task's tile.
-pub(super) fn rows_of(nest: &mut Nest<'_, '_>, term: TermId, rows: AxisId, layout: &Layout) -> Rows {
+pub(super) fn rows_of(nest: &mut Nest<'_, '_>, term: TermId, (rows, step): (AxisId, i64), layout: &Layout) -> Rows {
     if matches!(layout, Layout::Packed { .. }) {
         return Rows { width: TILE, block: None };
     }
-    let mut best = best_height(nest, term, rows);
+    let mut best = best_height(nest, term, rows, step);
     if nest.planner.ranks_for_each(term, rows) {
         best = best.min(RANKED_ROWS);
     }
@@ -92,31 +95,41 @@ fn block_of_rows(planner: &Planner<'_>, term: TermId, rows: AxisId) -> Option<i6
     size
 }
 
-/// The height with the least work for an allowed pair, over all that the rows take part in.
-fn best_height(nest: &mut Nest<'_, '_>, term: TermId, rows: AxisId) -> i64 {
+/// The height with the least work for an allowed pair, over all that the rows take part in. Of rows of one residue
+/// class, `step` apart, there are fewer, and so there are of the keys that they see.
+fn best_height(nest: &mut Nest<'_, '_>, term: TermId, rows: AxisId, step: i64) -> i64 {
     let mut runs = Vec::new();
     for (axis, domain) in nest.domains_of_rows(term, rows) {
         let Some(alternatives) = nest.alternatives(domain, true) else { return ROWS };
         for alternative in alternatives {
             // An alternative of few rows says nothing of the others.
             if alternative.atoms.iter().any(|(atom, _)| nest.planner.terms.free(*atom).contains(axis)) {
-                runs.push(nest.run_of(axis, rows, &alternative));
+                let run = nest.run_of(axis, rows, step, &alternative);
+                runs.push(Run { length: run.length.div_euclid(step).max(1), ..run });
             }
         }
     }
+    let fixed = if step > 1 { FIXED_ROWS + STEPPED_ROWS } else { FIXED_ROWS };
     let cost = |height: i64| {
         let vectors = |keys: i64| (keys.div_euclid(LANES) * LANES + LANES).max(2 * LANES);
         let keys = |run: &Run| vectors(if run.moves { run.length + height - 1 } else { run.length }) + FIXED_KEYS;
         let keys: i64 = runs.iter().map(keys).sum();
-        (keys * (height + FIXED_ROWS)) as f64 / height as f64
+        (keys * (height + fixed)) as f64 / height as f64
     };
-    let mut best = ROWS;
+    let longest = nest.planner.hint_extent(rows).div_euclid(step).max(1);
+    let mut best = if step > 1 { ROWS.min(longest) } else { ROWS };
     for height in HEIGHTS {
+        let height = if step > 1 { height.min(longest) } else { height };
         if !runs.is_empty() && cost(height) < cost(best) {
             best = height;
         }
     }
-    best
+    if step == 1 {
+        return best;
+    }
+    // Tiles of about equal height.
+    let tiles = longest.div_euclid(best) + i64::from(longest % best != 0);
+    longest.div_euclid(tiles) + i64::from(longest % tiles != 0)
 }
 
 impl Nest<'_, '_> {
@@ -143,19 +156,25 @@ impl Nest<'_, '_> {
     }
 
     /// About which positions along `axis` satisfy the alternative for one row.
-    fn run_of(&mut self, axis: AxisId, rows: AxisId, alternative: &Alternative) -> Run {
+    /// Rows and positions lie `step` apart where a congruence says so.
+    fn run_of(&mut self, axis: AxisId, rows: AxisId, step: i64, alternative: &Alternative) -> Run {
         let position = self.planner.terms.add(Node::Position(axis));
         let last = self.planner.hint_extent(axis) - 1;
         let mut bounds = vec![
             Bound { variable: position, positive: true, rest: 0, moves: false },
             Bound { variable: position, positive: false, rest: last, moves: false },
         ];
+        let mut equal = None;
         for (atom, _) in alternative.atoms.iter().filter(|(_, positive)| *positive) {
+            if step > 1 && self.row_modulus_of(*atom, rows) == Some(step) {
+                continue;
+            }
             match *self.planner.terms.node(*atom) {
                 Node::Binary(op @ (BinaryOp::Le | BinaryOp::Lt), x, y) => {
                     bounds.extend(self.bound_of(axis, rows, x, y, i64::from(op == BinaryOp::Lt)));
                 }
                 Node::Binary(BinaryOp::Eq, x, y) if self.integral(x) && self.integral(y) => {
+                    equal = equal.or(self.planner.equal_keys(x, axis)).or(self.planner.equal_keys(y, axis));
                     bounds.extend(self.bound_of(axis, rows, x, y, 0));
                     bounds.extend(self.bound_of(axis, rows, y, x, 0));
                 }
@@ -163,6 +182,9 @@ impl Nest<'_, '_> {
             }
         }
         let mut shortest = Run { length: last + 1, moves: false };
+        if let Some(length) = equal.filter(|length| *length <= last) {
+            shortest = Run { length, moves: true };
+        }
         for low in bounds.iter().filter(|b| b.positive) {
             for high in bounds.iter().filter(|b| !b.positive && b.variable == low.variable) {
                 // -low.rest <= variable <= high.rest

@@ -62,5 +62,7 @@ fn address(t: &KernelTable, kernel: Microkernel) -> *const () {
         ClearLargestF32 => t.clear_largest_f32 as *const (),
         KeepSpansF32 => t.keep_spans_f32 as *const (),
         KeepSpansF64 => t.keep_spans_f64 as *const (),
+        KeepKeysF32 => t.keep_keys_f32 as *const (),
+        KeepKeysF64 => t.keep_keys_f64 as *const (),
     }
 }

@@ -31,6 +31,8 @@ macro_rules! instantiate {
         instantiate!(@rows $token, all_finite_f32, softmax_update_f32, scale_rows_f32, f32 $(, #[$features])?);
         instantiate!(@spans $token, keep_spans_f32, f32, narrowed $(, #[$features])?);
         instantiate!(@spans $token, keep_spans_f64, f64, f64::from_bits $(, #[$features])?);
+        instantiate!(@keys keep_keys_f32, f32, narrowed $(, #[$features])?);
+        instantiate!(@keys keep_keys_f64, f64, f64::from_bits $(, #[$features])?);
         instantiate!(@rows $token, all_finite_f64, softmax_update_f64, scale_rows_f64, f64 $(, #[$features])?);
         instantiate!(@map $token, exp_f32, Exp $(, #[$features])?);
         instantiate!(@map $token, expm1_f32, Expm1 $(, #[$features])?);
@@ -125,6 +127,8 @@ macro_rules! instantiate {
             clear_largest_f32,
             keep_spans_f32,
             keep_spans_f64,
+            keep_keys_f32,
+            keep_keys_f64,
         };
     };
 
@@ -174,6 +178,24 @@ macro_rules! instantiate {
         ) {
             // SAFETY: the features are those of this function; the pointers are the contract of the entry.
             unsafe { rows::keep_spans($token::assume(), rows, cols, s, s_rs, [from, to], keep != 0, $fill(fill)) }
+        }
+    };
+
+    (@keys $name:ident, $t:ty, $fill:expr $(, #[$features:meta])?) => {
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "the C signature of a mask")]
+        unsafe extern "C" fn $name(
+            rows: usize, cols: usize, s: *mut $t, s_rs: isize,
+            least: *const i64, most: *const i64, keys: *const i64,
+            least2: *const i64, most2: *const i64, keys2: *const i64,
+            flags: u64, fill: u64,
+        ) {
+            let ranges = [
+                rows::KeyRange { least, most, keys, inside: flags & 1 != 0 },
+                rows::KeyRange { least: least2, most: most2, keys: keys2, inside: flags & 2 != 0 },
+            ];
+            // SAFETY: the pointers are the contract of the entry.
+            unsafe { rows::keep_keys(rows, cols, s, s_rs, &ranges[..1 + usize::from(flags & 4 != 0)], $fill(fill)) }
         }
     };
 

@@ -21,6 +21,7 @@ impl Machine<'_, '_> {
             Stmt::ClearLargest { .. } => self.clear_largest(stmt),
             Stmt::Ranks { .. } => self.ranks(stmt),
             Stmt::KeepSpans { .. } => self.keep_spans(stmt),
+            Stmt::KeepKeys { .. } => self.keep_keys(stmt),
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
                 for row in 0..rows {
@@ -75,6 +76,29 @@ impl Machine<'_, '_> {
             let (from, to) = (self.read_tile(*from, row, 0)?.int(), self.read_tile(*to, row, 0)?.int());
             for col in 0..cols {
                 if (from..to).contains(&col) != *keep {
+                    self.write_tile(*tile, row, col, Value::Real(*fill))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn keep_keys(&mut self, stmt: &Stmt) -> Run<()> {
+        let Stmt::KeepKeys { tile, any, fill, rows, cols } = stmt else { return Ok(()) };
+        let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
+        for row in 0..rows {
+            for col in 0..cols {
+                let mut kept = false;
+                for range in any {
+                    let end = |tile: Option<TileId>, none: i64| match tile {
+                        Some(tile) => self.read_tile(tile, row, 0).map(|value| value.int()),
+                        None => Ok(none),
+                    };
+                    let (least, most) = (end(range.least, i64::MIN)?, end(range.most, i64::MAX)?);
+                    let key = self.read_tile(range.keys, 0, col)?.int();
+                    kept |= (least..=most).contains(&key) == range.inside;
+                }
+                if !kept {
                     self.write_tile(*tile, row, col, Value::Real(*fill))?;
                 }
             }

@@ -73,6 +73,27 @@ impl Verifier<'_> {
         self.require(one, "there is no row to sort in");
     }
 
+    /// A matrix, a column of least and most keys, and a row of keys for each range.
+    pub(super) fn keep_keys(&mut self, stmt: &Stmt) {
+        let Stmt::KeepKeys { tile, any, rows, cols, .. } = stmt else { return };
+        self.scalars(&[*rows, *cols], Lane::I64);
+        self.operand(*tile, *rows, Some(*cols));
+        self.require(matches!(any.len(), 1 | 2), "a mask has one range of keys or two");
+        for range in any {
+            for end in range.least.into_iter().chain(range.most) {
+                self.operand_of(Lane::I64, end, *rows, None);
+            }
+            let Some(keys) = self.program.tiles.get(range.keys.0 as usize) else {
+                return self.wrong("a tile is out of the table");
+            };
+            self.require(keys.lane == Lane::I64, "the tile is not of the type that the microkernel takes");
+            let name = |s: &Self| s.tile_name(range.keys);
+            self.fits(*cols, keys.cols, &name);
+            let one = self.program.exprs.as_int(keys.rows).is_some_and(|rows| rows >= 1);
+            self.require(one, "there is no row of keys");
+        }
+    }
+
     /// Views in range, of one real type, with unit strides where the microkernel wants them.
     pub(super) fn product(&mut self, stmt: &Stmt) {
         let Stmt::Product { dst, lhs, rhs, rows, cols, depth, masked, .. } = stmt else { return };
