@@ -392,7 +392,12 @@ impl Nest<'_, '_> {
     /// for a row where it is the same along it, so that the row is loaded by vectors.
     pub fn load_at(&mut self, buffer: BufferId, mut at: Vec<ExprId>, certain: &[bool], lane: Lane) -> ExprId {
         let uncertain: Vec<usize> = (0..at.len()).filter(|dim| !certain[*dim]).collect();
-        let of_row = |nest: &Self, dim: &usize| !nest.program.exprs.dependence(at[*dim]).col;
+        // Nothing proves that an extent that is computed is positive.
+        let of_row = |nest: &Self, dim: &usize| {
+            let shape = nest.program.buffers[buffer.0 as usize].shape[*dim];
+            let positive = matches!(nest.program.exprs.get(shape), Expr::Extent(_));
+            positive && !nest.program.exprs.dependence(at[*dim]).col
+        };
         let clamp = !uncertain.iter().all(|dim| of_row(self, dim));
         if !clamp {
             for dim in uncertain {
