@@ -115,6 +115,25 @@ fn plan_lists_rows_by_length() {
 }
 
 #[test]
+fn plan_shows_the_measured_error_of_permitted_approximations() {
+    let measured = ["--allow", "window=64,lowrank=16", "--calibrate", "tests/data/minilm-layer2.safetensors"];
+    let base = [&["plan", SOFTMAX, "--json", "--n", "512..4096"], &measured[..]].concat();
+    let table = json(&base);
+    let rows = table["rows"].as_array().expect("a list");
+    for label in ["window=64/", "lowrank=16/"] {
+        let is_its = |r: &&Value| r["variant"].as_str().is_some_and(|v| v.starts_with(label));
+        let own: Vec<&Value> = rows.iter().filter(is_its).collect();
+        assert!(!own.is_empty(), "{label} is missing: {table}");
+        assert!(own.iter().all(|r| r["exact"] == false && number(r, "error") > 1e-4), "{table}");
+    }
+    assert_eq!(table["extents"]["H"], 12, "the extents are those of the inputs");
+    let within = |budget| json(&[&base[..], &["--budget", budget]].concat());
+    let exact = |table: &Value| table["rows"].as_array().expect("a list").iter().all(|r| r["exact"] == true);
+    assert!(exact(&within("1e-6")));
+    assert!(!exact(&within("10")), "everything is within, and approximations are faster at N = 4096");
+}
+
+#[test]
 fn explain_names_a_rule_for_every_step() {
     let report = json(&["explain", "ir-specs/linear/linear-transformer.attn", "--n", "65536", "--json"]);
     let steps = report["steps"].as_array().expect("steps");

@@ -179,12 +179,32 @@ impl Analysis {
             candidates.push(candidate);
         }
         for approximated in &self.approximated {
-            let (mut candidate, _) = self.ranked(&approximated.saturated, extents)?.swap_remove(0);
-            candidate.name = format!("{}/{}", approximated.label, candidate.name);
-            candidate.approximations.clone_from(&approximated.label);
-            candidates.push(candidate);
+            candidates.push(self.approximation(approximated, extents)?);
         }
         Ok(candidates)
+    }
+
+    /// The cheapest form that permitted approximations give, those with the label [`Candidate::approximations`].
+    ///
+    /// # Errors
+    /// If they are not permitted, or the rewriter finds no form.
+    pub fn extract_approximate(&self, label: &str, extents: &Extents) -> Result<Candidate, CompileError> {
+        match self.approximated.iter().find(|a| a.label == label) {
+            Some(approximated) => self.approximation(approximated, extents),
+            None => {
+                let known = self.approximated.iter().map(|a| a.label.clone()).collect();
+                Err(CompileError::UnknownApproximation { name: label.to_string(), known })
+            }
+        }
+    }
+
+    fn approximation(&self, approximated: &Approximated, extents: &Extents) -> Result<Candidate, CompileError> {
+        let chosen = approximated.saturated.cheapest(extents, &self.options.profile);
+        let contenders = self.contenders(&approximated.saturated, chosen, extents);
+        let (mut candidate, _) = self.competing(contenders, extents)?.swap_remove(0);
+        candidate.name = format!("{}/{}", approximated.label, candidate.name);
+        candidate.approximations.clone_from(&approximated.label);
+        Ok(candidate)
     }
 
     /// How the cheapest form at some extents follows from the spec.

@@ -37,6 +37,9 @@ pub enum CompileError {
         /// Last length.
         to: i64,
     },
+    /// A table of neither exact forms nor approximations.
+    #[error("a plan table needs exact forms or permitted approximations to choose from")]
+    NothingToChoose,
     /// A permitted approximation that does not exist.
     #[error("there is no approximation `{name}`{}", known_list(.known))]
     UnknownApproximation {

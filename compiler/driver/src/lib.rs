@@ -24,4 +24,4 @@ pub use error::CompileError;
 pub use layout::{ALIGN, Layout, LayoutError};
 pub use observer::{Observer, Pass, Unobserved};
 pub use options::Options;
-pub use table::{PlanRow, PlanTable};
+pub use table::{Choice, PlanRow, PlanTable};

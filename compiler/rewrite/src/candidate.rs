@@ -263,7 +263,8 @@ impl<'a> Pricing<'a> {
                 (passes + stored) * self.storing(&axes)
             }
             ENode::Attend(axis, domain, [score, value]) => {
-                let weights = self.volume(&self.box_of(&[*score], *axis, *domain)) * self.repeats(*score, *value, *axis);
+                let weights =
+                    self.volume(&self.box_of(&[*score], *axis, *domain)) * self.repeats(*score, *value, *axis);
                 let products = self.volume(&self.box_of(&[*score, *value], *axis, *domain));
                 weights * (self.cost.exp() + (4.0 + self.searches(*domain, *axis)) * pointwise)
                     + products * self.cost.product()

@@ -5,7 +5,6 @@ use attnc_algebra::Extents;
 use serde_json::{Map, Value, json};
 
 use super::run::{finite, timed};
-use crate::args::RunArgs;
 use crate::failure::Failure;
 use crate::inputs::Inputs;
 use crate::reference;
@@ -14,6 +13,8 @@ use crate::session::SpecFile;
 /// One row of the candidates.
 pub(super) struct Candidate {
     pub variant: String,
+    /// The approximations it is made by; empty for exact forms.
+    pub approximations: String,
     form: &'static str,
     pub exact: bool,
     predicted_ms: f64,
@@ -43,7 +44,7 @@ pub(super) fn measured(
     options: &attnc::Options,
     extents: &Extents,
     inputs: &Inputs,
-    args: &RunArgs,
+    repeat: u32,
 ) -> Result<Vec<Candidate>, Failure> {
     let all = kernel.analysis().candidates(extents).map_err(|e| file.failure(e.into()))?;
     let measures = !options.compiler.allow.is_empty();
@@ -51,6 +52,7 @@ pub(super) fn measured(
     for (at, candidate) in all.iter().enumerate() {
         let mut row = Candidate {
             variant: candidate.name().to_string(),
+            approximations: candidate.approximations.clone(),
             form: candidate.form(),
             exact: candidate.is_exact(),
             predicted_ms: candidate.predicted_ms(),
@@ -64,7 +66,7 @@ pub(super) fn measured(
             let own = file.compile(&options, &[])?;
             // The first run makes code and scratch.
             timed(&own, &inputs.views(), 1).map_err(|e| file.failure(e))?;
-            let (outputs, ms) = timed(&own, &inputs.views(), args.repeat.max(3)).map_err(|e| file.failure(e))?;
+            let (outputs, ms) = timed(&own, &inputs.views(), repeat.max(3)).map_err(|e| file.failure(e))?;
             row.measured_ms = Some(ms);
             if !candidate.is_exact() {
                 let check = reference::check(kernel.spec(), extents, inputs.tensors(), &outputs)?;

@@ -1,14 +1,17 @@
 //! `attnc plan`: the plan table.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use attnc_algebra::{Extents, SymbolId};
 use attnc_compiler::extents::{at_length, defaults, length_symbol, listing, m_follows};
-use attnc_compiler::{Analysis, CompileError, PlanRow, PlanTable};
+use attnc_compiler::{Analysis, Choice, CompileError, PlanRow, PlanTable};
 use serde_json::{Value, json};
 
-use crate::args::PlanArgs;
+use super::candidates;
+use crate::args::{Common, PlanArgs};
 use crate::failure::Failure;
+use crate::inputs::Inputs;
 use crate::picture::{self, Line};
 use crate::session::{SpecFile, dumps, options};
 use crate::table;
@@ -19,24 +22,40 @@ pub fn run(args: &PlanArgs) -> Result<String, Failure> {
     if args.calibrate.is_some() && args.common.allow.is_empty() {
         return Err(Failure::Usage("--calibrate measures permitted approximations: it needs --allow".to_string()));
     }
+    if args.common.budget.is_some() && args.calibrate.is_none() {
+        return Err(Failure::Usage("--budget bounds measured errors: a plan needs --calibrate for it".to_string()));
+    }
     let file = SpecFile::read(&args.file)?;
     let options = options(&args.common)?;
     let fail = |e: CompileError| file.failure(e.into());
     let mut clock = attnc::PassClock::new(&dumps(&args.dump_after)?);
     let analysis = Analysis::new(&file.text, &options.compiler, &mut clock).map_err(fail)?;
-    let extents = defaults(analysis.spec(), &options.compiler.settings);
-    let plan = PlanTable::build(&analysis, &extents, from, to).map_err(fail)?;
+    let (extents, tables) = match &args.calibrate {
+        None => {
+            let extents = defaults(analysis.spec(), &options.compiler.settings);
+            let table = PlanTable::build(&analysis, &extents, from, to).map_err(fail)?;
+            (extents, vec![table])
+        }
+        Some(inputs) => {
+            let (extents, errors) = calibrated(&file, &options, &args.common, inputs)?;
+            let tables: Result<Vec<PlanTable>, CompileError> = choices(&errors, args.common.budget)
+                .into_iter()
+                .map(|choice| PlanTable::of_choice(&analysis, choice, &extents, from, to))
+                .collect();
+            (extents, tables.map_err(fail)?)
+        }
+    };
     for (pass, text) in &clock.dumps {
         eprintln!("=== after {}\n{text}", pass.name());
     }
     if let Some(path) = &args.svg {
-        let picture = chart(&analysis, &plan, &extents, &args.file.display().to_string()).map_err(fail)?;
+        let picture = chart(&analysis, &tables[0], &extents, &args.file.display().to_string()).map_err(fail)?;
         std::fs::write(path, picture).map_err(|e| Failure::file(path, &e))?;
     }
     let spec = analysis.spec();
     let fixed = fixed_extents(&analysis, &extents);
     if args.common.json {
-        let rows: Vec<Value> = plan.rows.iter().map(row_json).collect();
+        let rows: Vec<Value> = tables.iter().flat_map(|t| &t.rows).map(row_json).collect();
         let named: serde_json::Map<String, Value> =
             fixed.0.iter().map(|(id, v)| (crate::mask::symbol_name(spec, *id).to_string(), json!(v))).collect();
         return Ok(format!(
@@ -44,7 +63,7 @@ pub fn run(args: &PlanArgs) -> Result<String, Failure> {
             json!({ "spec": spec.name, "extents": named, "profile": options.compiler.profile.name, "rows": rows })
         ));
     }
-    let rows: Vec<Vec<String>> = plan.rows.iter().map(row_text).collect();
+    let rows: Vec<Vec<String>> = tables.iter().flat_map(|t| &t.rows).map(row_text).collect();
     let header = ["N from", "N to", "variant", "form", "ms from", "ms to", "memory", "error"];
     let follows = if m_follows(spec, &options.compiler.settings) { ", M = N" } else { "" };
     Ok(format!(
@@ -54,6 +73,40 @@ pub fn run(args: &PlanArgs) -> Result<String, Failure> {
         options.compiler.profile.name,
         table::render(&header, &rows)
     ))
+}
+
+/// The extents of the inputs by which approximations are measured, and the label and the error of each, the
+/// most exact first.
+fn calibrated(
+    file: &SpecFile,
+    options: &attnc::Options,
+    common: &Common,
+    inputs: &Path,
+) -> Result<(Extents, Vec<(String, f64)>), Failure> {
+    let kernel = file.compile(options, &[])?;
+    let common = Common { input: Some(inputs.to_path_buf()), random: None, ..common.clone() };
+    let inputs = Inputs::obtain(&kernel, &common, &[])?;
+    let extents = kernel.extents(&inputs.views()).map_err(|e| file.failure(e))?;
+    let measured = candidates::measured(file, &kernel, options, &extents, &inputs, 1)?;
+    let approximate = measured.into_iter().filter(|c| !c.exact);
+    let mut errors: Vec<(String, f64)> = approximate.map(|c| (c.approximations, c.error)).collect();
+    errors.sort_by(|a, b| a.1.total_cmp(&b.1));
+    Ok((extents, errors))
+}
+
+/// What the tables choose from: under a budget one table, of the exact forms and what keeps the budget; else one of
+/// the exact forms and one for each approximation.
+fn choices(errors: &[(String, f64)], budget: Option<f64>) -> Vec<Choice<'_>> {
+    match budget {
+        Some(budget) => {
+            let keep = errors.iter().take_while(|(_, error)| *error <= budget).count();
+            vec![Choice { exact: true, approximate: &errors[..keep] }]
+        }
+        None => {
+            let each = errors.chunks(1).map(|one| Choice { exact: false, approximate: one });
+            std::iter::once(Choice::EXACT).chain(each).collect()
+        }
+    }
 }
 
 /// The extents that are the same in all rows: neither the length nor what follows it.
@@ -83,7 +136,7 @@ fn row_json(row: &PlanRow) -> Value {
         "n_from": row.n_from, "n_to": row.n_to,
         "variant": row.candidate.name(), "form": row.candidate.form(),
         "predicted_ms_from": row.predicted_ms_from, "predicted_ms_to": row.predicted_ms_to,
-        "bytes": row.bytes, "exact": true, "error": row.error,
+        "bytes": row.bytes, "exact": row.candidate.is_exact(), "error": row.error,
     })
 }
 
@@ -96,7 +149,7 @@ fn row_text(row: &PlanRow) -> Vec<String> {
         table::number(row.predicted_ms_from),
         table::number(row.predicted_ms_to),
         row.bytes.map_or("overflow".to_string(), |b| table::bytes(b as u64)),
-        "exact".to_string(),
+        if row.candidate.is_exact() { "exact".to_string() } else { table::number(row.error) },
     ]
 }
 

@@ -24,7 +24,7 @@ pub fn run(args: &RunArgs) -> Result<String, Failure> {
     let inputs = Inputs::obtain(&kernel, &args.common, &args.rename)?;
     let views = inputs.views();
     let extents = kernel.extents(&views).map_err(|e| file.failure(e))?;
-    let candidates = candidates::measured(&file, &kernel, &options, &extents, &inputs, args)?;
+    let candidates = candidates::measured(&file, &kernel, &options, &extents, &inputs, args.repeat)?;
     if let Some(budget) = args.common.budget.filter(|_| args.variant.is_none())
         && let Some(best) = candidates::within(&candidates, budget)
         && !best.exact
