@@ -4,6 +4,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import subprocess
 from pathlib import Path
 
 PEERS = ["torch", "jax", "onnxruntime", "numpy"]
@@ -14,6 +15,7 @@ def describe():
     model, flags = cpu()
     return {
         "date": datetime.date.today().isoformat(),
+        "commit": commit(),
         "cpu": model,
         "cores": len(os.sched_getaffinity(0)),
         "isa": [flag for flag in FLAGS if flag in flags],
@@ -33,6 +35,15 @@ def cpu():
     model = found.get("model name", platform.processor())
     numbers = [found[key] for key in ("cpu family", "model") if key in found]
     return f"{model} (family {', model '.join(numbers)})" if numbers else model, found.get("flags", "").split()
+
+
+def commit():
+    """What the repository stands at; the engine may have been built from another."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def version(name):

@@ -7,9 +7,9 @@ from math import log10
 HEAD = ["case", "threads", "attnc ms", "GFLOP/s", "of limit", "peer", "peer ms", "ratio", "spread", "line", "reached"]
 
 
-def merged(path, machine, threads, limits, rows):
-    """The record in `path` with these rows added; rows of the same case and threads are replaced."""
-    record = json.loads(path.read_text()) if path and path.exists() else {"limits": {}, "rows": []}
+def merged(before, machine, threads, limits, rows):
+    """A record with these rows added; rows of the same case and threads are replaced."""
+    record = json.loads(json.dumps(before or {"limits": {}, "rows": []}))
     record["machine"] = machine
     record["limits"].setdefault(str(threads), []).append(limits)
     key = lambda row: (row["case"], row["threads"])
@@ -93,6 +93,7 @@ def document(record):
     versions = ", ".join(f"{name} {v}" for name, v in about["versions"].items() if v)
     text = [f"# {about['date']}, {about['cpu']}, {about['cores']} cores", ""]
     text += [f"{about['system']}, {', '.join(about['isa'])}; Python {about['python']}; {versions}.", ""]
+    text += [f"attnc at {about['commit']}.", ""] if about.get("commit") else []
     for threads, found in sorted(record["limits"].items()):
         best = {name: max(limits[name] for limits in found) for name in found[0]}
         product, read = best["product_gflops"], best["read_gbytes_s"]

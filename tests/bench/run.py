@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 # Threads of every library that may be in a peer's process.
 POOLS = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"]
 # glibc's allocator told to keep what it got, in large pages: about half of eager torch's time is page faults.
-TUNED = {"THP_MEM_ALLOC_ENABLE": "1", "MALLOC_MMAP_MAX_": "0"}
+TUNED = {"THP_MEM_ALLOC_ENABLE": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36)}
 # Settings of other people's machines that would slow a peer down.
 UNSET = ["OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"]
 
@@ -234,14 +234,16 @@ def main():
     meter = Worker("attnc", args.threads)
     limits = meter.ask(120, do="limits")
     meter.stop()
+    before = json.loads(args.json.read_text()) if args.json and args.json.exists() else None
     rows = []
     for name in chosen:
         case = next((c for c in found if c.name == name), None)
         rows.append(measure(case, args, limits) if case else first_result(args))
         print(report.line(rows[-1]), flush=True)
-    record = report.merged(args.json, machine.describe(), args.threads, limits, rows)
-    if args.json:
-        args.json.write_text(json.dumps(record, indent=1) + "\n")
+        record = report.merged(before, machine.describe(), args.threads, limits, rows)
+        # After every case: what has been measured is kept if the next one is broken off.
+        if args.json:
+            args.json.write_text(json.dumps(record, indent=1) + "\n")
     if args.svg:
         args.svg.write_text(report.svg(record))
     print("\n" + report.table(record))
