@@ -52,6 +52,12 @@ fn expm1_not_above<S: FloatBits>(s: S, x: S::V) -> S::V {
     let n = s.round(s.mul(x, s.splat(core::f32::consts::LOG2_E)));
     let r = s.fnma(n, s.splat(LN_2_HIGH), x);
     let r = s.fnma(n, s.splat(LN_2_LOW), r);
+    scaled_expm1(s, r, n)
+}
+
+/// `2^n expm1(r) + (2^n - 1)`.
+#[inline(always)]
+fn scaled_expm1<S: FloatBits>(s: S, r: S::V, n: S::V) -> S::V {
     let mut tail = s.splat(TAIL[4]);
     for degree in [3, 2, 1, 0] {
         tail = s.fma(tail, r, s.splat(TAIL[degree]));
@@ -71,7 +77,15 @@ impl Function for Tanh {
     #[inline(always)]
     fn apply<S: FloatBits>(self, s: S, x: S::V) -> S::V {
         let magnitude = s.abs(x);
-        let t = expm1_not_above(s, s.min(s.splat(TANH_SATURATED), s.add(magnitude, magnitude)));
+        let twice = s.min(s.splat(TANH_SATURATED), s.add(magnitude, magnitude));
+        let n = s.round(s.mul(twice, s.splat(core::f32::consts::LOG2_E)));
+        // The larger n, the less an error of r shows: where the product is not rounded, one constant is enough.
+        let r = if const { S::FUSED } {
+            s.fnma(n, s.splat(core::f32::consts::LN_2), twice)
+        } else {
+            s.fnma(n, s.splat(LN_2_LOW), s.fnma(n, s.splat(LN_2_HIGH), twice))
+        };
+        let t = scaled_expm1(s, r, n);
         s.with_sign(s.div(t, s.add(t, s.splat(2.0))), x)
     }
 }
