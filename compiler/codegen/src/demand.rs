@@ -48,6 +48,8 @@ fn lane_code(graph: &Graph, id: Id) -> usize {
         // The way for strides other than 1 is code too.
         Op::Load { index, .. } if index.iter().all(affine) => 3 * wide,
         Op::Tile { .. } | Op::Load { .. } | Op::LowerBound { .. } => 16,
+        // In 32 bits and, elsewhere, in 64.
+        Op::Cast(Lane::F32, x) if from == Lane::I64 && affine(x) => 4,
         Op::Cast(to, _) if (from == Lane::I64) != (*to == Lane::I64) => 12,
         Op::Call(..) if node.lane == Lane::F64 => 16,
         Op::Binary(Binary::FloorDiv | Binary::Mod | Binary::IntPow, ..) => 16,

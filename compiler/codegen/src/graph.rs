@@ -372,6 +372,14 @@ impl Graph {
     }
 
     fn nary(&mut self, op: NaryOp, xs: &[Id]) -> Id {
+        let mut xs = xs.to_vec();
+        let negated = |x: Id| matches!(self.node(x).op, Op::Unary(Unary::Neg, _));
+        if let (NaryOp::Add, [first, second, ..]) = (op, &xs[..])
+            && negated(*first)
+            && !negated(*second)
+        {
+            xs.swap(0, 1);
+        }
         let mut acc = xs[0];
         for &x in &xs[1..] {
             acc = match (op, &self.node(x).op) {

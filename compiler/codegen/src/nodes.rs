@@ -107,7 +107,7 @@ impl Lower<'_, '_> {
             Op::Select(c, a, b) => Ok(self.select(node.lane, width, &of(c), &of(a), &of(b))),
             Op::Cast(to, x) => match graph.node(*x).slope {
                 Some(slope) if graph.node(*x).lane == Lane::I64 && *to != Lane::Bool => {
-                    Ok(self.affine_real(*to, cells.scalar(*x), slope, lanes))
+                    self.affine_real(*to, cells.scalar(*x), slope, lanes)
                 }
                 _ => self.convert(graph.node(*x).lane, *to, width, &of(x)),
             },
@@ -139,13 +139,35 @@ impl Lower<'_, '_> {
         steps.collect()
     }
 
-    /// The same as F32 or F64: exact in f64, then rounded.
-    fn affine_real(&mut self, to: Lane, zero: Value, slope: i64, lanes: &Lanes) -> Parts {
+    /// The same as F32 or F64, rounded once.
+    fn affine_real(&mut self, to: Lane, zero: Value, slope: i64, lanes: &Lanes) -> Result<Parts, CodegenError> {
         let far = self.builder.ins().imul_imm_s(lanes.col, slope);
         let first = self.builder.ins().iadd(zero, far);
         if lanes.width == 1 {
-            return vec![self.builder.ins().fcvt_from_sint(part_type(to, 1), first)];
+            return Ok(vec![self.builder.ins().fcvt_from_sint(part_type(to, 1), first)]);
         }
+        if to == Lane::F64 || slope.unsigned_abs() > 1 << 20 {
+            return Ok(self.affine_wide(to, first, slope, lanes));
+        }
+        // In 32 bits where the group is far from their ends.
+        let word = self.builder.ins().ireduce(types::I32, first);
+        let shifted = self.builder.ins().iadd_imm_s(first, 1 << 30);
+        let fits = self.builder.ins().icmp_imm_u(IntCC::UnsignedLessThan, shifted, 1 << 31);
+        let types = vec![types::F32X4; lanes.width / 4];
+        self.choose(
+            fits,
+            &types,
+            |s| {
+                let first = s.builder.ins().splat(types::I32X4, word);
+                let words = s.steps(first, slope as i32, lanes.width);
+                Ok(words.into_iter().map(|x| s.builder.ins().fcvt_from_sint(types::F32X4, x)).collect())
+            },
+            |s| Ok(s.affine_wide(to, first, slope, lanes)),
+        )
+    }
+
+    /// `first + slope * lane`: exact in f64, then rounded.
+    fn affine_wide(&mut self, to: Lane, first: Value, slope: i64, lanes: &Lanes) -> Parts {
         let first = self.builder.ins().fcvt_from_sint(types::F64, first);
         let first = self.builder.ins().splat(types::F64X2, first);
         let wide: Parts = (0..lanes.width / 2)

@@ -394,7 +394,52 @@ impl Exprs {
                 let v = *v as f64;
                 self.real(lane, v)
             }
+            (_, Lane::F32) => match self.narrowed(x) {
+                Some(narrowed) => narrowed,
+                None => self.add(Expr::Cast(lane, x), None),
+            },
             _ => self.add(Expr::Cast(lane, x), None),
         }
+    }
+
+    /// A position times a number, in f32 throughout: an integer is as exact there as the result is, and f32 has twice
+    /// the lanes. Sums stay in f64, where they may cancel.
+    fn narrowed(&mut self, x: ExprId) -> Option<ExprId> {
+        let varies = |exprs: &Self, x: ExprId| exprs.dependence(x) != Dependence::default();
+        match self.get(x).clone() {
+            Expr::Cast(Lane::F64, n) if self.lane(n) == Lane::I64 && varies(self, n) => {
+                Some(self.add(Expr::Cast(Lane::F32, n), None))
+            }
+            Expr::Unary(UnaryOp::Neg, y) => {
+                let y = self.narrowed(y)?;
+                Some(self.unary(UnaryOp::Neg, y))
+            }
+            Expr::Nary(NaryOp::Mul, xs) => {
+                let (varying, factors): (Vec<ExprId>, Vec<ExprId>) = xs.iter().partition(|x| varies(self, **x));
+                let (&[position], false) = (&varying[..], factors.is_empty()) else { return None };
+                let position = self.narrowed(position)?;
+                let factor = self.nary(NaryOp::Mul, &factors);
+                let factor = self.held_finite(factor);
+                let factor = self.cast(Lane::F32, factor);
+                Some(self.times(factor, position))
+            }
+            _ => None,
+        }
+    }
+
+    /// A finite number of f64 that stays finite when it is rounded to f32, where 0 times it must be 0.
+    fn held_finite(&mut self, x: ExprId) -> ExprId {
+        let most = f64::from(f32::MAX);
+        match self.get(x) {
+            Expr::Real(_, v) if v.get().abs() <= most => return x,
+            Expr::Cast(..) => return x,
+            _ => {}
+        }
+        let [low, high, infinity] = [-most, most, f64::INFINITY].map(|v| self.real(Lane::F64, v));
+        let held = self.min(x, high);
+        let held = self.max(held, low);
+        let size = self.unary(UnaryOp::Abs, x);
+        let finite = self.binary(BinaryOp::Lt, size, infinity);
+        self.add(Expr::Select(finite, held, x), None)
     }
 }
