@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use attnc_plan::loops::Lane;
+use attnc_plan::loops::{Lane, TileId};
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 use crate::CodegenError;
@@ -39,6 +40,15 @@ pub(crate) struct Cells<'g> {
     pub thresholds: BTreeMap<Id, Value>,
     /// Where tile elements and loads lie.
     pub places: BTreeMap<Id, Place>,
+    in_place: Option<InPlace>,
+}
+
+/// A microkernel call whose only argument is the element that the statement overwrites: it runs on the tile itself.
+#[derive(Clone, Copy)]
+struct InPlace {
+    call: Id,
+    element: Id,
+    tile: TileId,
 }
 
 /// The lanes of one group.
@@ -87,7 +97,26 @@ impl<'g> Cells<'g> {
             splats: BTreeMap::new(),
             thresholds: BTreeMap::new(),
             places: BTreeMap::new(),
+            in_place: None,
         }
+    }
+
+    /// Lets a call run on the tile that the statement overwrites element by element, if the element is read for it
+    /// alone and nothing else of the tile is.
+    pub(crate) fn overwriting(mut self, tile: TileId, (row, col): (Id, Id)) -> Self {
+        let graph = self.graph;
+        let ids = || (0..graph.len() as u32).map(Id);
+        let mut reads = ids().filter(|id| matches!(graph.node(*id).op, Op::Tile { tile: read, .. } if read == tile));
+        let (Some(element), None) = (reads.next(), reads.next()) else { return self };
+        let own = graph.node(element).op == Op::Tile { tile, row, col };
+        let mut users = ids().filter(|id| graph.node(*id).op.operands().contains(&element));
+        let (Some(call), None) = (users.next(), users.next()) else { return self };
+        let unary = matches!(&graph.node(call).op, Op::Call(_, operands) if operands.len() == 1);
+        let rectangle = graph.node(row).op == Op::Row && graph.node(col).op == Op::Col;
+        if own && unary && rectangle && is_staged(graph, call) {
+            self.in_place = Some(InPlace { call, element, tile });
+        }
+        self
     }
 
     pub(crate) fn context(&self) -> Context<'_> {
@@ -244,7 +273,8 @@ impl Lower<'_, '_> {
             let calls = cells.demand.calls(cells.graph, stage);
             // One line of memory for each argument; the result replaces the first.
             let mut arguments: Vec<(Id, Value)> = Vec::new();
-            for &call in &calls {
+            let in_place = cells.in_place.filter(|own| calls.contains(&own.call));
+            for &call in calls.iter().filter(|call| in_place.is_none_or(|own| own.call != **call)) {
                 for (at, argument) in cells.graph.node(call).op.operands().into_iter().enumerate() {
                     let line = self.chunk_line(taken);
                     taken += 1;
@@ -253,6 +283,12 @@ impl Lower<'_, '_> {
                         slots.insert(call, line);
                     }
                 }
+            }
+            if let Some(own) = in_place {
+                self.call_in_place(cells, own, walk);
+            }
+            if arguments.is_empty() {
+                continue;
             }
             let values: Vec<Id> = arguments.iter().map(|(id, _)| *id).collect();
             let order = cells.demand.needed(cells.graph, &values);
@@ -273,6 +309,7 @@ impl Lower<'_, '_> {
                     self.builder.ins().imul(rows, line)
                 }
             };
+            let calls: Vec<Id> = calls.into_iter().filter(|call| slots.contains_key(call)).collect();
             self.run_calls(cells, &calls, &arguments, count);
         }
         let order = cells.demand.needed(cells.graph, roots);
@@ -281,6 +318,41 @@ impl Lower<'_, '_> {
             s.lane_nodes(cells, &order, lanes)?;
             sink.as_mut().map_or(Ok(()), |sink| sink.group(s, cells, lanes))
         })
+    }
+
+    /// A call over the elements of a walk where they lie.
+    fn call_in_place(&mut self, cells: &Cells<'_>, own: InPlace, walk: Walk) {
+        let Op::Call(function, _) = &cells.graph.node(own.call).op else { return };
+        let kernel = vector_kernel(*function);
+        let (base, stride) = self.tile(own.tile);
+        let address = |s: &mut Self, row: Value, col: Value| {
+            let flat = s.builder.ins().imul(row, stride);
+            let flat = s.builder.ins().iadd(flat, col);
+            let bytes = s.builder.ins().ishl_imm_s(flat, 2);
+            s.builder.ins().iadd(base, bytes)
+        };
+        match (walk, cells.row) {
+            (Walk::Columns { from, to }, Some(row)) => {
+                let at = address(self, row, from);
+                let count = self.builder.ins().isub(to, from);
+                self.call(kernel, &[at, at, count]);
+            }
+            (Walk::Columns { .. }, None) => {}
+            (Walk::Rows { from, to, cols, .. }, _) => {
+                // Whole rows of memory are one line; else there may be something beside them.
+                let whole = self.builder.ins().icmp(IntCC::Equal, cols, stride);
+                let rows = self.builder.ins().isub(to, from);
+                let one = self.int(1);
+                let height = self.builder.ins().select(whole, rows, one);
+                let count = self.builder.ins().imul(height, cols);
+                let open = self.open_loop(from, to);
+                let zero = self.int(0);
+                let at = address(self, open.at, zero);
+                self.call(kernel, &[at, at, count]);
+                let next = self.builder.ins().iadd(open.at, height);
+                self.close_loop(open, next);
+            }
+        }
     }
 
     fn run_calls(&mut self, cells: &Cells<'_>, calls: &[Id], arguments: &[(Id, Value)], count: Value) {
@@ -309,6 +381,11 @@ impl Lower<'_, '_> {
         lanes: &mut Lanes,
     ) -> Result<(), CodegenError> {
         for id in order {
+            if let Some(own) = cells.in_place.filter(|own| own.call == *id) {
+                let place = &cells.places[&own.element];
+                let parts = self.load_place(place, &cells.indices(place, lanes), lanes.col)?;
+                lanes.values.insert(*id, parts);
+            }
             if let (true, Some(line)) = (is_staged(cells.graph, *id), slots.get(id)) {
                 let at = self.line_address(*line, lanes);
                 let parts = self.load(Storage::of_tile(Lane::F32), lanes.width, at);

@@ -437,7 +437,12 @@ impl Lower<'_, '_> {
         value: Id,
         indices: &[Id],
     ) -> Result<(), CodegenError> {
-        let mut cells = Cells::new(graph, &[value], indices);
+        let mut cells = match (dst, indices) {
+            (Dst::Tile { tile, .. }, &[row, col]) => {
+                Cells::new(graph, &[value], indices).overwriting(*tile, (row, col))
+            }
+            _ => Cells::new(graph, &[value], indices),
+        };
         let mut roots = vec![value];
         roots.extend(indices.iter().filter(|id| graph.node(**id).slope.is_none()));
         let varies = indices.iter().any(|id| graph.node(*id).row);

@@ -453,6 +453,39 @@ proptest! {
         check(&program, &[], &memories, 4e-6);
     }
 
+    /// A tile overwritten by functions of its own elements, beside columns that stay as they are.
+    #[test]
+    fn overwritten_tiles((rows, cols) in shape(), beside in 0i64..3, bytes in prop::collection::vec(any::<u8>(), 10), again: bool) {
+        let mut builder = Builder { exprs: Exprs::default(), choices: Choices(bytes.iter()), rows, cols: cols + beside };
+        let all = buffers(&mut builder.exprs, rows, cols + beside, DType::F32, [rows, cols + beside]);
+        let (row, col) = (builder.row(), builder.col());
+        let (tile, real) = (TileId(0), Some(Lane::F32));
+        let element = builder.exprs.add(Expr::Tile { tile, row, col }, real);
+        let place = builder.exprs.difference(row, col);
+        let place = builder.exprs.cast(Lane::F32, place);
+        let scale = builder.exprs.real(Lane::F32, 0.03);
+        let start = builder.exprs.times(scale, place);
+        let half = builder.exprs.real(Lane::F32, 0.5);
+        let own = builder.function_of_bounded(element);
+        let mut value = builder.exprs.times(half, own);
+        if again {
+            value = builder.exprs.sum(value, element);
+        }
+        let mut exprs = builder.exprs;
+        let (rows_id, cols_id, width) = (exprs.int(rows), exprs.int(cols), exprs.int(cols + beside));
+        let tiles = vec![Tile { name: "t".into(), lane: Lane::F32, rows: rows_id, cols: width }];
+        let dst = Dst::Tile { tile, row, col };
+        let body = vec![
+            Stmt::Map { dst: dst.clone(), rows: rows_id, cols: width, value: start },
+            Stmt::Map { dst, rows: rows_id, cols: cols_id, value },
+            Stmt::Map { dst: Dst::Buffer { buffer: OUTPUT, index: vec![row, col] }, rows: rows_id, cols: width, value: element },
+        ];
+        let program = program(exprs, all, tiles, body);
+        let mut memories = memories(&program, cols + beside, 1, false);
+        finite(&mut memories);
+        check(&program, &[], &memories, 4e-6);
+    }
+
     #[test]
     fn row_reductions((rows, cols) in shape(), bytes in prop::collection::vec(any::<u8>(), 200), seed: u64, op in 0usize..8, lane in 0usize..3, accumulate: bool, masked: bool) {
         let op = [ReduceOp::Sum, ReduceOp::Prod, ReduceOp::Max, ReduceOp::Min, ReduceOp::ArgMax, ReduceOp::ArgMin, ReduceOp::Any, ReduceOp::All][op];
