@@ -181,6 +181,10 @@ microkernels! {
     KeepKeysF32 = "keep_keys_f32": KeepKeys,
     /// The same on f64.
     KeepKeysF64 = "keep_keys_f64": KeepKeys,
+    /// `C[i, j] = (accumulate ? C : 0) + sum_k W[i, k] tanh(A[i, k] + B[k, j])`:
+    /// `(m, n, k: usize, w: *const f32, w_rs, w_cs: isize, a: *const f32, a_rs, a_cs: isize, b: *const f32, b_rs: isize,
+    /// c: *mut f32, c_rs: isize, accumulate: u64)`.
+    ProductTanhF32 = "product_tanh_f32": ProductThrough,
 }
 
 /// Parameter lists that several microkernels share.
@@ -201,6 +205,7 @@ enum Form {
     Ranks,
     KeepSpans,
     KeepKeys,
+    ProductThrough,
 }
 
 impl Microkernel {
@@ -228,6 +233,7 @@ impl Microkernel {
             Form::Ranks => (vec![word; 10], None),
             Form::KeepSpans => (vec![word; 8], None),
             Form::KeepKeys => (vec![word; 12], None),
+            Form::ProductThrough => (vec![word; 14], None),
         };
         let mut signature = Signature::new(convention);
         signature.params.extend(params.into_iter().map(AbiParam::new));

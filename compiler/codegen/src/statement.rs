@@ -75,6 +75,7 @@ impl<'a> Lower<'a, '_> {
             Stmt::Map { dst, rows, cols, value } => self.map(dst, *rows, *cols, *value),
             Stmt::RowReduce { .. } => self.row_reduce(stmt),
             Stmt::Product { .. } => self.product(stmt),
+            Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::SoftmaxUpdate { scores, max, sum, alpha, rows, cols } => {
                 let kernel = self.by_lane(*scores, Microkernel::SoftmaxUpdateF32, Microkernel::SoftmaxUpdateF64)?;
                 let [rows, cols] = self.lengths([*rows, *cols])?;
@@ -340,6 +341,34 @@ impl Lower<'_, '_> {
                 Ok(())
             },
         )
+    }
+
+    fn product_tanh(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
+        let Stmt::ProductTanh { dst, weight, weight_rows, lhs, rhs, rows, cols, depth, accumulate } = stmt else {
+            return Ok(());
+        };
+        let [rows, cols, depth] = self.lengths([*rows, *cols, *depth])?;
+        let [dst, weight, lhs, rhs] = [self.matrix(dst)?, self.matrix(weight)?, self.matrix(lhs)?, self.matrix(rhs)?];
+        let weight_rows = if *weight_rows { weight.row_stride } else { self.int(0) };
+        let accumulate = self.int(i64::from(*accumulate));
+        let args = [
+            rows,
+            cols,
+            depth,
+            weight.base,
+            weight_rows,
+            weight.col_stride,
+            lhs.base,
+            lhs.row_stride,
+            lhs.col_stride,
+            rhs.base,
+            rhs.row_stride,
+            dst.base,
+            dst.row_stride,
+            accumulate,
+        ];
+        self.call(Microkernel::ProductTanhF32, &args);
+        Ok(())
     }
 
     fn matrix(&mut self, view: &View) -> Result<Matrix, CodegenError> {

@@ -28,6 +28,9 @@ const TURNS: i64 = 3;
 /// Work of one transcendental function in exponentials, by the op table's units.
 const EXP_WORK: f64 = 12.0;
 
+/// A term of a product through `tanh`, in exponentials.
+const TERM_THROUGH_TANH: f64 = 0.5;
+
 /// Lanes of a product's vector.
 const VECTOR: f64 = 16.0;
 
@@ -296,6 +299,17 @@ impl Counter<'_> {
                     scale,
                 );
             }
+            Stmt::ProductTanh { weight, lhs, rhs, rows, cols, depth, .. } => {
+                let [m, n, k] = [rows, cols, depth].map(|count| self.int(*count).max(0) as f64);
+                // A quotient and three multiply-adds for each term.
+                self.work.exp += TERM_THROUGH_TANH * m * n * k * scale;
+                self.work.tiles += scale;
+                for (view, elements) in [weight, lhs, rhs].into_iter().zip([k, m * k, k * n]) {
+                    if let View::Buffer { buffer, .. } = view {
+                        self.touch(*buffer, elements * scale);
+                    }
+                }
+            }
             Stmt::SoftmaxUpdate { rows, cols, .. } => {
                 let elements = self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
                 self.work.exp += 1.5 * elements;
@@ -553,7 +567,7 @@ impl LoopProgram {
                 | Stmt::ClearLargest { rows, cols, .. } => {
                     steering.extend([*rows, *cols].into_iter().flat_map(|e| self.vars_of(e)));
                 }
-                Stmt::Product { rows, cols, depth, .. } => {
+                Stmt::Product { rows, cols, depth, .. } | Stmt::ProductTanh { rows, cols, depth, .. } => {
                     steering.extend([*rows, *cols, *depth].into_iter().flat_map(|e| self.vars_of(e)));
                 }
                 Stmt::Order { count, .. } => steering.extend(self.vars_of(*count)),

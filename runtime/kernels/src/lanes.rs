@@ -188,6 +188,11 @@ pub(crate) trait FloatBits: Lanes<f32> {
         let scaled = self.bits_to_float(self.int_add(self.bits(v), self.int_to_exponent(self.float_to_int(n))));
         self.select(self.lt(n, self.splat(-125.0)), self.splat(0.0), scaled)
     }
+    /// `a / b` for b in 1 ..= 2^126, within 2 ULP where it is normal.
+    #[inline(always)]
+    fn quotient(self, a: Self::V, b: Self::V) -> Self::V {
+        self.div(a, b)
+    }
     /// The magnitude.
     #[inline(always)]
     fn abs(self, v: Self::V) -> Self::V {

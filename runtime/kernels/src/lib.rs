@@ -24,10 +24,11 @@ mod search;
 mod softmax;
 mod spans;
 mod table;
+mod through;
 mod transpose;
 
 pub use isa::Isa;
 pub use table::{
     AllFinite, ClearLargest, KeepKeys, KeepSpans, KernelTable, LowerBound, Map, Map2, MergeSpans, Narrow, OrderKeys,
-    Product, Ranks, Scalar, Scalar2, ScaleRows, SoftmaxUpdate, Transpose, Widen, table,
+    Product, ProductThrough, Ranks, Scalar, Scalar2, ScaleRows, SoftmaxUpdate, Transpose, Widen, table,
 };

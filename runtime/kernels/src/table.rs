@@ -18,6 +18,27 @@ use crate::isa::Isa;
 pub type Product<T> =
     unsafe extern "C" fn(usize, usize, usize, *const T, isize, isize, *const T, isize, *mut T, isize, u64);
 
+/// `(m, n, k, w, w_rs, w_cs, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate)`:
+/// `C[m, n] = (accumulate != 0 ? C : 0) + sum_k W[m, k] f(A[m, k] + B[k, n])`.
+///
+/// Row and column strides of W and A are free, B and C have unit column stride.
+pub type ProductThrough = unsafe extern "C" fn(
+    usize,
+    usize,
+    usize,
+    *const f32,
+    isize,
+    isize,
+    *const f32,
+    isize,
+    isize,
+    *const f32,
+    isize,
+    *mut f32,
+    isize,
+    u64,
+);
+
 /// `(rows, cols, p, rs)`: 1 if no element is NaN or infinite, else 0.
 pub type AllFinite<T> = unsafe extern "C" fn(usize, usize, *const T, isize) -> u64;
 
@@ -194,6 +215,8 @@ pub struct KernelTable {
     pub keep_keys_f32: KeepKeys<f32>,
     /// As `keep_keys_f32`.
     pub keep_keys_f64: KeepKeys<f64>,
+    /// Product through `tanh`, each value of which is within 6e-7, beside the rounding of the sums.
+    pub product_tanh_f32: ProductThrough,
 }
 
 /// The table of an instruction set, or `None` if this CPU lacks it.

@@ -245,6 +245,7 @@ fn address(t: &KernelTable, kernel: Microkernel) -> *const () {
         KeepSpansF64 => t.keep_spans_f64 as *const (),
         KeepKeysF32 => t.keep_keys_f32 as *const (),
         KeepKeysF64 => t.keep_keys_f64 as *const (),
+        ProductTanhF32 => t.product_tanh_f32 as *const (),
     }
 }
 

@@ -265,6 +265,28 @@ pub enum Stmt {
         /// elements: they must contribute nothing even against NaN or inf in `rhs`.
         masked: Option<ExprId>,
     },
+    /// `dst[rows, cols] (+)= sum over k < depth of weight[r, k] * tanh(lhs[r, k] + rhs[k, c])`, all of F32. `dst` and
+    /// `rhs` have unit column stride.
+    ProductTanh {
+        /// Destination.
+        dst: View,
+        /// Weights of the terms.
+        weight: View,
+        /// Whether rows have weights of their own; else `weight` has one row for all.
+        weight_rows: bool,
+        /// What rows bring to the arguments.
+        lhs: View,
+        /// What columns bring to them.
+        rhs: View,
+        /// Rows of the destination.
+        rows: ExprId,
+        /// Columns of the destination.
+        cols: ExprId,
+        /// Summed length.
+        depth: ExprId,
+        /// Whether to add to the old content.
+        accumulate: bool,
+    },
     /// Online softmax update of each row r < rows:
     /// `x = max(max[r], max_c scores[r, c])`; `alpha[r] = exp(max[r] - x)` (1 if equal);
     /// `scores[r, c] = exp(scores[r, c] - x)` (0 where the score is -inf);

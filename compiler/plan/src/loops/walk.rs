@@ -46,6 +46,16 @@ impl Stmt {
                 }
                 ids
             }
+            Stmt::ProductTanh { dst, weight, lhs, rhs, rows, cols, depth, .. } => {
+                let mut ids = vec![*rows, *cols, *depth];
+                for view in [dst, weight, lhs, rhs] {
+                    match view {
+                        View::Tile { row, col, .. } => ids.extend([*row, *col]),
+                        View::Buffer { index, .. } => ids.extend(index),
+                    }
+                }
+                ids
+            }
             Stmt::Order { at, count, .. } => at.iter().copied().chain([*count]).collect(),
             Stmt::Ranks { rows, cols, limit, .. } => [*rows, *cols].into_iter().chain(*limit).collect(),
             Stmt::SoftmaxUpdate { rows, cols, .. }

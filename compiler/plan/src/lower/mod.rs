@@ -25,6 +25,7 @@ mod reduce;
 mod rows;
 mod scan;
 mod shape;
+mod through;
 
 use attnc_algebra::{AxisId, TermId};
 

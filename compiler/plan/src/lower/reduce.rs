@@ -155,6 +155,9 @@ impl Nest<'_, '_> {
             if let Some(value) = self.lower_contraction(r, frame)? {
                 return Ok(value);
             }
+            if let Some(value) = self.lower_through_tanh(r, frame)? {
+                return Ok(value);
+            }
         }
         if r.op == ReduceOp::Sum
             && exact

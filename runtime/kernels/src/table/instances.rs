@@ -6,6 +6,7 @@ use crate::function::log::{Log, Log1p};
 use crate::function::trig::{Cos, Sin};
 use crate::function::{map, pow, scalar};
 use crate::product::{Operands, product, sparse::product_sparse};
+use crate::through::{Through, product_tanh};
 use crate::{convert, order, rows, search, softmax, spans, transpose};
 
 use super::KernelTable;
@@ -83,6 +84,22 @@ macro_rules! instantiate {
             unsafe { rows::clear_largest($token::assume(), rows, cols, scores, rs, slack, dst) }
         }
 
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "the C signature of a product")]
+        unsafe extern "C" fn product_tanh_f32(
+            m: usize, n: usize, k: usize,
+            w: *const f32, w_rs: isize, w_cs: isize,
+            a: *const f32, a_rs: isize, a_cs: isize,
+            b: *const f32, b_rs: isize,
+            c: *mut f32, c_rs: isize,
+            accumulate: u64,
+        ) {
+            let accumulate = accumulate != 0;
+            let operands = Through { m, n, k, w, w_rs, w_cs, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate };
+            // SAFETY: the features are those of this function; the operands are the contract of the entry.
+            unsafe { product_tanh($token::assume(), &operands) }
+        }
+
         /// The microkernels of this instruction set.
         pub(in crate::table) static TABLE: KernelTable = KernelTable {
             product_f32,
@@ -129,6 +146,7 @@ macro_rules! instantiate {
             keep_spans_f64,
             keep_keys_f32,
             keep_keys_f64,
+            product_tanh_f32,
         };
     };
 

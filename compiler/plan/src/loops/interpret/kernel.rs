@@ -16,6 +16,7 @@ impl Machine<'_, '_> {
     pub(super) fn kernel(&mut self, stmt: &Stmt) -> Run<()> {
         match stmt {
             Stmt::Product { .. } => self.product(stmt),
+            Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::SoftmaxUpdate { .. } => self.softmax(stmt),
             Stmt::Order { .. } => self.sort(stmt),
             Stmt::ClearLargest { .. } => self.clear_largest(stmt),
@@ -64,6 +65,28 @@ impl Machine<'_, '_> {
             }
             for col in 0..cols {
                 self.set_element(&dst, row, col, line[col as usize])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn product_tanh(&mut self, stmt: &Stmt) -> Run<()> {
+        let Stmt::ProductTanh { dst, weight, weight_rows, lhs, rhs, rows, cols, depth, accumulate } = stmt else {
+            return Ok(());
+        };
+        let [rows, cols, depth] = [self.int(*rows)?.max(0), self.int(*cols)?.max(0), self.int(*depth)?.max(0)];
+        let (dst, lhs, rhs) = (self.corner(dst)?, self.corner(lhs)?, self.corner(rhs)?);
+        let weight = self.corner(weight)?;
+        let matrix = self.matrix(&rhs, depth, cols)?;
+        for row in 0..rows {
+            for col in 0..cols {
+                let mut sum = if *accumulate { self.element(&dst, row, col)?.real() } else { 0.0 };
+                for k in 0..depth {
+                    let argument = self.element(&lhs, row, k)?.real() + matrix[(k * cols + col) as usize];
+                    let factor = self.element(&weight, if *weight_rows { row } else { 0 }, k)?.real();
+                    sum += factor * libm::tanh(argument);
+                }
+                self.set_element(&dst, row, col, sum)?;
             }
         }
         Ok(())

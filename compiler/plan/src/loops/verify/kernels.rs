@@ -113,10 +113,53 @@ impl Verifier<'_> {
         }
     }
 
+    /// As [`Self::product`], of f32, with weights.
+    pub(super) fn product_tanh(&mut self, stmt: &Stmt) {
+        let Stmt::ProductTanh { dst, weight, weight_rows, lhs, rhs, rows, cols, depth, .. } = stmt else { return };
+        self.scalars(&[*rows, *cols, *depth], Lane::I64);
+        self.view(dst, *rows, *cols, true, Lane::F32);
+        self.view(lhs, *rows, *depth, false, Lane::F32);
+        self.view(rhs, *depth, *cols, true, Lane::F32);
+        if *weight_rows {
+            self.view(weight, *rows, *depth, false, Lane::F32);
+        } else {
+            self.single_row(weight, *depth);
+        }
+        if let View::Buffer { buffer, .. } = dst {
+            let access = self.program.buffers.get(buffer.0 as usize).map(|b| b.access);
+            self.require(access == Some(Access::Write), "the buffer is only for reading");
+        }
+    }
+
+    /// A view of one row of f32.
+    fn single_row(&mut self, view: &View, cols: ExprId) {
+        match view {
+            View::Buffer { row_dim: Some(_), .. } => self.wrong("one row has a dimension of rows"),
+            View::Tile { transposed: true, .. } => self.wrong("one row is transposed"),
+            View::Tile { tile, row, col, .. } => {
+                self.scalars(&[*row, *col], Lane::I64);
+                let Some(declared) = self.program.tiles.get(tile.0 as usize) else {
+                    return self.wrong("a tile is out of the table");
+                };
+                self.require(declared.lane == Lane::F32, "the operands of a product are of different types");
+                let access = |s: &Self| s.tile_name(*tile);
+                self.within(*row, declared.rows, &access);
+                self.spans(*col, cols, declared.cols, &access);
+            }
+            View::Buffer { .. } => self.view_of(view, None, cols, false, Lane::F32),
+        }
+    }
+
     /// A view of `rows` by `cols` elements; `unit`: its columns are adjacent.
     fn view(&mut self, view: &View, rows: ExprId, cols: ExprId, unit: bool, lane: Lane) {
+        self.view_of(view, Some(rows), cols, unit, lane);
+    }
+
+    /// As [`Self::view`]; without `rows` a single row of a buffer.
+    fn view_of(&mut self, view: &View, rows: Option<ExprId>, cols: ExprId, unit: bool, lane: Lane) {
         match view {
             View::Tile { tile, row, col, transposed } => {
+                let Some(rows) = rows else { return self.wrong("a row of a tile is not a view of a buffer") };
                 self.scalars(&[*row, *col], Lane::I64);
                 // A single column is adjacent to nothing.
                 let single = self.program.exprs.as_int(cols) == Some(1);
@@ -142,18 +185,19 @@ impl Verifier<'_> {
                     "the operands of a product are of different types",
                 );
                 let one = |s: &Self, count: ExprId| s.program.exprs.as_int(count) == Some(1);
-                self.require(row_dim.is_some() || one(self, rows), "rows without a dimension");
+                let single = rows.is_none_or(|rows| one(self, rows));
+                self.require(row_dim.is_some() || single, "rows without a dimension");
                 self.require(col_dim.is_some() || one(self, cols), "columns without a dimension");
                 self.require(steps.iter().all(|step| *step >= 1), "a step is not positive");
                 let adjacent = col_dim.is_none() || one(self, cols) || (*col_dim == declared.unit_dim && steps[1] == 1);
                 self.require(!unit || adjacent, "an operand's columns are not the unit dimension");
                 let access = |s: &Self| s.program.buffers[buffer.0 as usize].name.clone();
                 for (dim, (at, extent)) in index.iter().zip(&declared.shape).enumerate() {
-                    match (Some(dim) == *row_dim, Some(dim) == *col_dim) {
-                        (true, false) => self.steps(*at, rows, steps[0], *extent, &access),
-                        (false, true) => self.steps(*at, cols, steps[1], *extent, &access),
-                        (false, false) => self.within(*at, *extent, &access),
-                        (true, true) => self.wrong("rows and columns advance along one dimension"),
+                    match (rows.filter(|_| Some(dim) == *row_dim), Some(dim) == *col_dim) {
+                        (Some(rows), false) => self.steps(*at, rows, steps[0], *extent, &access),
+                        (None, true) => self.steps(*at, cols, steps[1], *extent, &access),
+                        (None, false) => self.within(*at, *extent, &access),
+                        (Some(_), true) => self.wrong("rows and columns advance along one dimension"),
                     }
                 }
             }
