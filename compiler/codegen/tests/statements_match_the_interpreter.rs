@@ -436,6 +436,48 @@ fn spans_of_rows_are_kept_or_filled() {
     }
 }
 
+/// `out = sum of w * tanh(q + k)`, with weights per row or for all rows, from buffers or through tiles.
+#[test]
+fn products_through_tanh() {
+    for (weight_rows, through_tiles) in [(false, false), (true, false), (false, true), (true, true)] {
+        let mut s = Sketch::new(Lane::F32);
+        let [rows, cols, depth] = [0, 1, 2].map(|x| s.e().add(Expr::Extent(x), None));
+        let (row, col, one) = (s.row, s.col, s.one);
+        let heavy = if weight_rows { rows } else { one };
+        let w = s.buffer(DType::F32, &[heavy, depth], Access::Read, None);
+        let q = s.buffer(DType::F32, &[rows, depth], Access::Read, None);
+        let k = s.buffer(DType::F32, &[depth, cols], Access::Read, Some(1));
+        let out = s.buffer(DType::F32, &[rows, cols], Access::Write, Some(1));
+        let mut views = Vec::new();
+        for (buffer, shape) in [(w, [heavy, depth]), (q, [rows, depth]), (k, [depth, cols])] {
+            let zero = s.zero;
+            if through_tiles {
+                let tile = s.tile(Lane::F32, shape[0], shape[1]);
+                let value = s.load(buffer, &[row, col]);
+                s.map(s.at(tile), shape[0], shape[1], value);
+                views.push(View::Tile { tile, row: zero, col: zero, transposed: false });
+            } else {
+                let row_dim = if buffer == w && !weight_rows { None } else { Some(0) };
+                views.push(View::Buffer { buffer, index: vec![zero; 2], row_dim, col_dim: Some(1), steps: [1, 1] });
+            }
+        }
+        let (zero, views) = (s.zero, <[View; 3]>::try_from(views).expect("three operands"));
+        let [weight, lhs, rhs] = views;
+        let acc = s.tile(Lane::F32, rows, cols);
+        let dst = View::Tile { tile: acc, row: zero, col: zero, transposed: false };
+        for accumulate in [false, true] {
+            let [dst, weight, lhs, rhs] = [&dst, &weight, &lhs, &rhs].map(View::clone);
+            let stmt = Stmt::ProductTanh { dst, weight, weight_rows, lhs, rhs, rows, cols, depth, accumulate };
+            s.program.body.push(stmt);
+        }
+        let value = s.element(acc, row, col);
+        s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, rows, cols, value);
+        for extents in [[1, 1, 1], [9, 70, 5], [33, 17, 130]] {
+            s.check(&extents, 4e-6 * extents[2] as f64, |at, element| 3.0 * random(at, element));
+        }
+    }
+}
+
 #[test]
 fn keys_in_ranges_are_kept_or_filled() {
     for case in 0..8u8 {
