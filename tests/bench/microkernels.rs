@@ -81,6 +81,21 @@ fn products(kernels: &KernelTable, peak: f64) {
     }
 }
 
+fn through(kernels: &KernelTable) {
+    for (m, n, k) in [(96, 64, 64), (64, 64, 128), (1, 64, 64)] {
+        let (w, a, b, mut c) = (numbers(k), numbers(m * k), numbers(k * n), vec![0.0f32; m * n]);
+        let time = nanos(|| {
+            // SAFETY: the buffers are as long as the sizes and strides say.
+            unsafe {
+                let (a, b, c) = (black_box(a.as_ptr()), b.as_ptr(), c.as_mut_ptr());
+                let (k_stride, n_stride) = (k as isize, n as isize);
+                (kernels.product_tanh_f32)(m, n, k, w.as_ptr(), 0, 1, a, k_stride, 1, b, n_stride, c, n_stride, 0);
+            }
+        });
+        println!("  product through tanh {m:>4} {n:>4} {k:>4}   {:>7.2} terms/ns", (m * n * k) as f64 / time);
+    }
+}
+
 fn doubles(kernels: &KernelTable) {
     for (m, n, k) in [(64, 64, 64), (1, 64, 64)] {
         let (a, b, mut c) = (vec![0.5f64; m * k], vec![0.25f64; k * n], vec![0.0f64; m * n]);
@@ -163,6 +178,7 @@ fn main() {
         println!("{isa}: {peak:.1} GFLOP/s from registers");
         products(kernels, peak);
         doubles(kernels);
+        through(kernels);
         rows(kernels);
         conversions(kernels);
     }

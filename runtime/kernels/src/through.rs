@@ -5,6 +5,8 @@
 //! and where the arguments are not so small that the difference from 1 loses them; a block of which this is not known
 //! is summed with `tanh` itself.
 
+use core::mem::MaybeUninit;
+
 use crate::function::Function;
 use crate::function::exp::Exp;
 use crate::function::expm1::Tanh;
@@ -43,43 +45,70 @@ const SMALLEST: f32 = 0.125;
 /// Weights beyond this would overflow in the sum of weights.
 const HEAVIEST: f32 = 1e30;
 
-/// Lines of [`BLOCK`] numbers, with the largest magnitude among them.
+/// Lines of [`BLOCK`] numbers, each a multiple of every four vectors; what was not filled is not read.
+type Numbers<const R: usize> = MaybeUninit<[[f32; BLOCK]; R]>;
+
+/// Numbers with their exponentials and the largest magnitude among them.
 struct Lines<const R: usize> {
-    raw: [[f32; BLOCK]; R],
-    exps: [[f32; BLOCK]; R],
+    raw: Numbers<R>,
+    exps: Numbers<R>,
     largest: f32,
 }
 
+/// A line of numbers.
+#[inline(always)]
+fn line<const R: usize>(numbers: &Numbers<R>, at: usize) -> *const f32 {
+    debug_assert!(at < R, "there are so many lines");
+    numbers.as_ptr().cast::<f32>().wrapping_add(at * BLOCK)
+}
+
+/// A line of numbers, for writing.
+#[inline(always)]
+fn line_mut<const R: usize>(numbers: &mut Numbers<R>, at: usize) -> *mut f32 {
+    debug_assert!(at < R, "there are so many lines");
+    numbers.as_mut_ptr().cast::<f32>().wrapping_add(at * BLOCK)
+}
+
 impl<const R: usize> Lines<R> {
-    fn zero() -> Self {
-        Self { raw: [[0.0; BLOCK]; R], exps: [[1.0; BLOCK]; R], largest: 0.0 }
+    #[inline(always)]
+    fn new() -> Self {
+        Self { raw: MaybeUninit::uninit(), exps: MaybeUninit::uninit(), largest: f32::INFINITY }
     }
 
-    /// Reads `lines` lines of `count` numbers and takes `e^(2 x)` of them; NaN counts as infinitely large.
+    /// Reads `lines` lines of `count` numbers and, if `exps`, takes `e^(2 x)` of them. NaN counts as infinitely large, and
+    /// so does everything without `exps`.
     ///
     /// # Safety
     /// `p` must be valid for the elements at these strides.
     #[inline(always)]
-    unsafe fn fill<S: FloatBits>(&mut self, s: S, lines: usize, count: usize, p: *const f32, [rs, cs]: [isize; 2]) {
+    unsafe fn fill<S: FloatBits>(
+        &mut self,
+        s: S,
+        [lines, count]: [usize; 2],
+        p: *const f32,
+        [rs, cs]: [isize; 2],
+        exps: bool,
+    ) {
         let wide = Interleaved(s);
-        let mut largest = s.splat(0.0);
-        for (line, (raw, exps)) in self.raw.iter_mut().zip(&mut self.exps).enumerate().take(lines) {
-            // SAFETY: the caller's elements; a line is a multiple of four vectors.
+        let mut largest = s.splat(if exps { 0.0 } else { f32::INFINITY });
+        for at in 0..lines {
+            let (raw, exp) = (line_mut(&mut self.raw, at), line_mut(&mut self.exps, at));
+            // SAFETY: the caller's elements; lines of its own.
             unsafe {
-                read(s, raw, count, p.wrapping_offset(line as isize * rs), cs);
-                let mut at = 0;
-                while at < BLOCK {
-                    let x = s.load(raw.as_ptr().add(at));
-                    // The second operand where one is NaN: what was seen before may be lost, NaN is not.
-                    largest = s.max(largest, s.abs(x));
-                    largest = s.select(s.eq(x, x), largest, s.splat(f32::INFINITY));
-                    at += S::N;
+                read(s, raw, count, p.wrapping_offset(at as isize * rs), cs);
+                if !exps {
+                    continue;
                 }
-                let mut at = 0;
-                while at < BLOCK {
-                    let x = wide.load(raw.as_ptr().add(at));
-                    wide.store(exps.as_mut_ptr().add(at), Exp.apply(wide, wide.add(x, x)));
-                    at += 4 * S::N;
+                let mut c = 0;
+                while c < BLOCK {
+                    largest = larger(s, largest, s.load(raw.add(c)));
+                    c += S::N;
+                }
+                let mut c = 0;
+                while c < BLOCK {
+                    let x = wide.load(raw.add(c));
+                    wide.store(exp.add(c), Exp.apply(wide, wide.add(x, x)));
+                    c += 4 * S::N;
                 }
             }
         }
@@ -87,62 +116,70 @@ impl<const R: usize> Lines<R> {
     }
 }
 
+/// The larger of a magnitude and that of `x`; infinity where x is NaN.
+#[inline(always)]
+fn larger<S: FloatBits>(s: S, largest: S::V, x: S::V) -> S::V {
+    s.select(s.eq(x, x), s.max(largest, s.abs(x)), s.splat(f32::INFINITY))
+}
+
 /// `line[..count]` from memory, 0 beyond.
 ///
 /// # Safety
-/// `p` must be valid for `count` elements at the stride.
+/// `line` must be a line, and `p` valid for `count` elements at the stride.
 #[inline(always)]
-unsafe fn read<S: Lanes<f32>>(s: S, line: &mut [f32; BLOCK], count: usize, p: *const f32, stride: isize) {
-    // SAFETY: the caller's elements.
+unsafe fn read<S: Lanes<f32>>(s: S, line: *mut f32, count: usize, p: *const f32, stride: isize) {
+    // SAFETY: the caller's elements, and a line.
     unsafe {
         if stride == 1 {
             let mut at = 0;
             while at < BLOCK {
                 let head = s.head(count.saturating_sub(at).min(S::N));
                 let from = p.wrapping_add(at);
-                s.store(line.as_mut_ptr().add(at), s.load_head(from, head));
+                s.store(line.add(at), s.load_head(from, head));
                 at += S::N;
             }
             return;
         }
-        for (at, x) in line.iter_mut().enumerate() {
-            *x = if at < count { p.wrapping_offset(at as isize * stride).read_unaligned() } else { 0.0 };
+        for at in 0..BLOCK {
+            let x = if at < count { p.wrapping_offset(at as isize * stride).read_unaligned() } else { 0.0 };
+            line.add(at).write(x);
         }
     }
 }
 
-/// Weights of the rows at hand: -2 w, and the sum of w.
+/// Weights of the rows at hand: w, -2 w, and the sum of w.
 struct Weights {
-    raw: [[f32; BLOCK]; ROWS],
-    minus_two: [[f32; BLOCK]; ROWS],
+    raw: Numbers<ROWS>,
+    minus_two: Numbers<ROWS>,
     sums: [f32; ROWS],
     largest: f32,
 }
 
 impl Weights {
-    fn zero() -> Self {
-        Self { raw: [[0.0; BLOCK]; ROWS], minus_two: [[0.0; BLOCK]; ROWS], sums: [0.0; ROWS], largest: 0.0 }
+    #[inline(always)]
+    fn new() -> Self {
+        Self { raw: MaybeUninit::uninit(), minus_two: MaybeUninit::uninit(), sums: [0.0; ROWS], largest: 0.0 }
     }
 
     /// # Safety
     /// `p` must be valid for the elements at these strides.
     #[inline(always)]
-    unsafe fn fill<S: FloatBits>(&mut self, s: S, lines: usize, count: usize, p: *const f32, [rs, cs]: [isize; 2]) {
+    unsafe fn fill<S: FloatBits>(&mut self, s: S, [lines, count]: [usize; 2], p: *const f32, [rs, cs]: [isize; 2]) {
         let mut largest = s.splat(0.0);
-        for line in 0..lines {
-            // SAFETY: the caller's elements; a line is a multiple of every vector.
+        for at in 0..lines {
+            let (raw, minus_two) = (line_mut(&mut self.raw, at), line_mut(&mut self.minus_two, at));
+            // SAFETY: the caller's elements; lines of its own.
             unsafe {
-                read(s, &mut self.raw[line], count, p.wrapping_offset(line as isize * rs), cs);
-                let (mut sum, mut at) = (s.splat(0.0), 0);
-                while at < BLOCK {
-                    let w = s.load(self.raw[line].as_ptr().add(at));
-                    largest = s.max(largest, s.abs(w));
-                    largest = s.select(s.eq(w, w), largest, s.splat(f32::INFINITY));
+                read(s, raw, count, p.wrapping_offset(at as isize * rs), cs);
+                let (mut sum, mut c) = (s.splat(0.0), 0);
+                while c < BLOCK {
+                    let w = s.load(raw.add(c));
+                    largest = larger(s, largest, w);
                     sum = s.add(sum, w);
-                    s.store(self.minus_two[line].as_mut_ptr().add(at), s.mul(w, s.splat(-2.0)));
-                    at += S::N;
+                    s.store(minus_two.add(c), s.mul(w, s.splat(-2.0)));
+                    c += S::N;
                 }
-                self.sums[line] = s.sum(sum);
+                self.sums[at] = s.sum(sum);
             }
         }
         self.largest = s.largest(largest);
@@ -155,9 +192,11 @@ impl Weights {
 /// The pointers must be valid for the described elements; C is apart from the others.
 #[inline(always)]
 pub(crate) unsafe fn product_tanh<S: FloatBits>(s: S, p: &Through) {
-    let mut keys = Lines::<BLOCK>::zero();
-    let mut queries = Lines::<ROWS>::zero();
-    let mut weights = Weights::zero();
+    let mut keys = Lines::<BLOCK>::new();
+    let mut queries = Lines::<ROWS>::new();
+    let mut weights = Weights::new();
+    // The exponentials of B are as much work as a few rows by the function itself.
+    let exps = p.m >= ROWS;
     let mut j = 0;
     while j < p.n {
         let cols = (p.n - j).min(BLOCK);
@@ -167,7 +206,7 @@ pub(crate) unsafe fn product_tanh<S: FloatBits>(s: S, p: &Through) {
             let depth = (p.k - k).min(BLOCK);
             let b = p.b.wrapping_add(j).wrapping_offset(k as isize * p.b_rs);
             // SAFETY: columns `j .. j + cols` and terms `k .. k + depth` of the caller's operands.
-            unsafe { keys.fill(s, depth, cols, b, [p.b_rs, 1]) };
+            unsafe { keys.fill(s, [depth, cols], b, [p.b_rs, 1], exps) };
             let mut i = 0;
             while i < p.m {
                 let rows = (p.m - i).min(ROWS);
@@ -177,10 +216,10 @@ pub(crate) unsafe fn product_tanh<S: FloatBits>(s: S, p: &Through) {
                 let block = Block { rows, cols, depth, c, c_rs: p.c_rs, accumulate: p.accumulate || k > 0 };
                 // SAFETY: rows `i .. i + rows` as well.
                 unsafe {
-                    queries.fill(s, rows, depth, a, [p.a_rs, p.a_cs]);
+                    queries.fill(s, [rows, depth], a, [p.a_rs, p.a_cs], exps);
                     // Shared by all rows: read once, for as many as there may be.
                     if p.w_rs != 0 || i == 0 {
-                        weights.fill(s, if p.w_rs == 0 { ROWS } else { rows }, depth, w, [p.w_rs, p.w_cs]);
+                        weights.fill(s, [if p.w_rs == 0 { ROWS } else { rows }, depth], w, [p.w_rs, p.w_cs]);
                     }
                     block.add(s, &queries, &keys, &weights);
                 }
@@ -213,13 +252,15 @@ impl Block {
     unsafe fn add<S: FloatBits>(&self, s: S, queries: &Lines<ROWS>, keys: &Lines<BLOCK>, weights: &Weights) {
         let size = queries.largest + keys.largest;
         let tame = queries.largest <= LARGEST && keys.largest <= LARGEST && weights.largest <= HEAVIEST;
+        if !(tame && size >= SMALLEST) {
+            // SAFETY: the caller's rows and columns.
+            return unsafe { self.add_directly(s, queries, keys, weights) };
+        }
         let mut j = 0;
         while j < self.cols {
             // SAFETY: the caller's rows, and columns from j on.
             unsafe {
-                if !(tame && size >= SMALLEST) {
-                    self.add_directly(s, j, queries, keys, weights);
-                } else if self.rows == ROWS {
+                if self.rows == ROWS {
                     self.add_rows::<S, ROWS>(s, 0, j, queries, keys, weights);
                 } else {
                     for row in 0..self.rows {
@@ -245,16 +286,16 @@ impl Block {
         let one = s.splat(1.0);
         let mut sums = [[s.splat(0.0); WIDE]; R];
         for k in 0..self.depth {
-            // SAFETY: `j` is less than a line, which is a multiple of `WIDE` vectors; `k` too.
+            // SAFETY: `j` is less than a line, which is a multiple of `WIDE` vectors; so is `k`.
             unsafe {
-                let line = keys.exps.get_unchecked(k).as_ptr().add(j);
+                let line_k = line(&keys.exps, k).add(j);
                 let mut exps = [one; WIDE];
                 for (at, exp) in exps.iter_mut().enumerate() {
-                    *exp = s.load(line.add(at * S::N));
+                    *exp = s.load(line_k.add(at * S::N));
                 }
                 for (r, sums) in sums.iter_mut().enumerate() {
-                    let query = s.splat(*queries.exps.get_unchecked(row + r).get_unchecked(k));
-                    let weight = s.splat(*weights.minus_two.get_unchecked(row + r).get_unchecked(k));
+                    let query = s.splat(*line(&queries.exps, row + r).add(k));
+                    let weight = s.splat(*line(&weights.minus_two, row + r).add(k));
                     for (sum, &exp) in sums.iter_mut().zip(&exps) {
                         *sum = s.add(*sum, s.quotient(weight, s.fma(query, exp, one)));
                     }
@@ -269,27 +310,27 @@ impl Block {
         }
     }
 
-    /// All rows, and [`WIDE`] vectors from column `j` on, by the function itself.
+    /// All rows and columns, by the function itself.
     #[inline(always)]
-    unsafe fn add_directly<S: FloatBits>(
-        &self,
-        s: S,
-        j: usize,
-        queries: &Lines<ROWS>,
-        keys: &Lines<BLOCK>,
-        weights: &Weights,
-    ) {
+    unsafe fn add_directly<S: FloatBits>(&self, s: S, queries: &Lines<ROWS>, keys: &Lines<BLOCK>, weights: &Weights) {
+        let wide = Interleaved(s);
         for row in 0..self.rows {
-            for at in 0..WIDE {
-                let mut sum = s.splat(0.0);
+            let mut j = 0;
+            while j < self.cols {
+                let mut sum = wide.splat(0.0);
                 for k in 0..self.depth {
-                    // SAFETY: as in `add_rows`.
-                    let key = unsafe { s.load(keys.raw[k].as_ptr().add(j + at * S::N)) };
-                    let value = Tanh.apply(s, s.add(s.splat(queries.raw[row][k]), key));
-                    sum = s.fma(s.splat(weights.raw[row][k]), value, sum);
+                    // SAFETY: `j` is less than a line, which is a multiple of four vectors; so is `k`.
+                    unsafe {
+                        let key = wide.load(line(&keys.raw, k).add(j));
+                        let value = Tanh.apply(wide, wide.add(wide.splat(*line(&queries.raw, row).add(k)), key));
+                        sum = wide.fma(wide.splat(*line(&weights.raw, row).add(k)), value, sum);
+                    }
                 }
-                // SAFETY: the caller's rows and columns.
-                unsafe { self.store(s, row, j + at * S::N, sum) };
+                for (at, &sum) in sum.iter().enumerate() {
+                    // SAFETY: the caller's rows and columns.
+                    unsafe { self.store(s, row, j + at * S::N, sum) };
+                }
+                j += 4 * S::N;
             }
         }
     }
