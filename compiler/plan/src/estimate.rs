@@ -299,17 +299,7 @@ impl Counter<'_> {
                     scale,
                 );
             }
-            Stmt::ProductTanh { weight, lhs, rhs, rows, cols, depth, .. } => {
-                let [m, n, k] = [rows, cols, depth].map(|count| self.int(*count).max(0) as f64);
-                // A quotient and three multiply-adds for each term.
-                self.work.exp += TERM_THROUGH_TANH * m * n * k * scale;
-                self.work.tiles += scale;
-                for (view, elements) in [weight, lhs, rhs].into_iter().zip([k, m * k, k * n]) {
-                    if let View::Buffer { buffer, .. } = view {
-                        self.touch(*buffer, elements * scale);
-                    }
-                }
-            }
+            Stmt::ProductTanh { .. } => self.product_tanh(stmt, scale),
             Stmt::SoftmaxUpdate { rows, cols, .. } => {
                 let elements = self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
                 self.work.exp += 1.5 * elements;
@@ -407,6 +397,19 @@ impl Counter<'_> {
         }
         self.work.tiles += scale;
         for (view, elements) in operands.into_iter().zip([m * k, k * n]) {
+            if let View::Buffer { buffer, .. } = view {
+                self.touch(*buffer, elements * scale);
+            }
+        }
+    }
+
+    /// A quotient and three multiply-adds for each term.
+    fn product_tanh(&mut self, stmt: &Stmt, scale: f64) {
+        let Stmt::ProductTanh { weight, lhs, rhs, rows, cols, depth, .. } = stmt else { return };
+        let [m, n, k] = [rows, cols, depth].map(|count| self.int(*count).max(0) as f64);
+        self.work.exp += TERM_THROUGH_TANH * m * n * k * scale;
+        self.work.tiles += scale;
+        for (view, elements) in [weight, lhs, rhs].into_iter().zip([k, m * k, k * n]) {
             if let View::Buffer { buffer, .. } = view {
                 self.touch(*buffer, elements * scale);
             }
