@@ -183,12 +183,7 @@ impl Printer<'_> {
                     self.view(rhs)
                 )
             }
-            Stmt::ProductTanh { dst, weight, lhs, rhs, rows, cols, depth, accumulate, .. } => {
-                let assign = if *accumulate { "+=" } else { "=" };
-                let [dst, weight, lhs, rhs] = [dst, weight, lhs, rhs].map(|view| self.view(view));
-                let shape = self.shape(&[*rows, *cols, *depth]);
-                format!("product {shape} {dst} {assign} {weight} * tanh({lhs} + {rhs})")
-            }
+            Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::SoftmaxUpdate { scores, max, sum, alpha, rows, cols } => {
                 let [scores, max, sum, alpha] = [scores, max, sum, alpha].map(|t| self.tile_name(*t));
                 format!("softmax {} {scores} max {max} sum {sum} alpha {alpha}", self.shape(&[*rows, *cols]))
@@ -235,6 +230,16 @@ impl Printer<'_> {
             }
             Stmt::For { .. } | Stmt::Spans(_) | Stmt::If { .. } => String::new(),
         }
+    }
+
+    fn product_tanh(&self, stmt: &Stmt) -> String {
+        let Stmt::ProductTanh { dst, weight, lhs, rhs, rows, cols, depth, accumulate, .. } = stmt else {
+            return String::new();
+        };
+        let assign = if *accumulate { "+=" } else { "=" };
+        let [dst, weight, lhs, rhs] = [dst, weight, lhs, rhs].map(|view| self.view(view));
+        let shape = self.shape(&[*rows, *cols, *depth]);
+        format!("product {shape} {dst} {assign} {weight} * tanh({lhs} + {rhs})")
     }
 
     fn tile_name(&self, tile: TileId) -> String {
