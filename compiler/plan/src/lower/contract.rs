@@ -179,7 +179,32 @@ impl Nest<'_, '_> {
         if let Some(view) = self.direct_view(term, frame, false)? {
             return Ok(view);
         }
+        if self.lies_along_rows(term, frame) {
+            let across = Frame { rows: frame.cols, cols: frame.rows };
+            if let View::Tile { tile, row, col, transposed } = self.computed_view(term, across)? {
+                return Ok(View::Tile { tile, row, col, transposed: !transposed });
+            }
+        }
         self.computed_view(term, frame)
+    }
+
+    /// Whether what the term reads over the whole frame lies in memory along its rows.
+    fn lies_along_rows(&self, term: TermId, frame: Frame) -> bool {
+        let terms = &self.planner.terms;
+        let (Some(rows), Some(cols)) = (frame.rows, frame.cols) else { return false };
+        let (mut along, mut across) = (false, false);
+        self.planner.find(term, &mut |id, node| {
+            if let Node::Input { index, .. } = node
+                && terms.free(id).contains(rows)
+                && terms.free(id).contains(cols)
+            {
+                let last = index.last().map(|at| terms.node(*at));
+                along |= last == Some(&Node::Position(rows));
+                across |= last != Some(&Node::Position(rows));
+            }
+            false
+        });
+        along && !across
     }
 
     /// The right operand: unit stride along its columns.

@@ -48,10 +48,21 @@ impl Nest<'_, '_> {
         if let Some(value) = self.eval_from_table(term, frame, exact)? {
             return Ok(value);
         }
+        if let Some(known) = self.known_on_tile(term, frame, exact) {
+            return Ok(known);
+        }
         if self.worth_hoisting(term, &node, frame) {
             return self.eval_ahead(term, frame, exact);
         }
         self.eval_node(term, node, frame, exact)
+    }
+
+    /// The term's elements, if a tile of this scope or an outer one holds them: an operand of a product, say.
+    fn known_on_tile(&self, term: TermId, frame: Frame, exact: bool) -> Option<ExprId> {
+        if self.planner.pointwise_work(term) < WORTH_HOISTING {
+            return None;
+        }
+        self.remembered(self.depth_of(term), &self.key(term, frame, exact))
     }
 
     fn worth_hoisting(&self, term: TermId, node: &Node, frame: Frame) -> bool {
