@@ -26,6 +26,7 @@ impl AxisSet {
     }
 
     /// Whether `axis` is a member.
+    #[inline]
     pub fn contains(&self, axis: AxisId) -> bool {
         self.0.binary_search(&axis).is_ok()
     }
@@ -47,8 +48,13 @@ impl AxisSet {
     /// All members of `self` or `other`.
     pub fn union(&self, other: &Self) -> Self {
         let mut out = self.clone();
-        other.iter().for_each(|a| out.insert(a));
+        out.extend(other);
         out
+    }
+
+    /// Adds the members of `other`.
+    pub fn extend(&mut self, other: &Self) {
+        other.iter().for_each(|axis| self.insert(axis));
     }
 
     /// The members of both.

@@ -148,6 +148,7 @@ pub enum Node {
 
 impl Node {
     /// Whether it runs over an axis, or reads along one at computed places: not computed lane by lane.
+    #[inline]
     pub fn runs_over_axis(&self) -> bool {
         matches!(
             self,
@@ -171,23 +172,6 @@ impl Node {
             Self::Reduce { op, .. } => matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin),
             Self::Order { .. } => true,
             _ => false,
-        }
-    }
-
-    /// The operands, in order.
-    pub fn operands(&self) -> Vec<TermId> {
-        match self {
-            Self::Real(_) | Self::Int(_) | Self::Bool(_) | Self::Extent(_) | Self::Position(_) => Vec::new(),
-            Self::Input { index, .. } => index.clone(),
-            Self::Unary(_, x) => vec![*x],
-            Self::Binary(_, x, y) => vec![*x, *y],
-            Self::Nary(_, xs) => xs.clone(),
-            Self::Select(c, a, b) => vec![*c, *a, *b],
-            Self::Reduce { domain, body, .. } | Self::Softmax { domain, body, .. } => vec![*domain, *body],
-            Self::Attend { domain, score, value, .. } => vec![*domain, *score, *value],
-            Self::Scan { decay, body, .. } => vec![*decay, *body],
-            Self::Order { key, .. } => vec![*key],
-            Self::At { index, body, .. } => vec![*index, *body],
         }
     }
 
@@ -255,16 +239,19 @@ impl Terms {
     }
 
     /// The node of a term.
+    #[inline]
     pub fn node(&self, id: TermId) -> &Node {
         &self.nodes[id.0 as usize]
     }
 
     /// The free axes of a term.
+    #[inline]
     pub fn free(&self, id: TermId) -> &AxisSet {
         &self.free[id.0 as usize]
     }
 
     /// The type of a term.
+    #[inline]
     pub fn ty(&self, id: TermId) -> Type {
         self.types[id.0 as usize]
     }
@@ -301,7 +288,9 @@ impl Terms {
     }
 
     fn free_of_operands(&self, node: &Node) -> AxisSet {
-        node.operands().iter().flat_map(|t| self.free(*t).iter().collect::<Vec<_>>()).collect()
+        let mut out = AxisSet::new();
+        node.operands().iter().for_each(|t| out.extend(self.free(*t)));
+        out
     }
 
     fn type_of_node(&self, node: &Node) -> Type {

@@ -39,7 +39,7 @@ pub struct Candidate {
     pub spec: Spec,
     /// How its work grows with the length.
     pub form: Form,
-    /// Predicted time.
+    /// Predicted time: of its plan, if it was compared with others.
     pub predicted: Nanos,
     /// The form as text: equal keys are equal forms.
     pub key: String,
@@ -136,8 +136,7 @@ impl Analysis {
         let Some(name) = &self.options.variant else {
             let chosen = self.saturated.cheapest(extents, &self.options.profile);
             let contenders = self.contenders(&self.saturated, chosen, extents);
-            let mut competing = self.competing(contenders, extents)?;
-            return Ok(competing.swap_remove(0).0);
+            return Ok(self.competing(contenders, extents)?.swap_remove(0).0);
         };
         let mut candidates = self.candidates(extents)?;
         let known = || candidates.iter().map(|c| c.name.clone()).collect();
@@ -147,21 +146,46 @@ impl Analysis {
         }
     }
 
-    /// The [`Candidate::key`] of the form that [`Analysis::extract`] gives, found without a plan where one form alone
-    /// competes.
+    /// As [`Analysis::extract`], but without a plan where one form alone competes: what it costs is then what the
+    /// e-graph says.
     ///
     /// # Errors
     /// As there.
-    pub fn key(&self, extents: &Extents) -> Result<String, CompileError> {
-        if self.options.variant.is_none() {
-            let chosen = self.saturated.cheapest(extents, &self.options.profile);
-            let contenders = self.contenders(&self.saturated, chosen, extents);
-            return match &contenders[..] {
-                [alone] => Ok(structure(&in_order(alone))),
-                _ => Ok(self.competing(contenders, extents)?.swap_remove(0).0.key),
-            };
+    pub fn choose(&self, extents: &Extents) -> Result<Candidate, CompileError> {
+        match self.options.variant {
+            None => self.choose_of(&self.saturated, extents),
+            Some(_) => self.extract(extents),
         }
-        Ok(self.extract(extents)?.key)
+    }
+
+    fn choose_of(&self, saturated: &Saturated, extents: &Extents) -> Result<Candidate, CompileError> {
+        let chosen = saturated.cheapest(extents, &self.options.profile);
+        let contenders = self.contenders(saturated, chosen, extents);
+        match &contenders[..] {
+            [alone] => Ok(Candidate::new(in_order(alone), alone.form, alone.cost_estimate)),
+            _ => Ok(self.competing(contenders, extents)?.swap_remove(0).0),
+        }
+    }
+
+    /// Whether a form that was chosen for other extents, or asked for by name, is the one for these.
+    pub fn stays(&self, candidate: &Candidate, extents: &Extents) -> bool {
+        let same = |other: &Candidate| other.key == candidate.key;
+        if self.options.variant.is_none() {
+            return self.choose_of(&self.saturated, extents).is_ok_and(|chosen| same(&chosen));
+        }
+        let from = self.approximated.iter().find(|a| a.label == candidate.approximations);
+        if let Some(approximated) = from {
+            return self.choose_of(&approximated.saturated, extents).is_ok_and(|chosen| same(&chosen));
+        }
+        // By name any form may be had that is known; its number among those of one name is no part of it.
+        let known = |form: &Extracted| {
+            let spec = in_order(form);
+            structure(&spec) == candidate.key && nest::name(&spec, form.form) == nest::name(&candidate.spec, candidate.form)
+        };
+        let mut chosen = self.saturated.extract(extents, &self.options.profile);
+        let others = std::mem::take(&mut chosen.alternatives);
+        self.contenders(&self.saturated, chosen, extents).iter().any(known)
+            || others.into_iter().any(|other| known(&other.into()))
     }
 
     /// All forms known for some extents: the exact ones, the cheapest first, at least one; then one for each permitted

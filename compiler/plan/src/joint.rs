@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attnc_algebra::{Node, TermId, Terms, Type};
+use attnc_algebra::{Node, TermId, TermSet, Terms, Type};
 
 /// Results of stages from which on a value made of them is worth a buffer.
 const RESULTS: usize = 3;
@@ -45,14 +45,13 @@ pub(crate) fn joint(terms: &Terms, roots: &[TermId], small: impl Fn(TermId) -> b
 fn readers(terms: &Terms, roots: &[TermId]) -> BTreeMap<TermId, usize> {
     let mut readers: BTreeMap<TermId, usize> = BTreeMap::new();
     let mut heads: Vec<TermId> = roots.to_vec();
-    let mut seen: BTreeSet<TermId> = roots.iter().copied().collect();
+    let mut seen = TermSet::new();
+    roots.iter().for_each(|root| _ = seen.insert(*root));
     while let Some(head) = heads.pop() {
         readers.entry(head).or_default();
-        let mut own: BTreeSet<TermId> = BTreeSet::new();
-        let mut open = terms.node(head).operands();
-        if !terms.node(head).runs_over_axis() {
-            open = vec![head];
-        }
+        let mut own = TermSet::new();
+        let node = terms.node(head);
+        let mut open = if node.runs_over_axis() { node.operands().to_vec() } else { vec![head] };
         while let Some(term) = open.pop() {
             if !own.insert(term) {
                 continue;

@@ -9,7 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use attnc_algebra::{
-    AxisId, AxisSet, BinaryOp, DType, Extents, InputId, Node, ReduceOp, Spec, TermId, Terms, Type, UnaryOp,
+    AxisId, AxisSet, BinaryOp, DType, Extents, InputId, Node, ReduceOp, Spec, TermId, TermSet, Terms, Type,
+    UnaryOp,
 };
 use petgraph::graph::{DiGraph, NodeIndex};
 
@@ -167,6 +168,8 @@ pub(crate) struct Planner<'a> {
     pub spec: &'a Spec,
     pub terms: Terms,
     hint: Extents,
+    /// Extents of the spec's axes at the hint.
+    extents: Vec<i64>,
     plan: Plan,
     producers: BTreeMap<PlanBufferId, NodeIndex>,
     states: BTreeMap<StateKey, AttendState>,
@@ -196,6 +199,11 @@ impl<'a> Planner<'a> {
             spec,
             terms: spec.terms.clone(),
             hint: options.hint.clone(),
+            extents: spec
+                .axes
+                .iter()
+                .map(|axis| spec.eval_extent(axis.extent, &options.hint).unwrap_or(1).max(1))
+                .collect(),
             plan,
             producers: BTreeMap::new(),
             made: BTreeMap::new(),
@@ -460,9 +468,12 @@ impl<'a> Planner<'a> {
         if self.shared.contains(&key) {
             return true;
         }
-        let new =
-            Inlined { stages: BTreeSet::new(), volume: self.volume(self.terms.free(term)), work: self.work(term) };
-        self.inlined.entry(key).or_insert(new).stages.insert(stage);
+        if let Some(inlined) = self.inlined.get_mut(&key) {
+            inlined.stages.insert(stage);
+            return false;
+        }
+        let (volume, work) = (self.volume(self.terms.free(term)), self.work(term));
+        self.inlined.insert(key, Inlined { stages: BTreeSet::from([stage]), volume, work });
         false
     }
 
@@ -524,7 +535,7 @@ impl<'a> Planner<'a> {
 
     /// Extent of an axis at the hint.
     pub fn hint_extent(&self, axis: AxisId) -> i64 {
-        self.spec.eval_extent(self.spec.axis(axis).extent, &self.hint).unwrap_or(1).max(1)
+        self.extents[axis.0 as usize]
     }
 
     /// An extent symbol at the hint.
@@ -601,7 +612,7 @@ impl<'a> Planner<'a> {
     /// Whether `test` holds for the term or one of its sub-terms. Orders and gathers read buffers, so it does not
     /// look below them.
     pub fn find(&self, term: TermId, test: &mut dyn FnMut(TermId, &Node) -> bool) -> bool {
-        let mut seen = BTreeSet::new();
+        let mut seen = TermSet::new();
         let mut open = vec![term];
         while let Some(t) = open.pop() {
             if !seen.insert(t) {
@@ -622,7 +633,7 @@ impl<'a> Planner<'a> {
     /// less work than a reduction that it is part of.
     pub fn main_reductions(&mut self, term: TermId) -> Vec<TermId> {
         let mut main = Vec::new();
-        let mut seen = BTreeSet::new();
+        let mut seen = TermSet::new();
         let mut open = vec![(term, 0.0_f64)];
         while let Some((t, around)) = open.pop() {
             let apart = t != term && (self.is_joint(t) || self.nesting(t).apart);

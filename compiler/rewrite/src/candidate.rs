@@ -7,9 +7,9 @@
 //! candidates is in [`crate::extract`].
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use attnc_algebra::{AxisId, AxisSet, DType, Extents, NaryOp, Node, ReduceOp, Spec, SymbolId, TermId, UnaryOp};
+use attnc_algebra::{AxisId, AxisSet, DType, Extents, NaryOp, Node, ReduceOp, Spec, SymbolId, TermId, TermSet, UnaryOp};
 use attnc_cost::{MachineProfile, NodeCost, Volumes};
 use egg::{Id, Language};
 
@@ -355,7 +355,7 @@ impl<'a> Pricing<'a> {
     /// vary along the reduced axis is looked for once for each row.
     fn searches(&self, domain: TermId, reduced: AxisId) -> f64 {
         let terms = &self.graph.analysis.spec.terms;
-        let mut seen = BTreeSet::new();
+        let mut seen = TermSet::new();
         let mut open = vec![domain];
         let mut work = 0.0;
         while let Some(term) = open.pop() {

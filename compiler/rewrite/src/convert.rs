@@ -62,7 +62,7 @@ fn open_operands(terms: &Terms, term: TermId) -> Vec<TermId> {
         Node::Select(_, a, b) => vec![*a, *b],
         Node::Reduce { body, .. } | Node::Softmax { body, .. } | Node::At { body, .. } => vec![*body],
         Node::Attend { score, value, .. } => vec![*score, *value],
-        other => other.operands(),
+        other => other.operands().to_vec(),
     }
 }
 

@@ -422,7 +422,7 @@ fn same_renamed(spec: &Spec, x: TermId, y: TermId, from: AxisId, to: AxisId) -> 
             let shell = |n: &Node| n.map_operands(|_| TermId(0));
             xs.len() == ys.len()
                 && shell(a) == shell(b)
-                && xs.iter().zip(&ys).all(|(p, q)| same_renamed(spec, *p, *q, from, to))
+                && xs.iter().zip(ys.iter()).all(|(p, q)| same_renamed(spec, *p, *q, from, to))
         }
     }
 }

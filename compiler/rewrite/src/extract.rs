@@ -12,13 +12,13 @@ use attnc_cost::{MachineProfile, Nanos};
 use egg::{Id, Language, RecExpr};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::candidate::{Candidate, Pricing, Reduced, Slot, Slots};
+use crate::candidate::{Pricing, Slot, Slots};
 use crate::convert;
 use crate::facts::Graph;
 use crate::form::{self, Form};
 use crate::language::{ENode, Kind};
 use crate::saturate::{Saturated, Stopped};
-use crate::total::Totals;
+use crate::total::{Effect, Totals};
 
 /// The chosen form of a spec at given extents.
 #[derive(Clone, Debug)]
@@ -244,7 +244,7 @@ impl<'a> Search<'a> {
                     if pass > 1 && candidate.children.iter().all(|c| changed_in[*c] + 1 < pass) {
                         continue;
                     }
-                    let Some(shares) = shares(self.slots, at, candidate, &|c| self.costs[c].as_ref()) else { continue };
+                    let Some(shares) = self.shares(at, n) else { continue };
                     let total = total(&shares);
                     if total < self.totals[at] * (1.0 - 1e-9) {
                         (self.totals[at], self.choice[at], self.costs[at]) = (total, n, Some(shares));
@@ -257,6 +257,26 @@ impl<'a> Search<'a> {
                 break;
             }
         }
+    }
+
+    /// The cost of a class by a candidate; `None` if an operand has none yet or needs the class itself.
+    fn shares(&self, at: usize, n: usize) -> Option<Shares> {
+        let candidate = &self.slots.slots[at].candidates[n];
+        let mut sum = Shares::new();
+        for child in &candidate.children {
+            let child = self.costs[*child].as_ref()?;
+            if child.binary_search_by_key(&(at as u32), |s| s.0).is_ok() {
+                return None;
+            }
+            sum = if sum.is_empty() { child.clone() } else { merge(&sum, child) };
+        }
+        if let Some(effects) = self.prices.effects(at, n) {
+            sum.iter_mut().for_each(|share| absorb(effects(share.0 as usize), share));
+        }
+        let own = (at as u32, candidate.own, candidate.pending);
+        let place = sum.partition_point(|s| s.0 < own.0);
+        sum.insert(place, own);
+        Some(sum)
     }
 
     /// Prices the form as written, so that it can be the runner-up.
@@ -338,40 +358,12 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The cost of a class by a candidate; `None` if an operand has none yet or needs the class itself.
-fn shares<'s>(
-    slots: &Slots,
-    at: usize,
-    candidate: &Candidate,
-    of: &dyn Fn(usize) -> Option<&'s Shares>,
-) -> Option<Shares> {
-    let mut sum = Shares::new();
-    for child in &candidate.children {
-        let child = of(*child)?;
-        if child.binary_search_by_key(&(at as u32), |s| s.0).is_ok() {
-            return None;
-        }
-        sum = merge(&sum, child);
-    }
-    if let Some(reduced) = &candidate.reduced {
-        sum.iter_mut().for_each(|share| absorb(slots, reduced, share));
-    }
-    let own = (at as u32, candidate.own, candidate.pending);
-    let place = sum.partition_point(|s| s.0 < own.0);
-    sum.insert(place, own);
-    Some(sum)
-}
-
 /// Scales a share by a restriction it lies in, and drops its storage if the reduction consumes it as it is made.
-fn absorb(slots: &Slots, reduced: &Reduced, share: &mut Share) {
-    let free = &slots.slots[share.0 as usize].free;
-    if !free.contains(reduced.axis) {
-        return;
+fn absorb(effect: Effect, share: &mut Share) {
+    if let Some(density) = effect.density {
+        share.1 *= density;
     }
-    if reduced.density < 1.0 && reduced.domain.is_subset(free) {
-        share.1 *= reduced.density;
-    }
-    if share.2 > 0.0 && reduced.rows.is_subset(free) {
+    if effect.consumes && share.2 > 0.0 {
         share.2 = 0.0;
     }
 }

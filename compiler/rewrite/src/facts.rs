@@ -4,7 +4,7 @@
 //! monotone: merging two classes only adds knowledge, so that a condition
 //! that held keeps holding (guards apart, which merging widens). Must not know of any rule.
 
-use attnc_algebra::{AxisSet, BinaryOp, NaryOp, Node, Real, ReduceOp, Spec, TermId, Terms, Type, UnaryOp};
+use attnc_algebra::{AxisSet, BinaryOp, NaryOp, Node, Real, ReduceOp, Spec, TermId, TermSet, Terms, Type, UnaryOp};
 use egg::{Analysis, DidMerge, EGraph, Id};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -163,7 +163,7 @@ pub fn reads_input(terms: &Terms, term: TermId) -> bool {
 
 /// Whether `test` holds for a node of `term`, binders included.
 pub fn any_sub_term(terms: &Terms, term: TermId, mut test: impl FnMut(&Node) -> bool) -> bool {
-    let mut seen = BTreeSet::new();
+    let mut seen = TermSet::new();
     let mut todo = vec![term];
     while let Some(t) = todo.pop() {
         if !seen.insert(t) {

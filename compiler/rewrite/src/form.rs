@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use attnc_algebra::{AxisId, AxisSet, Extents, Node, ReduceOp, Spec, TermId};
+use attnc_algebra::{AxisId, AxisSet, Extents, Node, ReduceOp, Spec, TermId, TermSet};
 
 use crate::candidate::length_axes;
 use crate::density::visited;
@@ -50,7 +50,7 @@ const SPARSE: f64 = 0.4;
 pub fn classify(spec: &Spec, extents: &Extents) -> Form {
     let lengths = length_axes(spec, extents);
     let mut forms = BTreeSet::new();
-    let mut seen = BTreeSet::new();
+    let mut seen = TermSet::new();
     let mut todo: Vec<TermId> = spec.outputs.iter().map(|o| o.term).collect();
     while let Some(term) = todo.pop() {
         if !seen.insert(term) {

@@ -287,9 +287,8 @@ impl Kernel {
     ) -> Result<(Candidate, i64), Error> {
         let at = |n: i64| at_length(self.spec(), extents, n, follows);
         clock.begin(Pass::Extract);
-        let candidate = self.analysis.extract(&at(n))?;
-        // A candidate asked for by name need not exist at every length.
-        let stays = |end: i64| self.analysis.key(&at(end)).is_ok_and(|key| key == candidate.key);
+        let candidate = self.analysis.choose(&at(n))?;
+        let stays = |end: i64| self.analysis.stays(&candidate, &at(end));
         let ends: Vec<i64> = ROW_ENDS.into_iter().filter(|end| *end > n).collect();
         let to = match ends.split_first() {
             Some((longest, _)) if stays(*longest) => *longest,

@@ -69,7 +69,7 @@ impl Facts {
         };
         let node = terms.node(term);
         // Domains and conditions are stored first and read last.
-        let mut operands = node.operands();
+        let mut operands = node.operands().to_vec();
         if matches!(node, Node::Reduce { .. } | Node::Softmax { .. } | Node::Attend { .. } | Node::Select(..)) {
             operands.rotate_left(1);
         }

@@ -5,6 +5,8 @@
 //! Ties prefer the last output axis as columns (unit stride) and the longest
 //! axis as rows.
 
+use std::cell::OnceCell;
+
 use attnc_algebra::{AxisId, Node, ReduceOp, TermId};
 
 use crate::planner::{Layout, Planner};
@@ -44,13 +46,14 @@ impl StageShape {
         let ranks = planner.large_ranks(term);
         let mut best: Option<(f64, Option<AxisId>, Option<AxisId>)> = None;
         for rows in candidates(axes) {
+            let inner = OnceCell::new();
             for cols in candidates(axes) {
                 let same = rows.is_some() && rows == cols;
                 let lone_col = rows.is_none() && cols.is_some() && axes.len() > 1;
                 if same || lone_col || (scan.is_some() && rows != scan) {
                     continue;
                 }
-                let score = quality(planner, term, &main, rows, cols)
+                let score = quality(planner, (term, &inner), &main, rows, cols)
                     + lines(&ranks, axes, rows, cols)
                     + preference(planner, axes, rows, cols);
                 if best.is_none_or(|(s, ..)| score > s) {
@@ -77,8 +80,14 @@ fn candidates(axes: &[AxisId]) -> impl Iterator<Item = Option<AxisId>> + '_ {
     std::iter::once(None).chain(axes.iter().copied().map(Some))
 }
 
-/// How well the main reductions of a stage split over the frame.
-fn quality(planner: &Planner<'_>, term: TermId, main: &[TermId], rows: Option<AxisId>, cols: Option<AxisId>) -> f64 {
+/// How well the main reductions of a stage split over the frame; `inner` keeps what is found for these rows.
+fn quality(
+    planner: &Planner<'_>,
+    (term, inner): (TermId, &OnceCell<f64>),
+    main: &[TermId],
+    rows: Option<AxisId>,
+    cols: Option<AxisId>,
+) -> f64 {
     // A product of few rows reads its right operand for little, one of few columns leaves lanes empty.
     let few = [rows, cols].into_iter().flatten().any(|a| planner.hint_extent(a) < FEW);
     let weight = if few { 4.0 } else { 8.0 };
@@ -88,7 +97,7 @@ fn quality(planner: &Planner<'_>, term: TermId, main: &[TermId], rows: Option<Ax
     match planner.terms.node(term) {
         // A row reduction has the reduced axis along its columns.
         Node::Reduce { axis, body, .. } if total == 0.0 && has(*body, rows) && !has(*body, cols) => {
-            weight * along_columns(planner, *body, rows, *axis)
+            weight * inner.get_or_init(|| along_columns(planner, *body, rows, *axis))
         }
         _ => total,
     }
