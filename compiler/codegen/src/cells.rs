@@ -4,7 +4,7 @@
 //! those that do at the start of a row, and lanes in groups along it with
 //! single lanes at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use attnc_plan::loops::{Lane, TileId};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -40,6 +40,9 @@ pub(crate) struct Cells<'g> {
     pub thresholds: BTreeMap<Id, Value>,
     /// Where tile elements and loads lie.
     pub places: BTreeMap<Id, Place>,
+    /// Where columns may be taken in groups of any width: the step of what is written, if only the launch knows it.
+    written: Option<Value>,
+    free_order: bool,
     in_place: Option<InPlace>,
 }
 
@@ -54,6 +57,8 @@ struct InPlace {
 /// The lanes of one group.
 pub(crate) struct Lanes {
     pub width: usize,
+    /// Whether steps that only the launch knows are 1.
+    unit: bool,
     /// Column of the first lane.
     pub col: Value,
     /// The same from the start of the chunk.
@@ -80,23 +85,28 @@ pub(crate) trait Sink {
     fn level(&mut self, lower: &mut Lower<'_, '_>, cells: &Cells<'_>, row: bool) -> Result<(), CodegenError>;
     /// Called for each group.
     fn group(&mut self, lower: &mut Lower<'_, '_>, cells: &Cells<'_>, lanes: &Lanes) -> Result<(), CodegenError>;
+    /// The place that is written, where the order of columns is free.
+    fn place(&self) -> Option<&Place>;
     /// Called at the end of a row.
     fn row_end(&mut self, lower: &mut Lower<'_, '_>, cells: &Cells<'_>) -> Result<(), CodegenError>;
 }
 
 impl<'g> Cells<'g> {
-    pub(crate) fn new(graph: &'g Graph, values: &[Id], indices: &[Id]) -> Self {
+    /// The cells of `values`, and of `indices` of places; `zero` holds the scalars that are known already.
+    pub(crate) fn new(graph: &'g Graph, zero: Vec<Option<Value>>, values: &[Id], indices: &[Id]) -> Self {
         let demand = Demand::new(graph, values, indices);
         let width = demand.width(graph);
         Self {
             graph,
             demand,
             width,
-            zero: vec![None; graph.len()],
+            zero,
             row: None,
             splats: BTreeMap::new(),
             thresholds: BTreeMap::new(),
             places: BTreeMap::new(),
+            written: None,
+            free_order: false,
             in_place: None,
         }
     }
@@ -117,6 +127,11 @@ impl<'g> Cells<'g> {
             self.in_place = Some(InPlace { call, element, tile });
         }
         self
+    }
+
+    /// The steps that must be 1 for whole groups to be adjacent in memory, each once.
+    fn runtime_steps(&self) -> BTreeSet<Value> {
+        self.places.values().filter_map(Place::runtime_step).chain(self.written).collect()
     }
 
     pub(crate) fn context(&self) -> Context<'_> {
@@ -144,7 +159,7 @@ impl<'g> Cells<'g> {
 
     /// The groups of a place's own indices.
     pub(crate) fn indices(&self, place: &Place, lanes: &Lanes) -> LaneIndices {
-        place.indices(lanes.width, |id| self.group(lanes, id))
+        place.indices(lanes.width, lanes.unit, |id| self.group(lanes, id))
     }
 }
 
@@ -159,8 +174,7 @@ impl Lower<'_, '_> {
         roots: &[Id],
         sink: &mut dyn Sink,
     ) -> Result<(), CodegenError> {
-        self.level(cells, false)?;
-        sink.level(self, cells, false)?;
+        self.whole_level(cells, sink, false)?;
         let zero = self.int(0);
         if self.constant_value(rows) == Some(1) {
             return self.one_row(cells, zero, cols, roots, sink);
@@ -175,6 +189,16 @@ impl Lower<'_, '_> {
         Ok(())
     }
 
+    /// A level of the cells and of the sink.
+    fn whole_level(&mut self, cells: &mut Cells<'_>, sink: &mut dyn Sink, row: bool) -> Result<(), CodegenError> {
+        self.level(cells, row)?;
+        sink.level(self, cells, row)?;
+        if let Some(place) = sink.place() {
+            (cells.free_order, cells.written) = (true, place.runtime_step());
+        }
+        Ok(())
+    }
+
     fn one_row(
         &mut self,
         cells: &mut Cells<'_>,
@@ -184,8 +208,7 @@ impl Lower<'_, '_> {
         sink: &mut dyn Sink,
     ) -> Result<(), CodegenError> {
         cells.row = Some(row);
-        self.level(cells, true)?;
-        sink.level(self, cells, true)?;
+        self.whole_level(cells, sink, true)?;
         let zero = self.int(0);
         if cells.demand.stages == 0 {
             let order = cells.demand.needed(cells.graph, roots);
@@ -240,9 +263,9 @@ impl Lower<'_, '_> {
             Walk::Rows { from, to, cols, line } => {
                 let open = self.open_loop(from, to);
                 cells.row = Some(open.at);
-                self.level(cells, true)?;
-                if let Some(sink) = &mut sink {
-                    sink.level(self, cells, true)?;
+                match &mut sink {
+                    Some(sink) => self.whole_level(cells, *sink, true)?,
+                    None => self.level(cells, true)?,
                 }
                 // Column 0 lies as many elements from the start as rows above have.
                 let below = self.builder.ins().isub(from, open.at);
@@ -409,18 +432,28 @@ impl Lower<'_, '_> {
             (Some(from), Some(to)) => Some(to - from),
             _ => None,
         };
-        let widths = if cells.width > 8 { vec![cells.width, 4, 1] } else { vec![cells.width, 1] };
+        let unit = self.unit_steps(cells);
+        let widths = match (cells.width, unit) {
+            (width @ ..=4, _) => vec![width, 1],
+            (width @ ..=8, None) => vec![width, 1],
+            (width, _) => vec![width, 4, 1],
+        };
         let mut left = length;
         for width in widths {
             if left.is_some_and(|n| n < width as i64) {
                 continue;
             }
-            left = left.map(|n| n % width as i64);
-            let limit = self.builder.ins().iadd_imm_s(to, -(width as i64 - 1));
+            // Groups wider than a vector only where all they touch is adjacent: the rest is left to the next width.
+            let unit = unit.filter(|_| width > 4);
+            left = if unit.is_some() { left } else { left.map(|n| n % width as i64) };
+            let mut limit = self.builder.ins().iadd_imm_s(to, -(width as i64 - 1));
+            if let Some(unit) = unit {
+                limit = self.builder.ins().select(unit, limit, at);
+            }
             let open = self.open_loop(at, limit);
             at = open.at;
             let offset = self.builder.ins().isub(at, start);
-            let mut lanes = Lanes { width, col: at, offset, values: BTreeMap::new() };
+            let mut lanes = Lanes { width, unit: unit.is_some(), col: at, offset, values: BTreeMap::new() };
             body(self, cells, &mut lanes)?;
             let next = self.builder.ins().iadd_imm_s(at, width as i64);
             self.close_loop(open, next);
@@ -428,11 +461,21 @@ impl Lower<'_, '_> {
         Ok(())
     }
 
+    /// Whether all steps that only the launch knows are 1; `None` if there are none, or groups must not depend on them.
+    fn unit_steps(&mut self, cells: &Cells<'_>) -> Option<Value> {
+        if !cells.free_order || cells.width <= 4 {
+            return None;
+        }
+        let steps = cells.runtime_steps().into_iter();
+        let ones: Vec<Value> = steps.map(|step| self.builder.ins().icmp_imm_s(IntCC::Equal, step, 1)).collect();
+        ones.into_iter().reduce(|all, one| self.builder.ins().band(all, one))
+    }
+
     /// Scalars, splats and places that vary with the row, or those that do not.
     fn level(&mut self, cells: &mut Cells<'_>, row: bool) -> Result<(), CodegenError> {
         for at in 0..cells.demand.zero.len() {
             let id = cells.demand.zero[at];
-            if cells.graph.node(id).row == row {
+            if cells.graph.node(id).row == row && (row || cells.zero[id.0 as usize].is_none()) {
                 let value = self.zero_node(cells.graph, &cells.zero, cells.row, id)?;
                 cells.zero[id.0 as usize] = Some(value);
             }

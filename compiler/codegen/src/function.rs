@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use attnc_plan::loops::{BufferId, Lane, LoopProgram, TileId, VarId};
+use attnc_plan::loops::{BufferId, ExprId, Lane, LoopProgram, TileId, VarId};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     Block, BlockArg, Endianness, InstBuilder, MemFlagsData, SigRef, StackSlot, StackSlotData, StackSlotKind, Type,
     Value, types,
 };
 use cranelift_codegen::isa::CallConv;
-use cranelift_frontend::{FunctionBuilder, Variable};
+use cranelift_frontend::FunctionBuilder;
 
 use crate::CodegenError;
 use crate::abi::{Microkernel, offset};
@@ -22,7 +22,10 @@ pub(crate) struct Lower<'a, 'f> {
     pub builder: FunctionBuilder<'f>,
     pub convention: CallConv,
     pub context: Value,
-    pub vars: Vec<Variable>,
+    /// Values of the program's variables that have one; each is assigned once on every way to its uses.
+    vars: Vec<Option<Value>>,
+    /// Scalars of the scopes around, the innermost last, that are the same wherever they can be seen.
+    scalars_known: Vec<BTreeMap<ExprId, Value>>,
     signatures: BTreeMap<Microkernel, SigRef>,
     lines: Vec<StackSlot>,
     /// Memory for the operands of functions of scalars.
@@ -79,13 +82,13 @@ impl<'a, 'f> Lower<'a, 'f> {
         builder.seal_block(entry);
         let params = builder.block_params(entry);
         let (context, task) = (params[0], params[1]);
-        let vars = program.vars.iter().map(|lane| builder.declare_var(scalar_type(*lane))).collect();
         let lower = Self {
             program,
             builder,
             convention,
             context,
-            vars,
+            vars: vec![None; program.vars.len()],
+            scalars_known: vec![BTreeMap::new()],
             signatures: BTreeMap::new(),
             lines: Vec::new(),
             scalars: Vec::new(),
@@ -101,14 +104,30 @@ impl<'a, 'f> Lower<'a, 'f> {
         self.builder.ins().iconst(types::I64, value)
     }
 
+    /// Gives a variable its value for what follows in the current scope.
     pub(crate) fn set_var(&mut self, var: VarId, value: Value) -> Result<(), CodegenError> {
-        let variable = self.variable(var)?;
-        self.builder.def_var(variable, value);
+        match self.vars.get_mut(var.0 as usize) {
+            Some(slot) => *slot = Some(value),
+            None => return Err(self.malformed("a variable is out of the table")),
+        }
         Ok(())
     }
 
-    pub(crate) fn variable(&self, var: VarId) -> Result<Variable, CodegenError> {
-        self.vars.get(var.0 as usize).copied().ok_or_else(|| self.malformed("a variable is out of the table"))
+    pub(crate) fn variable(&self, var: VarId) -> Result<Value, CodegenError> {
+        let value = self.vars.get(var.0 as usize).copied().flatten();
+        value.ok_or_else(|| self.malformed("a variable has no value"))
+    }
+
+    /// The value of a scalar that some scope around has computed.
+    pub(crate) fn known_scalar(&self, id: ExprId) -> Option<Value> {
+        self.scalars_known.iter().rev().find_map(|scope| scope.get(&id)).copied()
+    }
+
+    /// Keeps a scalar for the rest of the current scope.
+    pub(crate) fn keep_scalar(&mut self, id: ExprId, value: Value) {
+        if let Some(scope) = self.scalars_known.last_mut() {
+            scope.insert(id, value);
+        }
     }
 
     /// The same bits as another vector type.
@@ -220,11 +239,13 @@ impl Lower<'_, '_> {
         self.builder.ins().brif(more, body, &[], exit, &[]);
         self.builder.switch_to_block(body);
         self.builder.seal_block(body);
+        self.scalars_known.push(BTreeMap::new());
         OpenLoop { header, exit, at }
     }
 
     /// Ends the body of a loop, which goes on at `next`.
     pub(crate) fn close_loop(&mut self, open: OpenLoop, next: Value) {
+        self.scalars_known.pop();
         self.builder.ins().jump(open.header, &[BlockArg::Value(next)]);
         self.builder.seal_block(open.header);
         self.builder.switch_to_block(open.exit);
@@ -237,7 +258,27 @@ impl Lower<'_, '_> {
         cond: Value,
         body: impl FnOnce(&mut Self) -> Result<(), CodegenError>,
     ) -> Result<(), CodegenError> {
-        self.either(cond, body, |_| Ok(()))
+        let (yes, join) = (self.builder.create_block(), self.builder.create_block());
+        self.builder.ins().brif(cond, yes, &[], join, &[]);
+        self.branch(yes, body)?;
+        self.builder.ins().jump(join, &[]);
+        self.builder.switch_to_block(join);
+        self.builder.seal_block(join);
+        Ok(())
+    }
+
+    /// Emits what one branch does into its block, a scope of its own.
+    fn branch<T>(
+        &mut self,
+        block: Block,
+        body: impl FnOnce(&mut Self) -> Result<T, CodegenError>,
+    ) -> Result<T, CodegenError> {
+        self.builder.switch_to_block(block);
+        self.builder.seal_block(block);
+        self.scalars_known.push(BTreeMap::new());
+        let value = body(self)?;
+        self.scalars_known.pop();
+        Ok(value)
     }
 
     /// Emits `then` where `cond` (not zero) holds, else `otherwise`.
@@ -249,13 +290,9 @@ impl Lower<'_, '_> {
     ) -> Result<(), CodegenError> {
         let (yes, no, join) = (self.builder.create_block(), self.builder.create_block(), self.builder.create_block());
         self.builder.ins().brif(cond, yes, &[], no, &[]);
-        self.builder.switch_to_block(yes);
-        self.builder.seal_block(yes);
-        then(self)?;
+        self.branch(yes, then)?;
         self.builder.ins().jump(join, &[]);
-        self.builder.switch_to_block(no);
-        self.builder.seal_block(no);
-        otherwise(self)?;
+        self.branch(no, otherwise)?;
         self.builder.ins().jump(join, &[]);
         self.builder.switch_to_block(join);
         self.builder.seal_block(join);
@@ -274,24 +311,13 @@ impl Lower<'_, '_> {
         let results = types.iter().map(|ty| self.builder.append_block_param(join, *ty)).collect();
         self.builder.set_cold_block(no);
         self.builder.ins().brif(cond, yes, &[], no, &[]);
-        for (block, emit) in [(yes, Way::Hot(hot)), (no, Way::Cold(cold))] {
-            self.builder.switch_to_block(block);
-            self.builder.seal_block(block);
-            let values = match emit {
-                Way::Hot(emit) => emit(self)?,
-                Way::Cold(emit) => emit(self)?,
-            };
-            let args: Vec<BlockArg> = values.into_iter().map(BlockArg::Value).collect();
-            self.builder.ins().jump(join, &args);
-        }
+        let arguments = |values: Vec<Value>| values.into_iter().map(BlockArg::Value).collect::<Vec<BlockArg>>();
+        let values = arguments(self.branch(yes, hot)?);
+        self.builder.ins().jump(join, &values);
+        let values = arguments(self.branch(no, cold)?);
+        self.builder.ins().jump(join, &values);
         self.builder.switch_to_block(join);
         self.builder.seal_block(join);
         Ok(results)
     }
-}
-
-/// Two closures of different types in one array.
-enum Way<H, C> {
-    Hot(H),
-    Cold(C),
 }

@@ -154,6 +154,8 @@ pub(crate) struct Node {
     pub row: bool,
     /// Varies with the column.
     pub col: bool,
+    /// A scalar that reads no memory but the launch's extents, and is worth keeping.
+    pub steady: bool,
     /// `Some(k)`: an integer `a + k * col` with `a` free of the column; 0 for
     /// whatever does not vary with the column.
     pub slope: Option<i64>,
@@ -177,6 +179,12 @@ impl Graph {
             graph.exprs.insert(id, node);
         }
         graph
+    }
+
+    /// The expressions with their nodes that are the same wherever their variables can be seen: arithmetic on extents
+    /// and variables, and no reads of memory.
+    pub(crate) fn steady(&self) -> impl Iterator<Item = (ExprId, Id)> + '_ {
+        self.exprs.iter().map(|(expr, id)| (*expr, *id)).filter(|(_, id)| self.node(*id).steady)
     }
 
     /// The node of an expression that was a root or under one.
@@ -219,9 +227,22 @@ impl Graph {
         }
         let slope = if col { self.slope(&op) } else { Some(0) };
         let id = Id(self.nodes.len() as u32);
-        self.nodes.push(Node { op: op.clone(), lane, row, col, slope });
+        let steady = !row && !col && self.is_steady(&op);
+        self.nodes.push(Node { op: op.clone(), lane, row, col, steady, slope });
         self.known.insert(op, id);
         id
+    }
+
+    /// Whether an integer or truth value is arithmetic on extents and variables.
+    fn is_steady(&self, op: &Op) -> bool {
+        let plain = |x: &Id| self.node(*x).steady || matches!(self.node(*x).op, Op::Int(_) | Op::Truth(_) | Op::Var(_));
+        match op {
+            Op::Extent(_) => true,
+            Op::Unary(_, x) => plain(x) && matches!(self.lane(*x), Lane::I64 | Lane::Bool),
+            Op::Binary(_, x, y) => plain(x) && plain(y) && matches!(self.lane(*x), Lane::I64 | Lane::Bool),
+            Op::Select(c, a, b) => plain(c) && plain(a) && plain(b),
+            _ => false,
+        }
     }
 
     /// Slope of an operation that varies with the column.

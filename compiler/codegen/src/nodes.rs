@@ -28,10 +28,7 @@ impl Lower<'_, '_> {
             Op::Int(v) => self.int(*v),
             Op::Truth(v) => self.builder.ins().iconst(types::I8, i64::from(*v)),
             Op::Extent(n) => self.extent(*n),
-            Op::Var(v) => {
-                let variable = self.variable(*v)?;
-                self.builder.use_var(variable)
-            }
+            Op::Var(v) => self.variable(*v)?,
             Op::Row => row.ok_or_else(|| self.malformed("a scalar mentions the row"))?,
             Op::Col => self.int(0),
             Op::AtZero(x) => of(x),

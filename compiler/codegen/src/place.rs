@@ -175,8 +175,8 @@ impl Lower<'_, '_> {
 
     /// The address of the element at `col`, the first lane of a group, without
     /// the varying dimensions.
-    fn at_column(&mut self, place: &Place, col: Value) -> Value {
-        let elements = match place.step {
+    fn at_column(&mut self, place: &Place, step: Step, col: Value) -> Value {
+        let elements = match step {
             Step::Known(0) => return place.base,
             Step::Known(1) => col,
             Step::Known(step) => self.builder.ins().imul_imm_s(col, step),
@@ -188,7 +188,7 @@ impl Lower<'_, '_> {
     /// The address of lane `lane` of the group that starts at `col`.
     fn lane_address(&mut self, place: &Place, lanes: &LaneIndices, col: Value, lane: usize) -> Value {
         let here = if lane == 0 { col } else { self.builder.ins().iadd_imm_s(col, lane as i64) };
-        let mut address = self.at_column(place, here);
+        let mut address = self.at_column(place, place.step, here);
         for (varying, parts) in place.varying.iter().zip(&lanes.parts) {
             let mut index = match varying.index {
                 Index::Affine { zero, slope } => {
@@ -207,21 +207,61 @@ impl Lower<'_, '_> {
     }
 }
 
+impl Lower<'_, '_> {
+    /// The addresses of all lanes of the group that starts at `col`.
+    fn lane_addresses(&mut self, place: &Place, lanes: &LaneIndices, col: Value) -> Vec<Value> {
+        if !place.varying.is_empty() {
+            return (0..lanes.width).map(|lane| self.lane_address(place, lanes, col, lane)).collect();
+        }
+        let step = match place.step {
+            Step::Known(step) => self.int(step * place.storage.size()),
+            Step::Runtime(step) => self.builder.ins().imul_imm_s(step, place.storage.size()),
+        };
+        let mut address = self.at_column(place, place.step, col);
+        let mut addresses = vec![address];
+        while addresses.len() < lanes.width {
+            address = self.builder.ins().iadd(address, step);
+            addresses.push(address);
+        }
+        addresses
+    }
+}
+
 /// The groups of a place's non-affine indices.
 pub(crate) struct LaneIndices {
     width: usize,
+    /// Whether steps known at run time only are 1.
+    unit: bool,
     /// One entry per varying dimension; empty where the index is affine.
     parts: Vec<Parts>,
 }
 
+impl LaneIndices {
+    /// The step of a place in this group.
+    fn step(&self, place: &Place) -> Step {
+        match place.step {
+            Step::Runtime(_) if self.unit => Step::Known(1),
+            step => step,
+        }
+    }
+}
+
 impl Place {
-    /// Collects the groups of the non-affine indices.
-    pub(crate) fn indices(&self, width: usize, mut group: impl FnMut(Id) -> Parts) -> LaneIndices {
+    /// The step from column to column, if it is all that varies and known at run time only.
+    pub(crate) fn runtime_step(&self) -> Option<Value> {
+        match self.step {
+            Step::Runtime(step) if self.varying.is_empty() => Some(step),
+            _ => None,
+        }
+    }
+
+    /// Collects the groups of the non-affine indices; with `unit`, steps known at run time only are 1.
+    pub(crate) fn indices(&self, width: usize, unit: bool, mut group: impl FnMut(Id) -> Parts) -> LaneIndices {
         let parts = |v: &Varying| match v.index {
             Index::Lanes(id) => group(id),
             Index::Affine { .. } => Vec::new(),
         };
-        LaneIndices { width, parts: self.varying.iter().map(parts).collect() }
+        LaneIndices { width, unit: unit && self.varying.is_empty(), parts: self.varying.iter().map(parts).collect() }
     }
 }
 
@@ -241,17 +281,18 @@ impl Lower<'_, '_> {
             let address = self.lane_address(place, lanes, col, 0);
             return Ok(self.load(storage, 1, address));
         }
-        match (place.step, &place.varying[..]) {
+        let step = lanes.step(place);
+        match (step, &place.varying[..]) {
             (Step::Known(0), []) => {
                 let scalar = self.load(storage, 1, place.base)[0];
                 Ok(self.splat(storage.lane(), width, scalar))
             }
             (Step::Known(1), []) => {
-                let address = self.at_column(place, col);
+                let address = self.at_column(place, step, col);
                 Ok(self.load(storage, width, address))
             }
             (Step::Known(-1), []) => {
-                let address = self.at_column(place, col);
+                let address = self.at_column(place, step, col);
                 let address = self.builder.ins().iadd_imm_s(address, -(width as i64 - 1) * storage.size());
                 let parts = self.load(storage, width, address);
                 Ok(self.reversed(storage, &parts))
@@ -308,11 +349,9 @@ impl Lower<'_, '_> {
     }
 
     fn load_lanes(&mut self, place: &Place, lanes: &LaneIndices, col: Value) -> Result<Parts, CodegenError> {
-        let mut scalars = Vec::with_capacity(lanes.width);
-        for lane in 0..lanes.width {
-            let address = self.lane_address(place, lanes, col, lane);
-            scalars.push(self.load(place.storage, 1, address)[0]);
-        }
+        let addresses = self.lane_addresses(place, lanes, col);
+        let scalars: Vec<Value> =
+            addresses.into_iter().map(|address| self.load(place.storage, 1, address)[0]).collect();
         Ok(self.gather(place.storage.lane(), &scalars))
     }
 
@@ -347,9 +386,10 @@ impl Lower<'_, '_> {
             self.store_scalar(storage, address, parts[0]);
             return Ok(());
         }
-        match (place.step, place.varying.is_empty()) {
+        let step = lanes.step(place);
+        match (step, place.varying.is_empty()) {
             (Step::Known(1), true) => {
-                let address = self.at_column(place, col);
+                let address = self.at_column(place, step, col);
                 self.store(storage, width, address, parts);
                 Ok(())
             }
@@ -358,7 +398,7 @@ impl Lower<'_, '_> {
                 self.either(
                     unit,
                     |s| {
-                        let address = s.at_column(place, col);
+                        let address = s.at_column(place, Step::Known(1), col);
                         s.store(storage, width, address, parts);
                         Ok(())
                     },
@@ -376,8 +416,7 @@ impl Lower<'_, '_> {
         col: Value,
         parts: &Parts,
     ) -> Result<(), CodegenError> {
-        for lane in 0..lanes.width {
-            let address = self.lane_address(place, lanes, col, lane);
+        for (lane, address) in self.lane_addresses(place, lanes, col).into_iter().enumerate() {
             let x = self.extract(place.storage.lane(), lanes.width, parts, lane);
             self.store_scalar(place.storage, address, x);
         }

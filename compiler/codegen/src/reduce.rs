@@ -12,6 +12,7 @@ use crate::cells::{Cells, Lanes, Sink};
 use crate::function::{Lower, scalar_type};
 use crate::graph::{Binary, Graph, Id};
 use crate::lanes::{lanes_per_part, part_count, part_type};
+use crate::place::Place;
 
 /// A row reduction under emission.
 struct ReduceSink {
@@ -38,7 +39,7 @@ impl Lower<'_, '_> {
         let (value, domain) = (graph.of(*value), domain.map(|d| graph.of(d)));
         let mut roots = vec![value];
         roots.extend(domain);
-        let mut cells = Cells::new(&graph, &roots, &[]);
+        let mut cells = Cells::new(&graph, self.known_scalars(&graph), &roots, &[]);
         let lane = graph.node(value).lane;
         let mut sink = self.reduce_sink(*dst, *op, lane, &cells)?;
         (sink.value, sink.domain, sink.accumulate) = (value, domain, *accumulate);
@@ -211,6 +212,11 @@ impl Sink for ReduceSink {
             lower.builder.def_var(*variable, part);
         }
         Ok(())
+    }
+
+    /// Which lane adds to which accumulator must not depend on strides.
+    fn place(&self) -> Option<&Place> {
+        None
     }
 
     fn row_end(&mut self, lower: &mut Lower<'_, '_>, cells: &Cells<'_>) -> Result<(), CodegenError> {

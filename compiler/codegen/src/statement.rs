@@ -171,11 +171,27 @@ impl<'a> Lower<'a, '_> {
     /// Scalars that share a graph.
     fn scalars<const N: usize>(&mut self, ids: [ExprId; N]) -> Result<[Value; N], CodegenError> {
         let graph = Graph::new(&self.program.exprs, &ids, false);
-        let mut zero = vec![None; graph.len()];
+        let mut zero = self.known_scalars(&graph);
         for number in 0..graph.len() {
-            zero[number] = Some(self.zero_node(&graph, &zero, None, Id(number as u32))?);
+            if zero[number].is_none() {
+                zero[number] = Some(self.zero_node(&graph, &zero, None, Id(number as u32))?);
+            }
+        }
+        for (expr, id) in graph.steady() {
+            if let Some(value) = zero[id.0 as usize] {
+                self.keep_scalar(expr, value);
+            }
         }
         Ok(ids.map(|id| zero[graph.of(id).0 as usize].expect("every node was evaluated")))
+    }
+
+    /// The scalars of a graph that are known already, by node.
+    pub(crate) fn known_scalars(&self, graph: &Graph) -> Vec<Option<Value>> {
+        let mut zero = vec![None; graph.len()];
+        for (expr, id) in graph.steady() {
+            zero[id.0 as usize] = self.known_scalar(expr);
+        }
+        zero
     }
 
     /// The value of an expression outside of maps.
@@ -466,12 +482,10 @@ impl Lower<'_, '_> {
         value: Id,
         indices: &[Id],
     ) -> Result<(), CodegenError> {
-        let mut cells = match (dst, indices) {
-            (Dst::Tile { tile, .. }, &[row, col]) => {
-                Cells::new(graph, &[value], indices).overwriting(*tile, (row, col))
-            }
-            _ => Cells::new(graph, &[value], indices),
-        };
+        let mut cells = Cells::new(graph, self.known_scalars(graph), &[value], indices);
+        if let (Dst::Tile { tile, .. }, &[row, col]) = (dst, indices) {
+            cells = cells.overwriting(*tile, (row, col));
+        }
         let mut roots = vec![value];
         roots.extend(indices.iter().filter(|id| graph.node(**id).slope.is_none()));
         let varies = indices.iter().any(|id| graph.node(*id).row);
@@ -520,6 +534,10 @@ impl Sink for MapSink<'_> {
         let parts = lower.convert(from, place.storage.lane(), lanes.width, &parts)?;
         let indices = cells.indices(place, lanes);
         lower.store_place(place, &indices, lanes.col, &parts)
+    }
+
+    fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
     }
 
     fn row_end(&mut self, _: &mut Lower<'_, '_>, _: &Cells<'_>) -> Result<(), CodegenError> {

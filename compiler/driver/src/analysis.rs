@@ -180,7 +180,8 @@ impl Analysis {
         // By name any form may be had that is known; its number among those of one name is no part of it.
         let known = |form: &Extracted| {
             let spec = in_order(form);
-            structure(&spec) == candidate.key && nest::name(&spec, form.form) == nest::name(&candidate.spec, candidate.form)
+            structure(&spec) == candidate.key
+                && nest::name(&spec, form.form) == nest::name(&candidate.spec, candidate.form)
         };
         let mut chosen = self.saturated.extract(extents, &self.options.profile);
         let others = std::mem::take(&mut chosen.alternatives);

@@ -9,8 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use attnc_algebra::{
-    AxisId, AxisSet, BinaryOp, DType, Extents, InputId, Node, ReduceOp, Spec, TermId, TermSet, Terms, Type,
-    UnaryOp,
+    AxisId, AxisSet, BinaryOp, DType, Extents, InputId, Node, ReduceOp, Spec, TermId, TermSet, Terms, Type, UnaryOp,
 };
 use petgraph::graph::{DiGraph, NodeIndex};
 

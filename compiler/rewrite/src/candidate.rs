@@ -9,7 +9,9 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use attnc_algebra::{AxisId, AxisSet, DType, Extents, NaryOp, Node, ReduceOp, Spec, SymbolId, TermId, TermSet, UnaryOp};
+use attnc_algebra::{
+    AxisId, AxisSet, DType, Extents, NaryOp, Node, ReduceOp, Spec, SymbolId, TermId, TermSet, UnaryOp,
+};
 use attnc_cost::{MachineProfile, NodeCost, Volumes};
 use egg::{Id, Language};
 

@@ -257,7 +257,7 @@ impl Kernel {
                     candidate,
                     plan,
                     self.target.as_ref(),
-                    self.options.perf_map,
+                    (self.pool.threads(), self.options.perf_map),
                     &mut clock,
                 )?;
                 self.compiles.fetch_add(1, Ordering::Relaxed);

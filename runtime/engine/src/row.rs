@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use attnc_compiler::{Candidate, Observer, Pass};
 use attnc_plan::Plan;
+use attnc_plan::loops::LoopProgram;
 use cranelift_codegen::isa::OwnedTargetIsa;
 
-use crate::error::{Error, HostError};
+use crate::error::Error;
+use crate::jit::listing;
 use crate::jit::memory::CodeMemory;
 use crate::jit::perf;
 
@@ -21,7 +23,7 @@ pub struct CompiledRow {
 }
 
 impl CompiledRow {
-    /// Compiles the stages of a plan for a target.
+    /// Compiles the stages of a plan for a target, on up to `threads` threads.
     ///
     /// # Errors
     /// If the code generator refuses a stage: a defect, or no memory for code.
@@ -30,23 +32,23 @@ impl CompiledRow {
         candidate: Candidate,
         plan: Plan,
         target: Option<&OwnedTargetIsa>,
-        perf_map: bool,
+        (threads, perf_map): (usize, bool),
         observer: &mut dyn Observer,
     ) -> Result<Self, Error> {
         let Some(target) = target else { return Ok(Self { candidate, plan, code: None }) };
         observer.begin(Pass::Code);
-        let mut functions = Vec::new();
         let (distinct, entries) = plan.distinct();
-        for stage in distinct {
-            let function = attnc_codegen::lower(&stage.program, target.as_ref())
-                .map_err(|e| HostError::Codegen { stage: stage.program.name.clone(), message: e.to_string() })?;
-            functions.push((stage.program.name.clone(), function));
-        }
-        let code = CodeMemory::compile(target.clone(), functions.clone(), &entries)?;
-        observer.end(Pass::Code, &|| functions.iter().map(|(n, f)| format!("; {n}\n{}\n", f.display())).collect());
+        let programs: Vec<&LoopProgram> = distinct.iter().map(|stage| &stage.program).collect();
+        let code = CodeMemory::compile(target.clone(), &programs, &entries, threads)?;
+        observer.end(Pass::Code, &|| programs.iter().map(|program| listed(program, target)).collect());
         if perf_map {
             perf::append(name, code.ranges());
         }
         Ok(Self { candidate, plan, code: Some(Arc::new(code)) })
     }
+}
+
+/// What a program was lowered to, for a dump.
+fn listed(program: &LoopProgram, target: &OwnedTargetIsa) -> String {
+    listing::listing(program, target).map_or_else(|e| e.to_string(), |l| format!("; {}\n{}\n", l.stage, l.clif))
 }

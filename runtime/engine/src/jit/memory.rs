@@ -3,14 +3,15 @@
 //! Pages are writable while the module is being built and executable afterwards, never both (`cranelift-jit`
 //! does so). Nothing outside this file holds a function's address for longer than the module.
 
-use attnc_codegen::abi::Entry;
-use cranelift_codegen::Context;
-use cranelift_codegen::ir::Function;
-use cranelift_codegen::isa::OwnedTargetIsa;
-use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::{Linkage, Module, default_libcall_names};
 use std::sync::Mutex;
 
+use attnc_codegen::abi::{Entry, entry_signature};
+use attnc_plan::loops::LoopProgram;
+use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
+use cranelift_jit::{JITBuilder, JITModule};
+use cranelift_module::{Linkage, Module, ModuleError, default_libcall_names};
+
+use super::compile::compile;
 use crate::error::HostError;
 
 /// A compiled function: where it starts and how long it is.
@@ -34,20 +35,22 @@ pub struct CodeMemory {
 }
 
 impl CodeMemory {
-    /// Compiles the functions of a row, each with the launch ABI `(context: i64, task: i64)`; `stages` says which of
-    /// them each stage runs.
+    /// Compiles the programs of a row on up to `threads` threads, each with the launch ABI `(context: i64, task: i64)`;
+    /// `stages` says which of them each stage runs.
     ///
     /// # Errors
-    /// If Cranelift rejects a function or memory for code cannot be had.
+    /// If a program is refused or memory for code cannot be had.
     pub fn compile(
         isa: OwnedTargetIsa,
-        functions: Vec<(String, Function)>,
+        programs: &[&LoopProgram],
         stages: &[usize],
+        threads: usize,
     ) -> Result<Self, HostError> {
+        let target = isa.clone();
         let mut module = JITModule::new(JITBuilder::with_isa(isa, default_libcall_names()));
-        match define_all(&mut module, functions) {
+        match define_all(&mut module, programs, target.as_ref(), threads) {
             Ok((made, ranges)) => {
-                let entries = stages.iter().map(|function| made[*function]).collect();
+                let entries = stages.iter().map(|program| made[*program]).collect();
                 Ok(Self { module: Mutex::new(Some(module)), entries, ranges })
             }
             Err(error) => {
@@ -72,21 +75,25 @@ impl CodeMemory {
 
 type Defined = (Vec<Entry>, Vec<CodeRange>);
 
-fn define_all(module: &mut JITModule, functions: Vec<(String, Function)>) -> Result<Defined, HostError> {
-    let mut ids = Vec::new();
-    let mut context = Context::new();
-    for (index, (name, function)) in functions.into_iter().enumerate() {
+fn define_all(
+    module: &mut JITModule,
+    programs: &[&LoopProgram],
+    target: &dyn TargetIsa,
+    threads: usize,
+) -> Result<Defined, HostError> {
+    let refused = |stage: &str, e: ModuleError| HostError::Codegen { stage: stage.to_string(), message: e.to_string() };
+    let signature = entry_signature(target.default_call_conv());
+    let functions = programs.iter().enumerate().map(|(index, program)| {
         let symbol = format!("stage{index}");
-        let id = module
-            .declare_function(&symbol, Linkage::Local, &function.signature)
-            .map_err(|e| HostError::Codegen { stage: name.clone(), message: e.to_string() })?;
-        context.clear();
-        context.func = function;
+        module.declare_function(&symbol, Linkage::Local, &signature).map_err(|e| refused(&program.name, e))
+    });
+    let functions = functions.collect::<Result<Vec<_>, _>>()?;
+    let mut ids = Vec::new();
+    for ((program, id), code) in programs.iter().zip(&functions).zip(compile(programs, &functions, target, threads)?) {
         module
-            .define_function(id, &mut context)
-            .map_err(|e| HostError::Codegen { stage: name.clone(), message: format!("{e:?}") })?;
-        let length = context.compiled_code().map_or(0, |code| code.code_buffer().len());
-        ids.push((id, name, length));
+            .define_function_bytes(*id, code.alignment, &code.bytes, &code.relocations)
+            .map_err(|e| refused(&program.name, e))?;
+        ids.push((*id, program.name.clone(), code.bytes.len()));
     }
     module.finalize_definitions().map_err(|e| HostError::CodeMemory(e.to_string()))?;
     Ok(ids

@@ -4,6 +4,7 @@
 //! sees Cranelift functions and launch contexts. Read `memory.rs`, then `call.rs`.
 
 pub mod call;
+pub mod compile;
 pub mod isa;
 pub mod listing;
 pub mod measure;
