@@ -152,9 +152,13 @@ impl Analysis {
     /// # Errors
     /// As there.
     pub fn choose(&self, extents: &Extents) -> Result<Candidate, CompileError> {
-        match self.options.variant {
-            None => self.choose_of(&self.saturated, extents),
-            Some(_) => self.extract(extents),
+        let Some(name) = &self.options.variant else { return self.choose_of(&self.saturated, extents) };
+        // Several of one name are numbered in the order of their plans' times.
+        let numbered = name.rsplit_once('-').is_some_and(|(_, number)| number.parse::<usize>().is_ok());
+        let named = if numbered { Vec::new() } else { self.named(name, extents) };
+        match &named[..] {
+            [alone] => Ok(alone.clone()),
+            _ => self.extract(extents),
         }
     }
 
@@ -178,15 +182,24 @@ impl Analysis {
             return self.choose_of(&approximated.saturated, extents).is_ok_and(|chosen| same(&chosen));
         }
         // By name any form may be had that is known; its number among those of one name is no part of it.
-        let known = |form: &Extracted| {
-            let spec = in_order(form);
-            structure(&spec) == candidate.key
-                && nest::name(&spec, form.form) == nest::name(&candidate.spec, candidate.form)
-        };
+        let name = nest::name(&candidate.spec, candidate.form);
+        self.named(&name, extents).iter().any(same)
+    }
+
+    /// The exact forms of a name, without plans and so in no order.
+    fn named(&self, name: &str, extents: &Extents) -> Vec<Candidate> {
         let mut chosen = self.saturated.extract(extents, &self.options.profile);
         let others = std::mem::take(&mut chosen.alternatives);
-        self.contenders(&self.saturated, chosen, extents).iter().any(known)
-            || others.into_iter().any(|other| known(&other.into()))
+        let mut forms = self.contenders(&self.saturated, chosen, extents);
+        forms.extend(others.into_iter().map(Extracted::from));
+        let mut named: Vec<Candidate> = Vec::new();
+        for form in forms {
+            let candidate = Candidate::new(in_order(&form), form.form, form.cost_estimate);
+            if candidate.name == name && named.iter().all(|known| known.key != candidate.key) {
+                named.push(candidate);
+            }
+        }
+        named
     }
 
     /// All forms known for some extents: the exact ones, the cheapest first, at least one; then one for each permitted

@@ -73,7 +73,7 @@ impl Saturated {
         let roots: Vec<Id> = self.original.outputs.iter().map(|o| convert::add_term(&mut graph, o.term)).collect();
         let (mut graph, ..) = saturate::run(graph, &self.limits);
         let targets: Vec<Id> = chosen.exprs.iter().map(|e| add_expr(&mut graph, e)).collect();
-        graph.rebuild();
+        saturate::without_clock(|| graph.rebuild());
         let mut steps = Vec::new();
         let mut unexplained = Vec::new();
         for (output, (root, target)) in roots.iter().zip(&targets).enumerate() {
