@@ -194,15 +194,12 @@ impl<'a> Planner<'a> {
     fn new(spec: &'a Spec, options: &PlanOptions) -> Self {
         let plan = Plan { graph: DiGraph::new(), buffers: Vec::new(), shapes: Exprs::default() };
         let compute = if spec.inputs.iter().any(|i| i.dtype == DType::F64) { DType::F64 } else { DType::F32 };
+        let extents = spec.axes.iter().map(|axis| spec.eval_extent(axis.extent, &options.hint).unwrap_or(1).max(1));
         let mut planner = Self {
             spec,
             terms: spec.terms.clone(),
             hint: options.hint.clone(),
-            extents: spec
-                .axes
-                .iter()
-                .map(|axis| spec.eval_extent(axis.extent, &options.hint).unwrap_or(1).max(1))
-                .collect(),
+            extents: extents.collect(),
             plan,
             producers: BTreeMap::new(),
             made: BTreeMap::new(),
@@ -471,8 +468,8 @@ impl<'a> Planner<'a> {
             inlined.stages.insert(stage);
             return false;
         }
-        let (volume, work) = (self.volume(self.terms.free(term)), self.work(term));
-        self.inlined.insert(key, Inlined { stages: BTreeSet::from([stage]), volume, work });
+        let (stages, volume, work) = (BTreeSet::from([stage]), self.volume(self.terms.free(term)), self.work(term));
+        self.inlined.insert(key, Inlined { stages, volume, work });
         false
     }
 
