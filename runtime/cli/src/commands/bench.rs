@@ -159,7 +159,8 @@ fn measure(
             continue;
         }
         let mut options = options.clone();
-        options.compiler.variant = Some(candidate.name().to_string());
+        // What is chosen is compiled as it is where nobody asks for it by name.
+        options.compiler.variant = (at > 0).then(|| candidate.name().to_string());
         let kernel = file.compile(&options, &[])?;
         let prepared = kernel.prepare(&extents).map_err(|e| file.failure(e))?;
         let numbers = by_number(spec, &extents);
