@@ -57,9 +57,13 @@ impl Nest<'_, '_> {
         self.eval_node(term, node, frame, exact)
     }
 
-    /// The term's elements, if a tile of this scope or an outer one holds them: an operand of a product, say.
+    /// The elements of a real term over a whole tile, if one of this scope or an outer one holds them: the operand of
+    /// a product, say. Lines are made anew, so that it makes no odds in which order they are wanted.
     fn known_on_tile(&self, term: TermId, frame: Frame, exact: bool) -> Option<ExprId> {
-        if self.planner.pointwise_work(term) < WORTH_HOISTING {
+        let free = self.planner.terms.free(term);
+        let whole = frame.rows.is_some_and(|a| free.contains(a)) && frame.cols.is_some_and(|a| free.contains(a));
+        let real = self.planner.terms.ty(term) == Type::Real;
+        if !whole || !real || self.planner.pointwise_work(term) < WORTH_HOISTING {
             return None;
         }
         self.remembered(self.depth_of(term), &self.key(term, frame, exact))
