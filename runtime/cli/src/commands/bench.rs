@@ -79,7 +79,7 @@ pub fn run(args: &BenchArgs) -> Result<String, Failure> {
         std::fs::write(path, chart(&rows)).map_err(|e| Failure::file(path, &e))?;
     }
     let compile = median(rows.iter().filter(|r| r.chosen).map(|r| r.compile_ms).collect());
-    let slowest = rows.iter().map(|r| r.compile_ms).fold(0.0, f64::max);
+    let slowest = rows.iter().filter(|r| r.chosen).map(|r| r.compile_ms).fold(0.0, f64::max);
     if args.common.json {
         let rows: Vec<Value> = rows.iter().map(row_json).collect();
         let skipped: Vec<Value> = skipped
