@@ -83,9 +83,7 @@ fn every_length(spec: &CorpusSpec) -> Result<(), Failed> {
 
 fn agree(trial: Trial) -> Result<(), Failed> {
     trial.check(Runner::INTERPRETER)?;
-    let (one, two) = (Runner::jit(1), Runner::jit(2));
-    let (alone, shared) = (trial.check(one)?, trial.check(two)?);
-    Ok(trial.same_bits((one, &alone), (two, &shared))?)
+    Ok(trial.check_threads()?)
 }
 
 /// The trial with the keys by turns in every table of 64-bit integers without a range; `None` if it has none.

@@ -58,9 +58,7 @@ fn trial(spec: &CorpusSpec, n: i64, seed: u64) -> Result<Trial, TrialError> {
 fn engines_agree(spec: &CorpusSpec, n: i64) -> Result<(), TrialError> {
     let trial = trial(spec, n, 1)?;
     trial.check(Runner::INTERPRETER)?;
-    let (one, two) = (Runner::jit(1), Runner::jit(2));
-    let (alone, shared) = (trial.check(one)?, trial.check(two)?);
-    trial.same_bits((one, &alone), (two, &shared))
+    trial.check_threads()
 }
 
 fn views_do_not_matter(spec: &CorpusSpec) -> Result<(), TrialError> {

@@ -33,9 +33,7 @@ fn runner(half: u8) -> TestRunner {
 fn engines_agree(spec: &RandomSpec) -> Result<bool, TrialError> {
     let trial = Trial::new(&spec.text(), &spec.settings(), spec.extents().n, spec.seed)?.allowing_for_conditioning();
     trial.check(Runner::INTERPRETER)?;
-    let (one, two) = (Runner::jit(1), Runner::jit(2));
-    let (alone, shared) = (trial.check(one)?, trial.check(two)?);
-    trial.same_bits((one, &alone), (two, &shared))?;
+    trial.check_threads()?;
     Ok(trial.is_strained())
 }
 

@@ -102,17 +102,17 @@ class Kernel:
 
     def __init__(self, source, settings, threads):
         self.handle = None
-        self.library = load()
+        self.module = load()
         self.message = Message.make()
         lines = "\n".join(f"{name}={value}" for name, value in settings.items())
-        self.handle = self.library.attnc_bench_compile(
+        self.handle = self.module.attnc_bench_compile(
             source.encode(), lines.encode(), threads, ctypes.byref(self.message)
         )
         self.check(bool(self.handle))
 
     def __del__(self):
         if self.handle:
-            self.library.attnc_bench_free(self.handle)
+            self.module.attnc_bench_free(self.handle)
 
     def check(self, fine):
         if not fine:
@@ -122,13 +122,13 @@ class Kernel:
         """Arguments for `inputs`: a function that runs the kernel, its output, and the name of the form it takes."""
         given = tensors(inputs)
         shape, form = (ctypes.c_int64 * 8)(), Message.make()
-        rank = self.library.attnc_bench_output(
+        rank = self.module.attnc_bench_output(
             self.handle, given, len(given), shape, ctypes.byref(form), ctypes.byref(self.message)
         )
         self.check(rank >= 0)
         out = np.zeros(tuple(shape[:rank]), np.float32)
         taken = tensors({"out": out})
-        run, handle, count, message = self.library.attnc_bench_run, self.handle, len(given), ctypes.byref(self.message)
+        run, handle, count, message = self.module.attnc_bench_run, self.handle, len(given), ctypes.byref(self.message)
 
         def call():
             if run(handle, given, count, taken, 1, message) != 0:

@@ -254,7 +254,24 @@ impl Trial {
     /// # Errors
     /// If the engine fails or a result is too far off.
     pub fn check(&self, runner: Runner) -> Result<Vec<Tensor>, TrialError> {
-        let kernel = self.compile(runner)?;
+        self.check_kernel(&self.compile(runner)?, runner)
+    }
+
+    /// As [`Trial::check`] by machine code on one and on two threads, compiled once, and checks that both give the
+    /// same bits.
+    ///
+    /// # Errors
+    /// If the engine fails, a result is too far off, or the results differ.
+    pub fn check_threads(&self) -> Result<(), TrialError> {
+        let (one, two) = (Runner::jit(1), Runner::jit(2));
+        let mut kernel = self.compile(one)?;
+        let alone = self.check_kernel(&kernel, one)?;
+        kernel.set_threads(two.threads);
+        let shared = self.check_kernel(&kernel, two)?;
+        self.same_bits((one, &alone), (two, &shared))
+    }
+
+    fn check_kernel(&self, kernel: &attnc::Kernel, runner: Runner) -> Result<Vec<Tensor>, TrialError> {
         let inputs: Vec<TensorView<'_>> = self.inputs.iter().map(TensorView::from).collect();
         let found = kernel.run(&self.named(inputs)).map_err(|error| engine_error(runner, error))?;
         for (at, tensor) in found.iter().enumerate() {

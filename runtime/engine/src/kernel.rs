@@ -169,6 +169,15 @@ impl Kernel {
         self.pool.threads()
     }
 
+    /// Runs later launches on so many threads, the caller included; on as many as the machine has if 0. What has been
+    /// compiled stays, and results are the same bits.
+    pub fn set_threads(&mut self, threads: usize) {
+        self.options.threads = threads;
+        self.pool = ThreadPool::shared(self.options.thread_count());
+        // Bound calls know who takes part.
+        self.calls = CallPool::default();
+    }
+
     /// How many rows have been compiled so far. Changing N inside a row does not change it.
     pub fn compiles(&self) -> usize {
         self.compiles.load(Ordering::Relaxed)
