@@ -114,7 +114,7 @@ pub struct PlanArgs {
     /// Draw predicted time against N into this file
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
-    /// Print a pass's result: algebra, rewrite, plan, loops or code
+    /// Print a pass's result: algebra, rewrite, extract, plan or code
     #[arg(long, value_name = "PASS")]
     pub dump_after: Vec<String>,
     /// Flags common to several commands
@@ -174,7 +174,7 @@ pub struct RunArgs {
     /// Compare an output with a tensor of the input file
     #[arg(long, value_name = "OUT=TENSOR", value_delimiter = ',')]
     pub expect: Vec<String>,
-    /// Print a pass's result: algebra, rewrite, plan, loops or code
+    /// Print a pass's result: algebra, rewrite, extract, plan or code
     #[arg(long, value_name = "PASS")]
     pub dump_after: Vec<String>,
     /// Write a perf map of the machine code

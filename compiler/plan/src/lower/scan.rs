@@ -465,8 +465,11 @@ struct ChunkDecay {
 /// The one-row view of row `t`.
 fn row_of(nest: &mut Nest<'_, '_>, view: &View, t: ExprId) -> View {
     match view {
-        View::Tile { tile, row, col, transposed } => {
-            View::Tile { tile: *tile, row: nest.x().sum(*row, t), col: *col, transposed: *transposed }
+        View::Tile { tile, row, col, transposed: true } => {
+            View::Tile { tile: *tile, row: *row, col: nest.x().sum(*col, t), transposed: true }
+        }
+        View::Tile { tile, row, col, transposed: false } => {
+            View::Tile { tile: *tile, row: nest.x().sum(*row, t), col: *col, transposed: false }
         }
         View::Buffer { buffer, index, row_dim, col_dim, steps } => {
             let mut index = index.clone();
