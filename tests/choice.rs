@@ -87,6 +87,34 @@ fn no_plan_holds_all_pairs() {
     }
 }
 
+/// How many times as long a call may take by a row's plan as by a plan for its own length, and nanoseconds in any case.
+const ROW: (f64, f64) = (1.5, 4000.0);
+
+#[test]
+fn a_row_serves_lengths_that_its_plan_is_good_for() {
+    for spec in corpus::all() {
+        let analysis = analysis(&spec.text, &[("H", 1), ("G", 1)]);
+        // Planned and not compiled.
+        let options = attnc::Options {
+            compiler: analysis.options().clone(),
+            engine: attnc::Engine::Interpreter,
+            ..attnc::Options::default()
+        };
+        let kernel = attnc::compile(&spec.text, &options).unwrap_or_else(|e| panic!("{}: {e}", spec.name()));
+        for n in [17, 100, 4096] {
+            let at = extents(&analysis, n);
+            let prepared = kernel.prepare(&at).unwrap_or_else(|e| panic!("{}: {e}", spec.name()));
+            let own = analysis.plan(prepared.candidate(), &at).unwrap_or_else(|e| panic!("{}: {e}", spec.name()));
+            let numbers = by_number(analysis.spec(), &at);
+            let time = |plan: &attnc_plan::Plan| plan.predict(&numbers, &analysis.options().profile).map(|t| t.0);
+            let (row, alone) = (time(prepared.plan()), time(&own));
+            let (Some(row), Some(alone)) = (row, alone) else { panic!("{}: no prediction at {n}", spec.name()) };
+            let limit = (ROW.0 * alone).max(alone + ROW.1);
+            assert!(row <= limit, "{} at N = {n}: {row:.0} ns by its row, {alone:.0} alone", spec.name());
+        }
+    }
+}
+
 #[test]
 fn names_do_not_matter() {
     // The same algebra under other names and in another order: the same forms at the same lengths.

@@ -544,16 +544,23 @@ impl<'a> Planner<'a> {
         self.hint_extent(axis) <= SHORT
     }
 
-    /// Whether the term's values may be given a buffer: at most one long axis, or few elements.
+    /// Whether the term's values may be given a buffer: at most one long axis, few elements, or no more than the
+    /// largest input with at most one long axis has.
     pub fn fits_a_buffer(&self, term: TermId) -> bool {
         let free = self.terms.free(term);
-        let long = free.iter().filter(|a| !self.is_short(*a)).count();
-        long <= 1 || self.volume(free) <= FEW_ELEMENTS
+        let is_flat = |axes: &mut dyn Iterator<Item = AxisId>| axes.filter(|a| !self.is_short(*a)).count() <= 1;
+        let inputs = self.spec.inputs.iter().filter(|input| is_flat(&mut input.axes.iter().copied()));
+        let largest = inputs.map(|input| self.size(input.axes.iter().copied())).fold(FEW_ELEMENTS, f64::max);
+        is_flat(&mut free.iter()) || self.volume(free) <= largest
     }
 
     /// Number of elements over a set of axes at the hint.
     pub fn volume(&self, axes: &AxisSet) -> f64 {
-        axes.iter().map(|a| self.hint_extent(a) as f64).product()
+        self.size(axes.iter())
+    }
+
+    fn size(&self, axes: impl Iterator<Item = AxisId>) -> f64 {
+        axes.map(|a| self.hint_extent(a) as f64).product()
     }
 
     /// Whether no input occurs in the term.
@@ -596,8 +603,7 @@ impl<'a> Planner<'a> {
 
     /// Elements of the largest input at the hint.
     pub fn largest_input(&self) -> f64 {
-        let volume = |axes: &[AxisId]| axes.iter().map(|a| self.hint_extent(*a) as f64).product::<f64>();
-        self.spec.inputs.iter().map(|i| volume(&i.axes)).fold(0.0, f64::max)
+        self.spec.inputs.iter().map(|i| self.size(i.axes.iter().copied())).fold(0.0, f64::max)
     }
 
     /// Whether the term contains a reduction, a softmax or a derived node.

@@ -79,6 +79,10 @@ const PREPARED_KEPT: usize = 64;
 /// Lengths that rows are planned up to, the longest first.
 const ROW_ENDS: [i64; 6] = [1 << 20, 1 << 17, 1 << 14, 1 << 11, 1 << 8, 1 << 6];
 
+/// How many times as long as by a plan for its own length a call may be predicted to take by its row's plan, and how
+/// many nanoseconds longer in any case: the shortest calls are no reason for rows of their own.
+const SLOWER: (f64, f64) = (1.5, 4000.0);
+
 /// Compiles a spec's text.
 ///
 /// ```
@@ -250,13 +254,9 @@ impl Kernel {
         }
         let mut clock = PassClock::new(&lock(&self.clock).wanted());
         let (candidate, to) = self.last_length(extents, n, follows, &mut clock)?;
-        let hint = at_length(spec, extents, to, follows);
-        let plan = {
-            clock.begin(Pass::Plan);
-            let plan = self.analysis.plan(&candidate, &hint)?;
-            clock.end(Pass::Plan, &|| dump_plan(spec, &plan));
-            plan
-        };
+        clock.begin(Pass::Plan);
+        let (plan, to) = self.plan_from(&candidate, (n, to), |n| at_length(spec, extents, n, follows))?;
+        clock.end(Pass::Plan, &|| dump_plan(spec, &plan));
         let same = rows.compiled.iter().find(|row| same_plan(&row.plan, &plan)).cloned();
         let row = match same {
             Some(row) => row,
@@ -306,6 +306,40 @@ impl Kernel {
         };
         clock.end(Pass::Extract, &|| candidate.key.clone());
         Ok((candidate, to))
+    }
+
+    /// The plan of a form for lengths from `n` on, and up to which it serves: as far as it is not much slower than a
+    /// plan for a length alone, at `n` and half way. What a long sequence computes again, since it has no room, a
+    /// short one may keep.
+    fn plan_from(
+        &self,
+        candidate: &Candidate,
+        (n, to): (i64, i64),
+        at: impl Fn(i64) -> Extents,
+    ) -> Result<(Plan, i64), Error> {
+        let nearest = self.analysis.plan(candidate, &at(n))?;
+        let ends = [to].into_iter().chain(ROW_ENDS.into_iter().filter(|end| (n + 1..to).contains(end)));
+        for end in ends.filter(|end| *end > n) {
+            let plan = self.analysis.plan(candidate, &at(end))?;
+            let half_way = ((n as f64) * (end as f64)).sqrt() as i64;
+            let serves = self.serves(&plan, &nearest, &at(n))
+                && self.serves(&plan, &self.analysis.plan(candidate, &at(half_way))?, &at(half_way));
+            if serves {
+                return Ok((plan, end));
+            }
+        }
+        Ok((nearest, n))
+    }
+
+    /// Whether a plan is not predicted to be much slower than one for these extents alone.
+    fn serves(&self, plan: &Plan, own: &Plan, extents: &Extents) -> bool {
+        if same_plan(plan, own) {
+            return true;
+        }
+        let numbers = by_number(self.spec(), extents);
+        let time = |plan: &Plan| plan.predict(&numbers, &self.options.compiler.profile).map_or(f64::INFINITY, |t| t.0);
+        let own = time(own);
+        time(plan) <= (SLOWER.0 * own).max(own + SLOWER.1)
     }
 
     /// Runs on inputs by name and returns the outputs in the spec's order.

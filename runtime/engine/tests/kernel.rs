@@ -65,6 +65,13 @@ fn bits_do_not_depend_on_the_thread_count() {
     for threads in [2, 5] {
         assert_eq!(run(&kernel(SOFTMAX, threads), (&q).into(), (&k).into(), (&v).into()), one);
     }
+    // Nor does changing it compile anything.
+    let mut changing = kernel(SOFTMAX, 5);
+    for threads in [5, 1, 2] {
+        changing.set_threads(threads);
+        assert_eq!((changing.threads(), run(&changing, (&q).into(), (&k).into(), (&v).into()) == one), (threads, true));
+    }
+    assert_eq!(changing.compiles(), 1);
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl StageShape {
                 if same || lone_col || (scan.is_some() && rows != scan) {
                     continue;
                 }
-                let score = quality(planner, (term, &inner), &main, rows, cols)
+                let score = quality(planner, (term, &inner), &main, (rows, cols), axes)
                     + lines(&ranks, axes, rows, cols)
                     + preference(planner, axes, rows, cols);
                 if best.is_none_or(|(s, ..)| score > s) {
@@ -85,13 +85,13 @@ fn quality(
     planner: &Planner<'_>,
     (term, inner): (TermId, &OnceCell<f64>),
     main: &[TermId],
-    rows: Option<AxisId>,
-    cols: Option<AxisId>,
+    (rows, cols): (Option<AxisId>, Option<AxisId>),
+    axes: &[AxisId],
 ) -> f64 {
     // A product of few rows reads its right operand for little, one of few columns leaves lanes empty.
     let few = [rows, cols].into_iter().flatten().any(|a| planner.hint_extent(a) < FEW);
     let weight = if few { 4.0 } else { 8.0 };
-    let split = |t: &TermId| weight * split_quality(planner, planner.terms.node(*t), rows, cols);
+    let split = |t: &TermId| weight * split_quality(planner, planner.terms.node(*t), (rows, cols), axes);
     let total: f64 = main.iter().map(split).sum();
     let has = |t: TermId, a: Option<AxisId>| a.is_some_and(|a| planner.terms.free(t).contains(a));
     match planner.terms.node(term) {
@@ -110,14 +110,21 @@ fn lines(ranks: &[AxisId], axes: &[AxisId], rows: Option<AxisId>, cols: Option<A
     ranks.iter().filter(ranked).map(fit).sum()
 }
 
-fn split_quality(planner: &Planner<'_>, node: &Node, rows: Option<AxisId>, cols: Option<AxisId>) -> f64 {
+fn split_quality(
+    planner: &Planner<'_>,
+    node: &Node,
+    (rows, cols): (Option<AxisId>, Option<AxisId>),
+    axes: &[AxisId],
+) -> f64 {
     let has = |t: TermId, a: Option<AxisId>| a.is_some_and(|a| planner.terms.free(t).contains(a));
     match node {
         Node::Attend { score, value, .. } => {
             let apart = !has(*score, cols) && !has(*value, rows);
+            // Scores are computed again for each position of an axis in the grid that the value alone has.
+            let again = |a: &AxisId| Some(*a) != cols && has(*value, Some(*a)) && !has(*score, Some(*a));
             let weight = match (has(*score, rows), has(*value, cols)) {
                 (true, true) => 4.0,
-                (true, false) if cols.is_none() => 3.0,
+                (true, false) if cols.is_none() && !axes.iter().any(again) => 3.0,
                 _ => 1.0,
             };
             if apart { weight } else { 0.0 }
