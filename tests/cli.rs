@@ -49,6 +49,7 @@ fn number(value: &Value, key: &str) -> f64 {
 }
 
 const SOFTMAX: &str = "ir-specs/dense/softmax.attn";
+const SYNTHESIZER: &str = "ir-specs/free/synthesizer-random.attn";
 const SMALL: [&str; 10] = ["--random", "1", "--set", "N=100", "--set", "H=2", "--set", "D=24", "--set", "E=40"];
 
 fn run_small(more: &[&str]) -> Value {
@@ -140,6 +141,19 @@ fn explain_names_a_rule_for_every_step() {
     assert!(steps.len() > 2);
     steps.iter().for_each(|step| has(step, &["rule", "term"]));
     has(&report, &["declined", "runner_up"]);
+}
+
+// The system tells how much memory is free.
+#[cfg(target_os = "linux")]
+#[test]
+fn bench_names_what_it_has_no_memory_for() {
+    // A million positions squared: no machine holds them.
+    let report = json(&["bench", SYNTHESIZER, "--n", "16,1000000", "--threads", "1", "--json"]);
+    let rows = report["rows"].as_array().expect("rows");
+    assert!(!rows.is_empty() && rows.iter().all(|row| row["n"] == 16), "{report}");
+    let skipped = report["skipped"].as_array().expect("skipped");
+    let told = |s: &serde_json::Value| s["why"].as_str().is_some_and(|why| why.contains("of memory is free"));
+    assert!(!skipped.is_empty() && skipped.iter().all(|s| s["n"] == 1_000_000 && told(s)), "{report}");
 }
 
 #[test]

@@ -42,8 +42,9 @@ impl Inputs {
     /// # Errors
     /// If the sizes overflow or a declared range is empty.
     pub fn drawn(spec: &Spec, extents: &Extents, seed: u64) -> Result<Self, Failure> {
-        check_memory(spec, extents)?;
-        check_memory(spec, extents)?;
+        if let Some(why) = beyond_memory(spec, extents, 1.0) {
+            return Err(Failure::Input(why));
+        }
         let tensors =
             attnc_algebra::draw::draw_inputs(spec, extents, seed).map_err(|e| Failure::input(e.to_string()))?;
         Ok(Self { names: spec.inputs.iter().map(|i| i.name.clone()).collect(), tensors, file: None })
@@ -87,22 +88,18 @@ impl Inputs {
     }
 }
 
-/// Refuses to draw inputs that the machine's free memory cannot hold, rather than to be killed while drawing.
-fn check_memory(spec: &Spec, extents: &Extents) -> Result<(), Failure> {
+/// Why inputs should not be drawn, rather than to be killed while drawing: they and the outputs would take more than
+/// `part` of the machine's free memory.
+pub fn beyond_memory(spec: &Spec, extents: &Extents, part: f64) -> Option<String> {
     let bytes = |axes: &[attnc_algebra::AxisId], size: usize| {
         let extent = |a: &attnc_algebra::AxisId| spec.eval_extent(spec.axis(*a).extent, extents).unwrap_or(1) as f64;
         axes.iter().map(extent).product::<f64>() * size as f64
     };
     let inputs: f64 = spec.inputs.iter().map(|i| bytes(&i.axes, i.dtype.size())).sum();
     let outputs: f64 = spec.outputs.iter().map(|o| bytes(&o.axes, 4)).sum();
-    match free_memory() {
-        Some(free) if inputs + outputs > free as f64 => Err(Failure::input(format!(
-            "inputs and outputs would take {}, but {} of memory is free",
-            crate::table::bytes((inputs + outputs) as u64),
-            crate::table::bytes(free)
-        ))),
-        _ => Ok(()),
-    }
+    let free = free_memory().filter(|free| inputs + outputs > part * *free as f64)?;
+    let [wanted, free] = [(inputs + outputs) as u64, free].map(crate::table::bytes);
+    Some(format!("inputs and outputs would take {wanted}, but {free} of memory is free"))
 }
 
 /// Free memory in bytes, where the system tells.

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use attnc::{Kernel, Options, TensorView, TensorViewMut};
 use attnc_algebra::{Extents, Spec};
+use attnc_compiler::Candidate;
 use attnc_compiler::extents::{at_length, by_number, defaults, m_follows};
 use attnc_plan::StageWork;
 use serde_json::{Value, json};
 
 use crate::args::BenchArgs;
 use crate::failure::Failure;
-use crate::inputs::Inputs;
+use crate::inputs::{Inputs, beyond_memory};
 use crate::mask;
 use crate::picture::{self, Line};
 use crate::progress::Progress;
@@ -45,16 +46,20 @@ struct Row {
     work: StageWork,
 }
 
-/// A candidate that would take too long.
+/// A candidate that is named and not run.
 struct Skipped {
     spec: String,
     n: i64,
     variant: String,
     predicted_ms: f64,
+    why: String,
 }
 
 /// Candidates predicted to take longer than this are named and not run, in ms.
 const LONGEST_MS: f64 = 20_000.0;
+
+/// Lengths whose inputs and outputs take more than this part of the free memory are not run.
+const PART_OF_MEMORY: f64 = 0.5;
 
 /// Measures every candidate of every spec at every length.
 pub fn run(args: &BenchArgs) -> Result<String, Failure> {
@@ -84,7 +89,11 @@ pub fn run(args: &BenchArgs) -> Result<String, Failure> {
         let rows: Vec<Value> = rows.iter().map(row_json).collect();
         let skipped: Vec<Value> = skipped
             .iter()
-            .map(|s| json!({ "spec": s.spec, "n": s.n, "variant": s.variant, "predicted_ms": s.predicted_ms }))
+            .map(|s| {
+                json!({
+                    "spec": s.spec, "n": s.n, "variant": s.variant, "predicted_ms": s.predicted_ms, "why": s.why,
+                })
+            })
             .collect();
         let report = json!({
             "rows": rows, "skipped": skipped, "compile_ms_median": compile, "compile_ms_max": slowest,
@@ -93,13 +102,8 @@ pub fn run(args: &BenchArgs) -> Result<String, Failure> {
     }
     let header = ["spec", "N", "threads", "variant", "predicted ms", "measured ms", "GFLOP/s", "chosen", "regret"];
     let cells: Vec<Vec<String>> = rows.iter().map(row_text).collect();
-    let mut foot: String = skipped
-        .iter()
-        .map(|s| {
-            let time = table::number(s.predicted_ms);
-            format!("\nskipped: {} of {} at N = {}, predicted to take {time} ms", s.variant, s.spec, s.n)
-        })
-        .collect();
+    let mut foot: String =
+        skipped.iter().map(|s| format!("\nskipped: {} of {} at N = {}, {}", s.variant, s.spec, s.n, s.why)).collect();
     foot += &format!(
         "\nspec text to machine code: median {} ms, at most {} ms\n",
         table::number(compile),
@@ -148,14 +152,21 @@ fn measure(
     let spec = kernel.spec();
     let settings = &options.compiler.settings;
     let extents = at_length(spec, &defaults(spec, settings), n, m_follows(spec, settings));
+    let candidates = kernel.analysis().candidates(&extents).map_err(|e| file.failure(e.into()))?;
+    let mut skip = |candidate: &Candidate, why: String| {
+        let (spec, variant) = (spec.name.clone(), candidate.name().to_string());
+        skipped.push(Skipped { spec, n, variant, predicted_ms: candidate.predicted_ms(), why });
+    };
+    if let Some(why) = beyond_memory(spec, &extents, PART_OF_MEMORY) {
+        candidates.iter().for_each(|candidate| skip(candidate, why.clone()));
+        return Ok(Vec::new());
+    }
     let inputs = Inputs::drawn(spec, &extents, seed)?;
     let flops = mask::flops(spec, &extents, inputs.tensors());
-    let candidates = kernel.analysis().candidates(&extents).map_err(|e| file.failure(e.into()))?;
     let mut rows = Vec::new();
     for (at, candidate) in candidates.iter().enumerate() {
         if candidate.predicted_ms() > LONGEST_MS {
-            let (spec, variant) = (spec.name.clone(), candidate.name().to_string());
-            skipped.push(Skipped { spec, n, variant, predicted_ms: candidate.predicted_ms() });
+            skip(candidate, format!("predicted to take {} ms", table::number(candidate.predicted_ms())));
             continue;
         }
         let mut options = options.clone();
