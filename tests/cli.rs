@@ -152,7 +152,7 @@ fn bench_names_what_it_has_no_memory_for() {
     let rows = report["rows"].as_array().expect("rows");
     assert!(!rows.is_empty() && rows.iter().all(|row| row["n"] == 16), "{report}");
     let skipped = report["skipped"].as_array().expect("skipped");
-    let told = |s: &serde_json::Value| s["why"].as_str().is_some_and(|why| why.contains("of memory is free"));
+    let told = |s: &Value| s["why"].as_str().is_some_and(|why| why.contains("of memory is free"));
     assert!(!skipped.is_empty() && skipped.iter().all(|s| s["n"] == 1_000_000 && told(s)), "{report}");
 }
 
