@@ -97,10 +97,22 @@ fn quality(
     match planner.terms.node(term) {
         // A row reduction has the reduced axis along its columns.
         Node::Reduce { axis, body, .. } if total == 0.0 && has(*body, rows) && !has(*body, cols) => {
-            weight * inner.get_or_init(|| along_columns(planner, *body, rows, *axis))
+            let along = inner.get_or_init(|| along_columns(planner, *body, rows, *axis));
+            weight * along * if again(planner, *body, *axis, rows, axes) { 0.25 } else { 1.0 }
         }
         _ => total,
     }
+}
+
+/// Whether what a reduction over `axis` reduces has an axis of the grid that some reduction inside, along `axis`, does
+/// not have: that one is computed again for each of its positions.
+fn again(planner: &Planner<'_>, body: TermId, axis: AxisId, rows: Option<AxisId>, axes: &[AxisId]) -> bool {
+    let free = planner.terms.free(body);
+    let grid: Vec<AxisId> = axes.iter().copied().filter(|a| Some(*a) != rows && free.contains(*a)).collect();
+    planner.find(body, &mut |t, node| {
+        let inner = planner.terms.free(t);
+        node.runs_over_axis() && inner.contains(axis) && grid.iter().any(|a| !inner.contains(*a))
+    })
 }
 
 /// How well ranks that are computed inside the stage lie in the frame: along its columns, a line for each row.
@@ -133,7 +145,22 @@ fn split_quality(
             f64::from(u8::from(has(*body, rows) && !has(*body, cols)))
         }
         Node::Reduce { op: ReduceOp::Sum, body, .. } if splits(planner, *body, rows, cols) => 1.0,
+        Node::Reduce { op: ReduceOp::Sum, body, .. } => state_quality(planner, *body, cols),
         _ => 0.0,
+    }
+}
+
+/// How well a sum over the state of a scan lies in the frame: the columns are the state's, and the other factors' not.
+fn state_quality(planner: &Planner<'_>, body: TermId, cols: Option<AxisId>) -> f64 {
+    let factors = planner.factors(body);
+    let is_scan = |t: &&TermId| matches!(planner.terms.node(**t), Node::Scan { .. });
+    let Some(scan) = factors.iter().find(is_scan) else { return 0.0 };
+    let Some(cols) = cols else { return 0.25 };
+    let has = |t: &TermId| planner.terms.free(*t).contains(cols);
+    match (has(scan), factors.iter().any(|t| t != scan && has(t))) {
+        (true, false) => 1.0,
+        (false, false) => 0.25,
+        (_, true) => 0.0,
     }
 }
 
