@@ -185,6 +185,29 @@ microkernels! {
     /// `(m, n, k: usize, w: *const f32, w_rs, w_cs: isize, a: *const f32, a_rs, a_cs: isize, b: *const f32, b_rs: isize,
     /// c: *mut f32, c_rs: isize, accumulate: u64)`.
     ProductTanhF32 = "product_tanh_f32": ProductThrough,
+    /// `dst[r, k] = f(src[r, k] a[r] + b[r]) c[r] + d[r]`: `(rows, cols: usize, dst: *mut f32, dst_rs: isize,
+    /// src: *const f32, src_rs: isize, (of_row: *const f32, rs: isize) * 4)`; `dst` may be `src`. Here f is nothing.
+    AffineSameF32 = "affine_same_f32": Affine,
+    /// The same with f = relu.
+    AffineReluF32 = "affine_relu_f32": Affine,
+    /// The same with f = elu.
+    AffineEluF32 = "affine_elu_f32": Affine,
+    /// The same with f = elu(x) + 1.
+    AffineEluPlusOneF32 = "affine_elu_plus_one_f32": Affine,
+    /// The same with f = exp.
+    AffineExpF32 = "affine_exp_f32": Affine,
+    /// The same with f = tanh.
+    AffineTanhF32 = "affine_tanh_f32": Affine,
+    /// The same with f = sigmoid.
+    AffineSigmoidF32 = "affine_sigmoid_f32": Affine,
+    /// The same with f = silu.
+    AffineSiluF32 = "affine_silu_f32": Affine,
+    /// The same with f = gelu.
+    AffineGeluF32 = "affine_gelu_f32": Affine,
+    /// The same with f = sin.
+    AffineSinF32 = "affine_sin_f32": Affine,
+    /// The same with f = cos.
+    AffineCosF32 = "affine_cos_f32": Affine,
 }
 
 /// Parameter lists that several microkernels share.
@@ -206,6 +229,7 @@ enum Form {
     KeepSpans,
     KeepKeys,
     ProductThrough,
+    Affine,
 }
 
 impl Microkernel {
@@ -233,7 +257,7 @@ impl Microkernel {
             Form::Ranks => (vec![word; 10], None),
             Form::KeepSpans => (vec![word; 8], None),
             Form::KeepKeys => (vec![word; 12], None),
-            Form::ProductThrough => (vec![word; 14], None),
+            Form::ProductThrough | Form::Affine => (vec![word; 14], None),
         };
         let mut signature = Signature::new(convention);
         signature.params.extend(params.into_iter().map(AbiParam::new));

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+mod affine;
 mod calls;
 mod cells;
 mod demand;

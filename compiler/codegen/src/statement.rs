@@ -459,17 +459,26 @@ impl Lower<'_, '_> {
         let some = self.some_cells(rows, cols);
         self.when(some, |s| {
             let transposition = if swap { None } else { s.transposition(dst, (rows, cols), value_id)? };
-            if let Some((suits, args)) = transposition {
-                return s.either(
-                    suits,
-                    |s| {
-                        s.call(Microkernel::TransposeF32, &args);
-                        Ok(())
-                    },
-                    |s| s.map_cells(dst, (rows, cols), &graph, value, &indices),
-                );
-            }
-            s.map_cells(dst, (rows, cols), &graph, value, &indices)
+            let call = match transposition {
+                Some((suits, args)) => Some((suits, Microkernel::TransposeF32, args.to_vec())),
+                None if swap => None,
+                None => s.affine_call(dst, (rows, cols), value_id)?.map(|call| (call.suits, call.kernel, call.args)),
+            };
+            let Some((suits, kernel, args)) = call else {
+                return s.map_cells(dst, (rows, cols), &graph, value, &indices);
+            };
+            let Some(suits) = suits else {
+                s.call(kernel, &args);
+                return Ok(());
+            };
+            s.either(
+                suits,
+                |s| {
+                    s.call(kernel, &args);
+                    Ok(())
+                },
+                |s| s.map_cells(dst, (rows, cols), &graph, value, &indices),
+            )
         })
     }
 

@@ -2,7 +2,7 @@
 //! the microkernel, where the strides turn out to be 1.
 
 use attnc_algebra::{DType, NaryOp};
-use attnc_plan::loops::{BufferId, Dst, Expr, ExprId, Lane};
+use attnc_plan::loops::{BufferId, Dst, Expr, ExprId, Lane, TileId};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
 
@@ -18,13 +18,16 @@ enum Along {
 }
 
 /// A two-dimensional access: its address at row and column 0, and its strides.
-struct Plane {
-    base: Value,
+pub(crate) struct Plane {
+    pub base: Value,
     /// Elements from row to row.
-    row: Value,
+    pub row: Value,
     /// Elements from column to column.
-    col: Value,
+    pub col: Value,
 }
+
+/// The condition under which a map is a transposition, if it is not certain, and the arguments of the microkernel.
+pub(crate) type Turning = (Option<Value>, [Value; 6]);
 
 impl Lower<'_, '_> {
     /// The map as a transposition: the condition on run-time strides under which it is one, and the arguments of the
@@ -34,7 +37,10 @@ impl Lower<'_, '_> {
         dst: &Dst,
         (rows, cols): (Value, Value),
         value: ExprId,
-    ) -> Result<Option<(Value, [Value; 6])>, CodegenError> {
+    ) -> Result<Option<Turning>, CodegenError> {
+        if let Expr::Tile { tile, row, col } = *self.program.exprs.get(value) {
+            return Ok(self.turned_tile(dst, (rows, cols), (tile, row, col)).map(|args| (None, args)));
+        }
         let Expr::Load { buffer, index, clamp: false } = self.program.exprs.get(value) else { return Ok(None) };
         let (buffer, index) = (*buffer, index.clone());
         let Some((to, from)) = self.planes(dst, buffer, &index)? else { return Ok(None) };
@@ -47,7 +53,21 @@ impl Lower<'_, '_> {
         };
         let ones = units.map(|unit| self.builder.ins().icmp_imm_s(IntCC::Equal, unit, 1));
         let suits = self.builder.ins().band(ones[0], ones[1]);
-        Ok(Some((suits, args)))
+        Ok(Some((Some(suits), args)))
+    }
+
+    /// The arguments of the microkernel, if a tile is the other turned.
+    fn turned_tile(
+        &mut self,
+        dst: &Dst,
+        (rows, cols): (Value, Value),
+        (source, row, col): (TileId, ExprId, ExprId),
+    ) -> Option<[Value; 6]> {
+        let Dst::Tile { tile, row: to_row, col: to_col } = dst else { return None };
+        // The source's rows run along the map's columns.
+        let from = self.tile_plane(source, col, row)?;
+        let to = self.tile_plane(*tile, *to_row, *to_col)?;
+        (*tile != source).then_some([cols, rows, to.base, to.row, from.base, from.row])
     }
 
     /// Destination and source of a copy of f32, if their unit dimensions run along different axes.
@@ -64,14 +84,10 @@ impl Lower<'_, '_> {
         let Some(last_from) = self.last_along(index) else { return Ok(None) };
         match dst {
             Dst::Tile { tile, row, col } => {
-                let declared = &self.program.tiles[tile.0 as usize];
-                let plain = *self.program.exprs.get(*row) == Expr::Row && *self.program.exprs.get(*col) == Expr::Col;
-                if !plain || declared.lane != Lane::F32 || last_from != Along::Row {
+                if last_from != Along::Row {
                     return Ok(None);
                 }
-                let (base, stride) = self.tile(*tile);
-                let one = self.int(1);
-                let to = Plane { base, row: stride, col: one };
+                let Some(to) = self.tile_plane(*tile, *row, *col) else { return Ok(None) };
                 Ok(self.plane(buffer, index)?.map(|from| (to, from)))
             }
             Dst::Buffer { buffer: target, index: at } => {
@@ -135,8 +151,19 @@ impl Lower<'_, '_> {
         if step == 1 { stride } else { self.builder.ins().imul_imm_s(stride, step) }
     }
 
+    /// The plane of a tile's f32 elements at the map's own row and column; `None` for any other element.
+    pub(crate) fn tile_plane(&mut self, tile: TileId, row: ExprId, col: ExprId) -> Option<Plane> {
+        let plain = *self.program.exprs.get(row) == Expr::Row && *self.program.exprs.get(col) == Expr::Col;
+        if !plain || self.program.tiles[tile.0 as usize].lane != Lane::F32 {
+            return None;
+        }
+        let (base, row) = self.tile(tile);
+        let col = self.int(1);
+        Some(Plane { base, row, col })
+    }
+
     /// The plane of an access, if every index advances along at most one axis, and no two along the same.
-    fn plane(&mut self, buffer: BufferId, index: &[ExprId]) -> Result<Option<Plane>, CodegenError> {
+    pub(crate) fn plane(&mut self, buffer: BufferId, index: &[ExprId]) -> Result<Option<Plane>, CodegenError> {
         let mut found = Vec::new();
         for id in index {
             let Some(part) = self.along(*id) else { return Ok(None) };

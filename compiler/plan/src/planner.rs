@@ -20,6 +20,8 @@ use crate::joint::joint;
 use crate::loops::{ExprId, Exprs};
 use crate::lower::{self, AttendState, StageShape};
 
+mod sharing;
+
 /// Key positions of a tile, the width of a packed block, and the rows of a chunk of a scan.
 pub const TILE: i64 = 64;
 
@@ -133,18 +135,6 @@ const DEEP: u32 = 6;
 /// Nested reductions from which on any does, whatever its size.
 const DEEPEST: u32 = 10;
 
-/// Work that is done again for each stage from which on a value gets a buffer.
-const WORTH_SHARING: f64 = 524_288.0;
-
-/// Stages from which on a value that all of them compute gets a buffer.
-const SHARERS: usize = 3;
-
-/// Points for each element of its value from which on a reduction is worth a buffer for fewer stages.
-const HEAVY: f64 = 16_384.0;
-
-/// As [`SHARERS`], of heavy reductions.
-const HEAVY_SHARERS: usize = 2;
-
 /// How much smaller than the largest input a value is that gets a buffer because stages share it.
 const SUMMARY: f64 = 8.0;
 
@@ -184,6 +174,8 @@ pub(crate) struct Planner<'a> {
     stages: u32,
     /// Log-sum-exp outputs that no stage writes yet.
     by_the_way: Vec<Wanted>,
+    /// All sums of the outputs' terms.
+    sums: Vec<TermId>,
     inputs: Vec<PlanBufferId>,
     data_free: BTreeMap<TermId, bool>,
     depths: BTreeMap<TermId, Nesting>,
@@ -211,6 +203,7 @@ impl<'a> Planner<'a> {
             joint: BTreeSet::new(),
             stages: 0,
             by_the_way: Vec::new(),
+            sums: Vec::new(),
             inputs: Vec::new(),
             data_free: BTreeMap::new(),
             depths: BTreeMap::new(),
@@ -252,6 +245,7 @@ impl<'a> Planner<'a> {
         let outputs: Vec<Wanted> = (0..self.spec.outputs.len()).map(|k| self.declare_output(k)).collect();
         let roots: Vec<TermId> = outputs.iter().map(|o| o.term).collect();
         self.limits = self.rank_limits(&roots);
+        self.sums = self.sums_of(&roots);
         self.joint = joint(&self.terms, &roots, |t| self.is_summary(t));
         // A log-sum-exp may come with the attention over the same scores: that goes first.
         let is_lse =
@@ -330,8 +324,9 @@ impl<'a> Planner<'a> {
         target: PlanBufferId,
     ) -> Result<(), PlanError> {
         let shape = StageShape::choose(self, term, &axes, &layout);
-        let stage = lower::lower_stage(self, term, &shape, &layout, exact, target)?;
-        self.add_stage(stage, &[target]);
+        let (stage, mut targets) = lower::lower_stage(self, term, &shape, &layout, exact, target)?;
+        targets.push(target);
+        self.add_stage(stage, &targets);
         Ok(())
     }
 
@@ -456,33 +451,6 @@ impl<'a> Planner<'a> {
     pub fn next_stage(&mut self) -> u32 {
         self.stages += 1;
         self.stages
-    }
-
-    /// Whether a reduction was found to be needed by several stages. If not, notes that `stage` computes it.
-    pub fn is_shared(&mut self, term: TermId, stage: u32, exact: bool) -> bool {
-        let key = (self.form(term, exact).number, exact);
-        if self.shared.contains(&key) {
-            return true;
-        }
-        if let Some(inlined) = self.inlined.get_mut(&key) {
-            inlined.stages.insert(stage);
-            return false;
-        }
-        let (stages, volume, work) = (BTreeSet::from([stage]), self.volume(self.terms.free(term)), self.work(term));
-        self.inlined.insert(key, Inlined { stages, volume, work });
-        false
-    }
-
-    /// Small reductions that several stages computed, each for itself, at some cost.
-    fn repeated(&self) -> BTreeSet<(u32, bool)> {
-        let largest = self.largest_input();
-        let repeated = self.inlined.iter().filter(|(_, one)| {
-            let again = one.work * (one.stages.len() as f64 - 1.0);
-            let heavy = one.work >= HEAVY * one.volume;
-            let sharers = if heavy { HEAVY_SHARERS } else { SHARERS };
-            one.stages.len() >= sharers && again >= WORTH_SHARING && one.volume * SUMMARY <= largest
-        });
-        repeated.map(|(key, _)| *key).collect()
     }
 
     /// Points over which the reductions in a term run, each once.

@@ -3,6 +3,7 @@
 //! The `f32` functions are written over [`FloatBits`]; each file states its error. The `f64` ones are those of
 //! the `libm` crate, unchanged, because the reference evaluator uses the same and their bits must agree.
 
+pub(crate) mod composed;
 pub(crate) mod exp;
 pub(crate) mod expm1;
 pub(crate) mod log;

@@ -68,6 +68,9 @@ pub(crate) trait Lanes<T: Element>: Copy {
     /// # Safety
     /// `p` must be valid for writing `N` elements.
     unsafe fn store(self, p: *mut T, v: Self::V);
+    /// Asks for the line of memory at `p`, which need not be valid, in the second-level cache.
+    #[inline(always)]
+    fn prefetch(self, _p: *const T) {}
     /// The first `n` lanes, `n <= N`.
     fn head(self, n: usize) -> Self::Head;
     /// Reads the elements of `head`; the other lanes are 0.

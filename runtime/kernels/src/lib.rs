@@ -12,6 +12,7 @@
 //!
 //! Read next: `lanes.rs` (the vector trait), `product.rs` (the tile product), `softmax.rs`, `table.rs`.
 
+mod affine;
 mod convert;
 mod function;
 pub mod isa;
@@ -29,6 +30,6 @@ mod transpose;
 
 pub use isa::Isa;
 pub use table::{
-    AllFinite, ClearLargest, KeepKeys, KeepSpans, KernelTable, LowerBound, Map, Map2, MergeSpans, Narrow, OrderKeys,
-    Product, ProductThrough, Ranks, Scalar, Scalar2, ScaleRows, SoftmaxUpdate, Transpose, Widen, table,
+    Affine, AllFinite, ClearLargest, KeepKeys, KeepSpans, KernelTable, LowerBound, Map, Map2, MergeSpans, Narrow,
+    OrderKeys, Product, ProductThrough, Ranks, Scalar, Scalar2, ScaleRows, SoftmaxUpdate, Transpose, Widen, table,
 };

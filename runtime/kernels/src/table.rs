@@ -39,6 +39,25 @@ pub type ProductThrough = unsafe extern "C" fn(
     u64,
 );
 
+/// `(rows, cols, dst, dst_rs, src, src_rs, a, a_rs, b, b_rs, c, c_rs, d, d_rs)`:
+/// `dst[r, k] = f(src[r, k] a[r] + b[r]) c[r] + d[r]`, every operation rounded. `dst` may equal `src`.
+pub type Affine = unsafe extern "C" fn(
+    usize,
+    usize,
+    *mut f32,
+    isize,
+    *const f32,
+    isize,
+    *const f32,
+    isize,
+    *const f32,
+    isize,
+    *const f32,
+    isize,
+    *const f32,
+    isize,
+);
+
 /// `(rows, cols, p, rs)`: 1 if no element is NaN or infinite, else 0.
 pub type AllFinite<T> = unsafe extern "C" fn(usize, usize, *const T, isize) -> u64;
 
@@ -217,6 +236,28 @@ pub struct KernelTable {
     pub keep_keys_f64: KeepKeys<f64>,
     /// Product through `tanh`, each value of which is within 6e-7, beside the rounding of the sums.
     pub product_tanh_f32: ProductThrough,
+    /// Rows through a function: the argument itself.
+    pub affine_same_f32: Affine,
+    /// Rows through a function: the larger of x and 0.
+    pub affine_relu_f32: Affine,
+    /// Rows through a function: x above 0, else e^x - 1; within 2 ULP.
+    pub affine_elu_f32: Affine,
+    /// Rows through a function: x + 1 above 0, else e^x; within 1.2 ULP.
+    pub affine_elu_plus_one_f32: Affine,
+    /// Rows through a function: As `exp_f32`.
+    pub affine_exp_f32: Affine,
+    /// Rows through a function: As `tanh_f32`.
+    pub affine_tanh_f32: Affine,
+    /// Rows through a function: 1 / (1 + e^-x), within 2.5 ULP.
+    pub affine_sigmoid_f32: Affine,
+    /// Rows through a function: x / (1 + e^-x), within 2.5 ULP.
+    pub affine_silu_f32: Affine,
+    /// Rows through a function: x (1 + erf(x / sqrt 2)) / 2, within 6e-7 and 6e-7 |x|.
+    pub affine_gelu_f32: Affine,
+    /// Rows through a function: As `sin_f32`.
+    pub affine_sin_f32: Affine,
+    /// Rows through a function: As `cos_f32`.
+    pub affine_cos_f32: Affine,
 }
 
 /// The table of an instruction set, or `None` if this CPU lacks it.

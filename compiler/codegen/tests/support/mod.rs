@@ -246,6 +246,17 @@ fn address(t: &KernelTable, kernel: Microkernel) -> *const () {
         KeepKeysF32 => t.keep_keys_f32 as *const (),
         KeepKeysF64 => t.keep_keys_f64 as *const (),
         ProductTanhF32 => t.product_tanh_f32 as *const (),
+        AffineSameF32 => t.affine_same_f32 as *const (),
+        AffineReluF32 => t.affine_relu_f32 as *const (),
+        AffineEluF32 => t.affine_elu_f32 as *const (),
+        AffineEluPlusOneF32 => t.affine_elu_plus_one_f32 as *const (),
+        AffineExpF32 => t.affine_exp_f32 as *const (),
+        AffineTanhF32 => t.affine_tanh_f32 as *const (),
+        AffineSigmoidF32 => t.affine_sigmoid_f32 as *const (),
+        AffineSiluF32 => t.affine_silu_f32 as *const (),
+        AffineGeluF32 => t.affine_gelu_f32 as *const (),
+        AffineSinF32 => t.affine_sin_f32 as *const (),
+        AffineCosF32 => t.affine_cos_f32 as *const (),
     }
 }
 

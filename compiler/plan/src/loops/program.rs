@@ -124,6 +124,18 @@ pub enum View {
     },
 }
 
+impl View {
+    /// The same matrix with rows and columns exchanged.
+    pub fn turned(&self) -> Self {
+        match self.clone() {
+            Self::Tile { tile, row, col, transposed } => Self::Tile { tile, row, col, transposed: !transposed },
+            Self::Buffer { buffer, index, row_dim, col_dim, steps: [row, col] } => {
+                Self::Buffer { buffer, index, row_dim: col_dim, col_dim: row_dim, steps: [col, row] }
+            }
+        }
+    }
+}
+
 /// One interval of key positions that a row block may need, for [`Stmt::Spans`].
 #[derive(Clone, PartialEq, Debug)]
 pub struct Piece {

@@ -13,6 +13,7 @@ use crate::loops::expr::{Expr, ExprId};
 use crate::loops::{Access, Stmt, TileId, View};
 use crate::planner::{Layout, TILE};
 
+use super::beside::Beside;
 use super::nest::{Binding, Frame, Nest};
 use super::reduce::Reduction;
 
@@ -20,9 +21,9 @@ use super::reduce::Reduction;
 const FEW_ROWS: i64 = 16;
 
 /// The factors of a sum, split by the axes of the frame.
-struct Split {
-    lhs: Vec<TermId>,
-    rhs: Vec<TermId>,
+pub(super) struct Split {
+    pub lhs: Vec<TermId>,
+    pub rhs: Vec<TermId>,
 }
 
 impl Nest<'_, '_> {
@@ -32,14 +33,21 @@ impl Nest<'_, '_> {
         let Some(cols) = frame.cols else { return Ok(None) };
         let Some(split) = self.split(r, frame.rows, cols) else { return Ok(None) };
         let acc = self.frame_tile("acc", self.program.compute, frame);
+        let beside = self.sums_beside(r, &split, frame);
         if self.planner.is_short(r.axis) && self.is_true(r.domain) {
-            self.with_whole(r.axis, |nest| nest.product_step(r, &split, frame, acc, None, false))?;
+            self.with_whole(r.axis, |nest| nest.product_step(r, (&split, &beside), frame, acc, None, false))?;
         } else {
             let zero = self.constant(0.0);
             self.map(acc, frame, zero);
+            for sum in &beside {
+                self.map(sum.tile, Frame::new(None, Some(sum.axis)), zero);
+            }
             self.for_tiles(r.axis, r.domain, false, &mut |nest, domain, partial| {
-                nest.product_step(Reduction { domain, ..r }, &split, frame, acc, partial, true)
+                nest.product_step(Reduction { domain, ..r }, (&split, &beside), frame, acc, partial, true)
             })?;
+        }
+        for sum in beside {
+            self.store_beside(&sum);
         }
         Ok(Some(self.element(acc, frame)))
     }
@@ -74,7 +82,7 @@ impl Nest<'_, '_> {
     fn product_step(
         &mut self,
         r: Reduction,
-        split: &Split,
+        (split, beside): (&Split, &[Beside]),
         frame: Frame,
         acc: TileId,
         partial: Option<ExprId>,
@@ -88,6 +96,9 @@ impl Nest<'_, '_> {
             None => self.lhs_view(lhs, lhs_frame)?,
             Some(partial) => self.masked_lhs(lhs, r.domain, lhs_frame, partial)?,
         };
+        for sum in beside {
+            self.step_beside(sum, &lhs, r.axis, accumulate);
+        }
         let (rows, cols) = self.counts(frame);
         let depth = self.dim(r.axis).count;
         let dst = self.tile_view(acc);

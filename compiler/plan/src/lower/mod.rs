@@ -7,6 +7,7 @@
 pub(crate) mod extent;
 
 mod attend;
+mod beside;
 mod blocks;
 mod branch;
 mod bucket;
@@ -39,7 +40,7 @@ pub(crate) use attend::AttendState;
 use nest::{Binding, Dim, Frame, Nest};
 pub(crate) use shape::StageShape;
 
-/// Builds the stage that writes `term` to `target`.
+/// Builds the stage that writes `term` to `target`; with the buffers that it writes besides.
 pub(crate) fn lower_stage(
     planner: &mut Planner<'_>,
     term: TermId,
@@ -47,9 +48,9 @@ pub(crate) fn lower_stage(
     layout: &Layout,
     exact: bool,
     target: PlanBufferId,
-) -> Result<Stage, PlanError> {
+) -> Result<(Stage, Vec<PlanBufferId>), PlanError> {
     if let attnc_algebra::Node::Order { axis, key } = *planner.terms.node(term) {
-        return bucket::lower_order_stage(planner, term, (axis, key), target);
+        return Ok((bucket::lower_order_stage(planner, term, (axis, key), target)?, Vec::new()));
     }
     let mut nest = Nest::new(planner, term);
     bind_task(&mut nest, term, shape, layout);
@@ -60,7 +61,7 @@ pub(crate) fn lower_stage(
     nest.finish();
     let kind = shape.kind(nest.planner, term, layout);
     nest.program.name = nest.planner.stage_name(kind, target);
-    Ok(Stage { kind, program: nest.program, args: nest.args })
+    Ok((Stage { kind, program: nest.program, args: nest.args }, nest.beside))
 }
 
 /// Binds the axes of a task: the grid, the columns, and a block of rows.

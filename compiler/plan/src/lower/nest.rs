@@ -114,6 +114,8 @@ pub(crate) struct Nest<'p, 'a> {
     pub root: TermId,
     /// The number of the stage.
     pub stage: u32,
+    /// Buffers that the stage writes besides the one of its term.
+    pub beside: Vec<PlanBufferId>,
     /// Parts of this chunk of a scan stage, by query, keys and decay.
     pub chunks: BTreeMap<(TermId, TermId, TermId), super::scan::ChunkShared>,
 }
@@ -145,6 +147,7 @@ impl<'p, 'a> Nest<'p, 'a> {
             next_binding: 1,
             sequential: None,
             root,
+            beside: Vec::new(),
             chunks: BTreeMap::new(),
         }
     }

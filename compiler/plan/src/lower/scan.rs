@@ -21,6 +21,9 @@ use super::reduce::Reduction;
 /// Depth of the scope in which a scan stage walks its rows.
 const WALK: usize = 1;
 
+/// Rows of a chunk whose pairs are computed together: what lies above the diagonal is left out block by block.
+const TRIANGLE_ROWS: i64 = 16;
+
 /// A scan taken apart, with the contraction around it.
 #[derive(Clone, Debug)]
 struct Prefix {
@@ -148,6 +151,12 @@ impl Nest<'_, '_> {
 
     fn lower_prefix(&mut self, prefix: &Prefix, frame: Frame) -> Result<ExprId, PlanError> {
         let state_frame = Frame::new(prefix.state, frame.cols);
+        let split = self.split_prefix(prefix, state_frame);
+        // A state of one column is held as a row, which a product adds to by vectors.
+        let state_frame = match split {
+            Some(_) if frame.cols.is_none() => Frame::new(None, prefix.state),
+            _ => state_frame,
+        };
         let state = self.at(0, |nest| {
             let state = nest.frame_tile("state", nest.program.compute, state_frame);
             let zero = nest.constant(0.0);
@@ -155,7 +164,7 @@ impl Nest<'_, '_> {
             state
         });
         let acc = self.frame_tile("acc", self.program.compute, frame);
-        match self.split_prefix(prefix, state_frame) {
+        match split {
             Some((keys, values)) => self.chunk(prefix, keys, values, frame, state, acc)?,
             None => self.recur(prefix, frame, state, acc)?,
         }
@@ -214,35 +223,63 @@ impl Nest<'_, '_> {
         acc: TileId,
     ) -> Result<(), PlanError> {
         let (axis, state_axis) = (prefix.axis, prefix.state.expect("a chunk contracts the state axis"));
+        let finite = self.planner.is_data_free(values);
         let values = self.rhs_view(values, Frame::new(Some(axis), frame.cols))?;
         let shared = self.chunk_shared(prefix, keys, frame, axis, state_axis)?;
         let (rows, cols) = self.counts(frame);
         let (positions, width) = (self.dim(axis).count, self.dim(state_axis).count);
-        let always = self.x().truth(true);
-        let (dst, lhs) = (self.tile_view(acc), self.tile_view(shared.pairs));
-        let product = |dst: &View, lhs, rhs, rows, depth, accumulate, masked| Stmt::Product {
-            dst: dst.clone(),
+        let one_column = frame.cols.is_none();
+        let masked = if finite { None } else { Some(self.x().truth(true)) };
+        self.emit_triangle(rows, &mut |nest, [from, rows, seen]| {
+            let zero = nest.x().int(0);
+            let dst = View::Tile { tile: acc, row: from, col: zero, transposed: false };
+            let lhs = View::Tile { tile: shared.pairs, row: from, col: zero, transposed: false };
+            let rhs = values.clone();
+            nest.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth: seen, accumulate: false, masked });
+        })?;
+        let product = |dst: View, lhs, rhs, rows, cols, depth| Stmt::Product {
+            dst,
             lhs,
             rhs,
             rows,
             cols,
             depth,
-            accumulate,
-            masked,
+            accumulate: true,
+            masked: None,
         };
-        self.emit(product(&dst, lhs, values.clone(), rows, positions, false, Some(always)));
-        let rhs = self.tile_view(state);
-        self.emit(product(&dst, shared.query, rhs, rows, width, true, None));
+        let (acc, own) = (self.tile_view(acc), self.tile_view(state));
+        let before = if one_column { own.turned() } else { own.clone() };
+        self.emit(product(acc, shared.query, before, rows, cols, width));
         if let Some(whole) = shared.whole_decay {
-            let state_frame = Frame::new(Some(state_axis), frame.cols);
+            let state_frame =
+                if one_column { Frame::new(None, Some(state_axis)) } else { Frame::new(Some(state_axis), frame.cols) };
             let old = self.element(state, state_frame);
             let value = self.x().times(old, whole);
             self.map(state, state_frame, value);
         }
+        let keys = self.tile_view(shared.keys);
+        let step = match one_column {
+            true => product(own, values.turned(), keys, cols, width, positions),
+            false => product(own, keys.turned(), values, width, cols, positions),
+        };
+        self.emit(step);
+        Ok(())
+    }
+
+    /// Emits a loop over the rows of a chunk, some at a time: `body` gets the first of them, how many they are, and how
+    /// many positions the last of them sees.
+    fn emit_triangle(&mut self, rows: ExprId, body: &mut dyn FnMut(&mut Self, [ExprId; 3])) -> Result<(), PlanError> {
+        let (var, from) = self.var(Lane::I64);
+        let stmts = self.inner(None, |nest| {
+            let step = nest.x().int(TRIANGLE_ROWS);
+            let left = nest.x().difference(rows, from);
+            let count = nest.x().min(step, left);
+            let seen = nest.x().sum(from, count);
+            body(nest, [from, count, seen]);
+            Ok(())
+        })?;
         let zero = self.x().int(0);
-        let lhs = View::Tile { tile: shared.keys, row: zero, col: zero, transposed: true };
-        let dst = self.tile_view(state);
-        self.emit(product(&dst, lhs, values, width, positions, true, None));
+        self.emit(Stmt::For { var, from: zero, to: rows, step: TRIANGLE_ROWS, body: stmts });
         Ok(())
     }
 
@@ -265,9 +302,9 @@ impl Nest<'_, '_> {
         let mut keys = self.as_tile("key", value, key_frame);
         let query_frame = Frame::new(frame.rows, Some(state_axis));
         let mut query = self.lhs_view(prefix.query, query_frame)?;
-        let pairs = self.chunk_pairs(&query, keys, frame, axis, state_axis);
         let decay = self.chunk_decay(prefix, axis)?;
-        self.mask_pairs(pairs, Frame::new(frame.rows, Some(axis)), decay.as_ref().map(|d| d.segments));
+        let segments = decay.as_ref().map(|d| d.segments);
+        let pairs = self.chunk_pairs(&query, keys, frame, [axis, state_axis], segments)?;
         let mut whole_decay = None;
         if let Some(d) = &decay {
             query = self.scaled_query(prefix.query, query_frame, d.since_start)?;
@@ -282,8 +319,15 @@ impl Nest<'_, '_> {
         Ok(shared)
     }
 
-    /// The products of all rows with all keys of the chunk.
-    fn chunk_pairs(&mut self, query: &View, keys: TileId, frame: Frame, axis: AxisId, state_axis: AxisId) -> TileId {
+    /// The decayed products of all rows with the keys up to their own, in blocks of rows; 0 for other keys of a block.
+    fn chunk_pairs(
+        &mut self,
+        query: &View,
+        keys: TileId,
+        frame: Frame,
+        [axis, state_axis]: [AxisId; 2],
+        segments: Option<TileId>,
+    ) -> Result<TileId, PlanError> {
         let compute = self.program.compute;
         let across = Frame::new(Some(state_axis), Some(axis));
         let turned = self.frame_tile("keyt", compute, across);
@@ -292,27 +336,60 @@ impl Nest<'_, '_> {
         self.map(turned, across, value);
         let pair_frame = Frame::new(frame.rows, Some(axis));
         let pairs = self.frame_tile("pair", compute, pair_frame);
-        let (rows, cols) = self.counts(pair_frame);
+        let (rows, _) = self.counts(pair_frame);
         let depth = self.dim(state_axis).count;
-        let (dst, rhs) = (self.tile_view(pairs), self.tile_view(turned));
-        self.emit(Stmt::Product { dst, lhs: query.clone(), rhs, rows, cols, depth, accumulate: false, masked: None });
-        pairs
+        self.emit_triangle(rows, &mut |nest, [from, rows, seen]| {
+            let zero = nest.x().int(0);
+            let dst = View::Tile { tile: pairs, row: from, col: zero, transposed: false };
+            let (lhs, rhs) = (nest.rows_from(query, from), nest.tile_view(turned));
+            nest.emit(Stmt::Product { dst, lhs, rhs, rows, cols: seen, depth, accumulate: false, masked: None });
+            nest.mask_pairs(pairs, [from, rows, seen], segments);
+        })?;
+        Ok(pairs)
     }
 
-    fn mask_pairs(&mut self, pairs: TileId, frame: Frame, segments: Option<TileId>) {
-        let (row, col) = self.lane_index(frame);
-        let earlier = self.x().binary(BinaryOp::Le, col, row);
-        let value = self.element(pairs, frame);
+    /// Decays the rows of a block and puts 0 for keys after a row's own.
+    fn mask_pairs(&mut self, pairs: TileId, [from, rows, seen]: [ExprId; 3], segments: Option<TileId>) {
+        let compute = self.program.compute;
+        let (row, col) = (self.x().add(Expr::Row, None), self.x().add(Expr::Col, None));
+        let at = self.x().sum(from, row);
+        // Without decay, keys before the block's rows stay as they are.
+        let (key, cols) = match segments {
+            Some(_) => (col, seen),
+            None => (self.x().sum(from, col), rows),
+        };
+        let earlier = match segments {
+            Some(_) => self.x().binary(BinaryOp::Le, key, at),
+            None => self.x().binary(BinaryOp::Le, col, row),
+        };
+        let pair = self.x().add(Expr::Tile { tile: pairs, row: at, col: key }, Some(compute));
         let value = match segments {
-            None => value,
-            Some(d) => {
-                let d = self.element(d, frame);
-                self.x().times(value, d)
+            None => pair,
+            Some(tile) => {
+                let decay = self.x().add(Expr::Tile { tile, row: at, col: key }, Some(compute));
+                self.x().times(pair, decay)
             }
         };
         let zero = self.constant(0.0);
         let value = self.choose(earlier, value, zero);
-        self.map(pairs, frame, value);
+        self.emit(Stmt::Map { dst: Dst::Tile { tile: pairs, row: at, col: key }, rows, cols, value });
+    }
+
+    /// The view without its first `from` rows.
+    fn rows_from(&mut self, view: &View, from: ExprId) -> View {
+        let mut view = view.clone();
+        match &mut view {
+            View::Tile { row, transposed: false, .. } => *row = self.x().sum(*row, from),
+            View::Tile { col, transposed: true, .. } => *col = self.x().sum(*col, from),
+            View::Buffer { index, row_dim, steps, .. } => {
+                if let Some(dim) = *row_dim {
+                    let step = self.x().int(steps[0]);
+                    let far = self.x().times(from, step);
+                    index[dim] = self.x().sum(index[dim], far);
+                }
+            }
+        }
+        view
     }
 
     /// Products of decay factors inside the chunk; `None` for a decay of 1.
@@ -464,21 +541,10 @@ struct ChunkDecay {
 
 /// The one-row view of row `t`.
 fn row_of(nest: &mut Nest<'_, '_>, view: &View, t: ExprId) -> View {
-    match view {
-        View::Tile { tile, row, col, transposed: true } => {
-            View::Tile { tile: *tile, row: *row, col: nest.x().sum(*col, t), transposed: true }
+    match nest.rows_from(view, t) {
+        View::Buffer { buffer, index, col_dim, steps, .. } => {
+            View::Buffer { buffer, index, row_dim: None, col_dim, steps: [1, steps[1]] }
         }
-        View::Tile { tile, row, col, transposed: false } => {
-            View::Tile { tile: *tile, row: nest.x().sum(*row, t), col: *col, transposed: false }
-        }
-        View::Buffer { buffer, index, row_dim, col_dim, steps } => {
-            let mut index = index.clone();
-            if let Some(dim) = row_dim {
-                let step = nest.x().int(steps[0]);
-                let far = nest.x().times(t, step);
-                index[*dim] = nest.x().sum(index[*dim], far);
-            }
-            View::Buffer { buffer: *buffer, index, row_dim: None, col_dim: *col_dim, steps: [1, steps[1]] }
-        }
+        tile => tile,
     }
 }

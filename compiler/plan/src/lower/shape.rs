@@ -16,6 +16,9 @@ use super::nest::Nest;
 /// Below so many rows or columns a tile is hardly worth its loops.
 const FEW: i64 = 16;
 
+/// What it is worth to leave all of a few results to the grid: more than any preference.
+const FOLDED: f64 = 4.0;
+
 /// What a rank is worth that need not be repeated: more than any product.
 const RANKED: f64 = 64.0;
 
@@ -95,6 +98,13 @@ fn quality(
     let total: f64 = main.iter().map(split).sum();
     let has = |t: TermId, a: Option<AxisId>| a.is_some_and(|a| planner.terms.free(t).contains(a));
     match planner.terms.node(term) {
+        // Few results of many positions that each take a sum: lanes run along these instead.
+        Node::Reduce { axis, body, .. } if total == 0.0 && rows.is_none() && cols.is_none() => {
+            let results = planner.volume(planner.terms.free(term));
+            let deep =
+                results < FEW as f64 * FEW as f64 && !planner.is_short(*axis) && reduces_along(planner, *body, *axis);
+            if deep { FOLDED } else { 0.0 }
+        }
         // A row reduction has the reduced axis along its columns.
         Node::Reduce { axis, body, .. } if total == 0.0 && has(*body, rows) && !has(*body, cols) => {
             let along = inner.get_or_init(|| along_columns(planner, *body, rows, *axis));
@@ -112,6 +122,13 @@ fn again(planner: &Planner<'_>, body: TermId, axis: AxisId, rows: Option<AxisId>
     planner.find(body, &mut |t, node| {
         let inner = planner.terms.free(t);
         node.runs_over_axis() && inner.contains(axis) && grid.iter().any(|a| !inner.contains(*a))
+    })
+}
+
+/// Whether sums inside the term are taken for each position along the axis.
+fn reduces_along(planner: &Planner<'_>, body: TermId, axis: AxisId) -> bool {
+    planner.find(body, &mut |t, node| {
+        matches!(node, Node::Reduce { op: ReduceOp::Sum, .. }) && planner.terms.free(t).contains(axis)
     })
 }
 

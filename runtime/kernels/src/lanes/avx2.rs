@@ -35,6 +35,10 @@ macro_rules! lanes {
                 with_features!($loadu(p))
             }
             #[inline(always)]
+            fn prefetch(self, p: *const $t) {
+                with_features!(_mm_prefetch::<_MM_HINT_T1>(p.cast()))
+            }
+            #[inline(always)]
             unsafe fn store(self, p: *mut $t, v: $v) {
                 with_features!($storeu(p, v))
             }

@@ -45,6 +45,12 @@ impl<S: Lanes<f32>> Lanes<f32> for Interleaved<S> {
         out
     }
     #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        for way in 0..WAYS {
+            self.0.prefetch(p.wrapping_add(way * S::N));
+        }
+    }
+    #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: Self::V) {
         for (way, &v) in v.iter().enumerate() {
             // SAFETY: within the caller's `N` elements.

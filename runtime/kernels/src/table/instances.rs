@@ -1,5 +1,7 @@
 //! The tables themselves: every generic body, instantiated once per instruction set.
 
+use crate::affine::{self, OfRow};
+use crate::function::composed::{Elu, EluPlusOne, Gelu, Relu, Same, Sigmoid, Silu};
 use crate::function::exp::Exp;
 use crate::function::expm1::{Erf, Expm1, Tanh};
 use crate::function::log::{Log, Log1p};
@@ -43,6 +45,17 @@ macro_rules! instantiate {
         instantiate!(@map $token, sin_f32, Sin $(, #[$features])?);
         instantiate!(@map $token, cos_f32, Cos $(, #[$features])?);
         instantiate!(@map $token, erf_f32, Erf $(, #[$features])?);
+        instantiate!(@affine $token, affine_same_f32, Same $(, #[$features])?);
+        instantiate!(@affine $token, affine_relu_f32, Relu $(, #[$features])?);
+        instantiate!(@affine $token, affine_elu_f32, Elu $(, #[$features])?);
+        instantiate!(@affine $token, affine_elu_plus_one_f32, EluPlusOne $(, #[$features])?);
+        instantiate!(@affine $token, affine_exp_f32, Exp $(, #[$features])?);
+        instantiate!(@affine $token, affine_tanh_f32, Tanh $(, #[$features])?);
+        instantiate!(@affine $token, affine_sigmoid_f32, Sigmoid $(, #[$features])?);
+        instantiate!(@affine $token, affine_silu_f32, Silu $(, #[$features])?);
+        instantiate!(@affine $token, affine_gelu_f32, Gelu $(, #[$features])?);
+        instantiate!(@affine $token, affine_sin_f32, Sin $(, #[$features])?);
+        instantiate!(@affine $token, affine_cos_f32, Cos $(, #[$features])?);
 
         $(#[$features])?
         unsafe extern "C" fn widen_bf16(dst: *mut f32, src: *const u16, stride: isize, n: usize) {
@@ -147,6 +160,17 @@ macro_rules! instantiate {
             keep_keys_f32,
             keep_keys_f64,
             product_tanh_f32,
+            affine_same_f32,
+            affine_relu_f32,
+            affine_elu_f32,
+            affine_elu_plus_one_f32,
+            affine_exp_f32,
+            affine_tanh_f32,
+            affine_sigmoid_f32,
+            affine_silu_f32,
+            affine_gelu_f32,
+            affine_sin_f32,
+            affine_cos_f32,
         };
     };
 
@@ -214,6 +238,26 @@ macro_rules! instantiate {
             ];
             // SAFETY: the pointers are the contract of the entry.
             unsafe { rows::keep_keys(rows, cols, s, s_rs, &ranges[..1 + usize::from(flags & 4 != 0)], $fill(fill)) }
+        }
+    };
+
+    (@affine $token:ident, $name:ident, $function:expr $(, #[$features:meta])?) => {
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "two matrices and four numbers of each row")]
+        unsafe extern "C" fn $name(
+            rows: usize, cols: usize,
+            dst: *mut f32, dst_rs: isize,
+            src: *const f32, src_rs: isize,
+            a: *const f32, a_rs: isize,
+            b: *const f32, b_rs: isize,
+            c: *const f32, c_rs: isize,
+            d: *const f32, d_rs: isize,
+        ) {
+            let of_row = |p, rs| OfRow { p, rs };
+            let (a, b, c, d) = (of_row(a, a_rs), of_row(b, b_rs), of_row(c, c_rs), of_row(d, d_rs));
+            let operands = affine::Affine { rows, cols, dst, dst_rs, src, src_rs, a, b, c, d };
+            // SAFETY: the features are those of this function; the pointers are the contract of the entry.
+            unsafe { affine::affine($token::assume(), $function, &operands) }
         }
     };
 
