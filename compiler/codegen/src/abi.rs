@@ -185,6 +185,13 @@ microkernels! {
     /// `(m, n, k: usize, w: *const f32, w_rs, w_cs: isize, a: *const f32, a_rs, a_cs: isize, b: *const f32, b_rs: isize,
     /// c: *mut f32, c_rs: isize, accumulate: u64)`.
     ProductTanhF32 = "product_tanh_f32": ProductThrough,
+    /// `dst[r, k] = src[r, k] + plane[r * rs + k * cs]`: `(rows, cols: usize, dst: *mut f32, dst_rs: isize,
+    /// src: *const f32, src_rs: isize, plane: *const f32, rs, cs: isize)`; `dst` may be `src`.
+    AddPlaneF32 = "add_plane_f32": AddPlane,
+    /// `dst[r, k] = src[r, k] + *factor * (start + r * rs + k * cs)`, all positions below 2^24 in magnitude:
+    /// `(rows, cols: usize, dst: *mut f32, dst_rs: isize, src: *const f32, src_rs: isize, factor: *const f32, start, rs,
+    /// cs: i64)`; `dst` may be `src`.
+    AddRampF32 = "add_ramp_f32": Ranks,
     /// `dst[r, k] = f(src[r, k] a[r] + b[r]) c[r] + d[r]`: `(rows, cols: usize, dst: *mut f32, dst_rs: isize,
     /// src: *const f32, src_rs: isize, (of_row: *const f32, rs: isize) * 4)`; `dst` may be `src`. Here f is nothing.
     AffineSameF32 = "affine_same_f32": Affine,
@@ -230,6 +237,7 @@ enum Form {
     KeepKeys,
     ProductThrough,
     Affine,
+    AddPlane,
 }
 
 impl Microkernel {
@@ -252,6 +260,7 @@ impl Microkernel {
             Form::ScalarPow => (vec![types::F64; 2], Some(types::F64)),
             Form::Widen => (vec![word; 4], None),
             Form::LowerBound => (vec![word; 4], Some(word)),
+            Form::AddPlane => (vec![word; 9], None),
             Form::MergeSpans => (vec![word; 3], Some(word)),
             Form::Transpose => (vec![word; 6], None),
             Form::Ranks => (vec![word; 10], None),

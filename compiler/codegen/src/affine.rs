@@ -1,5 +1,6 @@
-//! Maps of one element through one function, with at most a factor and a summand of each row before and after it: a
-//! microkernel takes the whole matrix, where rows turn out to be adjacent.
+//! Maps of one element through one function, with at most a factor and a summand of each row before and after it, and
+//! sums of an element and something that grows evenly with row and column: a microkernel takes the whole matrix, where
+//! columns turn out to be adjacent.
 
 use attnc_algebra::{DType, NaryOp, UnaryOp};
 use attnc_plan::loops::{Dst, Expr, ExprId, Lane, TileId};
@@ -9,6 +10,7 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 use crate::CodegenError;
 use crate::abi::Microkernel;
 use crate::function::Lower;
+use crate::graph::{Graph, Id};
 use crate::memory::Storage;
 use crate::transpose::Plane;
 
@@ -19,8 +21,18 @@ enum OfRow {
     Scalar(ExprId),
     /// An element of a tile whose rows (or columns, if `across`) are the rows of the map.
     Tile { tile: TileId, at: ExprId, across: bool },
+    /// An element of a buffer whose index advances with the row.
+    Buffer { load: ExprId },
     /// This number.
     Real(f64),
+}
+
+/// The positions of a value that is linear in row and column.
+struct Linear {
+    /// At row and column 0.
+    start: Value,
+    /// From row to row and from column to column.
+    steps: [i64; 2],
 }
 
 /// `f(source * a + b) * c + d`.
@@ -33,12 +45,23 @@ struct Form {
     d: OfRow,
 }
 
+/// Elements of a buffer: the address of the one at row and column 0, the strides from there, and whether all indices are
+/// in range, if that is not certain.
+struct Strided {
+    address: Value,
+    strides: [Value; 2],
+    inside: Option<Value>,
+}
+
 /// A call of a microkernel, and the condition under which it does what the map says, if that is not certain.
-pub(crate) struct AffineCall {
+pub(crate) struct MatrixCall {
     pub suits: Option<Value>,
     pub kernel: Microkernel,
     pub args: Vec<Value>,
 }
+
+/// All integers up to this are f32.
+const LARGEST_EXACT: i64 = 1 << 24;
 
 /// What is added where nothing is: it changes no number, not even the sign of a zero.
 const NOTHING: OfRow = OfRow::Real(-0.0);
@@ -51,7 +74,7 @@ impl Lower<'_, '_> {
         dst: &Dst,
         (rows, cols): (Value, Value),
         value: ExprId,
-    ) -> Result<Option<AffineCall>, CodegenError> {
+    ) -> Result<Option<MatrixCall>, CodegenError> {
         let Some(form) = self.affine_form(value) else { return Ok(None) };
         let own = match dst {
             Dst::Tile { tile, .. } => Some(*tile),
@@ -78,15 +101,8 @@ impl Lower<'_, '_> {
             };
             args.extend([address, stride]);
         }
-        let mut suits = None;
-        for step in [to.col, from.col] {
-            if self.constant_value(step) == Some(1) {
-                continue;
-            }
-            let one = self.builder.ins().icmp_imm_s(IntCC::Equal, step, 1);
-            suits = Some(suits.map_or(one, |both| self.builder.ins().band(both, one)));
-        }
-        Ok(Some(AffineCall { suits, kernel: form.kernel, args }))
+        let suits = self.units([to.col, from.col], None);
+        Ok(Some(MatrixCall { suits, kernel: form.kernel, args }))
     }
 
     fn affine_form(&self, value: ExprId) -> Option<Form> {
@@ -168,8 +184,198 @@ impl Lower<'_, '_> {
                     _ => None,
                 }
             }
+            Expr::Load { buffer, index, clamp: false } => {
+                let f32s = self.program.buffers.get(buffer.0 as usize).is_some_and(|b| b.dtype == DType::F32);
+                let linear = index.iter().all(|at| self.steps_of(*at).is_some());
+                (f32s && linear).then_some(OfRow::Buffer { load: id })
+            }
             _ => None,
         }
+    }
+
+    /// By how much an integer grows from row to row and from column to column, if by the same everywhere.
+    fn steps_of(&self, id: ExprId) -> Option<[i64; 2]> {
+        let exprs = &self.program.exprs;
+        let dependence = exprs.dependence(id);
+        if !dependence.row && !dependence.col {
+            return Some([0, 0]);
+        }
+        match exprs.get(id) {
+            Expr::Row => Some([1, 0]),
+            Expr::Col => Some([0, 1]),
+            Expr::Unary(UnaryOp::Neg, x) => self.steps_of(*x).map(|[row, col]| [-row, -col]),
+            Expr::Nary(NaryOp::Add, xs) => xs.iter().try_fold([0_i64, 0], |[row, col], x| {
+                let [r, c] = self.steps_of(*x)?;
+                Some([row.checked_add(r)?, col.checked_add(c)?])
+            }),
+            Expr::Nary(NaryOp::Mul, xs) => {
+                let (factor, other) = match xs[..] {
+                    [x, y] => exprs.as_int(x).map(|v| (v, y)).or_else(|| exprs.as_int(y).map(|v| (v, x)))?,
+                    _ => return None,
+                };
+                let [row, col] = self.steps_of(other)?;
+                Some([row.checked_mul(factor)?, col.checked_mul(factor)?])
+            }
+            _ => None,
+        }
+    }
+
+    /// Values at row and column 0.
+    fn at_origin(&mut self, ids: &[ExprId]) -> Result<Vec<Value>, CodegenError> {
+        let graph = Graph::new(&self.program.exprs, ids, false);
+        let mut zero = self.known_scalars(&graph);
+        let row = self.int(0);
+        for number in 0..graph.len() {
+            if zero[number].is_none() {
+                zero[number] = Some(self.zero_node(&graph, &zero, Some(row), Id(number as u32))?);
+            }
+        }
+        ids.iter()
+            .map(|id| zero[graph.of(*id).0 as usize].ok_or_else(|| self.malformed("an index has no value")))
+            .collect()
+    }
+
+    /// An integer that is linear in row and column.
+    fn linear(&mut self, id: ExprId) -> Result<Option<Linear>, CodegenError> {
+        let Some(steps) = self.steps_of(id) else { return Ok(None) };
+        Ok(Some(Linear { start: self.at_origin(&[id])?[0], steps }))
+    }
+
+    /// Whether all of a matrix of positions is in `from .. to`.
+    fn within(&mut self, linear: &Linear, (rows, cols): (Value, Value), [from, to]: [Value; 2]) -> Value {
+        let (mut least, mut most) = (linear.start, linear.start);
+        for (count, step) in [rows, cols].into_iter().zip(linear.steps) {
+            if step == 0 {
+                continue;
+            }
+            let last = self.builder.ins().iadd_imm_s(count, -1);
+            let far = self.builder.ins().imul_imm_s(last, step);
+            let end = if step > 0 { &mut most } else { &mut least };
+            *end = self.builder.ins().iadd(*end, far);
+        }
+        let low = self.builder.ins().icmp(IntCC::SignedLessThanOrEqual, from, least);
+        let high = self.builder.ins().icmp(IntCC::SignedLessThan, most, to);
+        self.builder.ins().band(low, high)
+    }
+
+    /// How an element of a buffer lies over so many rows and columns; `None` if not evenly.
+    fn strided(&mut self, load: ExprId, counts: (Value, Value)) -> Result<Option<Strided>, CodegenError> {
+        let Expr::Load { buffer, index, clamp } = self.program.exprs.get(load).clone() else { return Ok(None) };
+        if self.program.buffers.get(buffer.0 as usize).is_none_or(|b| b.dtype != DType::F32) {
+            return Ok(None);
+        }
+        let reference = self.buffer(buffer);
+        let (mut address, mut strides) = (reference.base, [self.int(0), self.int(0)]);
+        let mut inside = None;
+        for (dim, at) in index.iter().enumerate() {
+            let Some(linear) = self.linear(*at)? else { return Ok(None) };
+            let stride = self.stride(buffer, reference, dim);
+            let flat = self.builder.ins().imul(linear.start, stride);
+            let bytes = self.builder.ins().ishl_imm_s(flat, 2);
+            address = self.builder.ins().iadd(address, bytes);
+            for (sum, step) in strides.iter_mut().zip(linear.steps).filter(|(_, step)| *step != 0) {
+                let part = self.builder.ins().imul_imm_s(stride, step);
+                *sum = self.builder.ins().iadd(*sum, part);
+            }
+            if clamp {
+                let (zero, extent) = (self.int(0), self.shape(reference, dim));
+                let own = self.within(&linear, counts, [zero, extent]);
+                inside = Some(inside.map_or(own, |all| self.builder.ins().band(all, own)));
+            }
+        }
+        Ok(Some(Strided { address, strides, inside }))
+    }
+
+    /// The map as the sum of an element and something linear: an element of a buffer in whichever direction it lies, or
+    /// a multiple of a position. `None` if it is something else.
+    pub(crate) fn added_call(
+        &mut self,
+        dst: &Dst,
+        counts: (Value, Value),
+        value: ExprId,
+    ) -> Result<Option<MatrixCall>, CodegenError> {
+        let exprs = &self.program.exprs;
+        let Expr::Nary(NaryOp::Add, operands) = exprs.get(value) else { return Ok(None) };
+        let [x, y] = operands[..] else { return Ok(None) };
+        let varies = |id: ExprId| exprs.dependence(id).col && exprs.lane(id) == Lane::F32;
+        if !varies(x) || !varies(y) {
+            return Ok(None);
+        }
+        let is_tile = |id: ExprId| matches!(exprs.get(id), Expr::Tile { .. });
+        let (source, added) = match (is_tile(x), is_tile(y)) {
+            (true, false) => (x, y),
+            (false, true) => (y, x),
+            _ => return Ok(None),
+        };
+        let ramp = self.ramp(added);
+        let linear = match ramp {
+            Some((_, at, _)) => self.steps_of(at).is_some(),
+            None => match exprs.get(added) {
+                Expr::Load { index, .. } => index.iter().all(|at| self.steps_of(*at).is_some()),
+                _ => false,
+            },
+        };
+        if !linear {
+            return Ok(None);
+        }
+        let Some(from) = self.source_plane(source)? else { return Ok(None) };
+        let Some(to) = self.destination_plane(dst)? else { return Ok(None) };
+        let mut args = vec![counts.0, counts.1, to.base, to.row, from.base, from.row];
+        let (kernel, inside) = match ramp {
+            Some((factor, at, negated)) => {
+                let Some(linear) = self.linear(at)? else { return Ok(None) };
+                let mut factor = self.scalar(factor)?;
+                if negated {
+                    factor = self.builder.ins().fneg(factor);
+                }
+                let slot = self.scalar_slot(0);
+                self.store_scalar(Storage::of_tile(Lane::F32), slot, factor);
+                let ends = [self.int(1 - LARGEST_EXACT), self.int(LARGEST_EXACT)];
+                let exact = self.within(&linear, counts, ends);
+                let steps = linear.steps.map(|step| self.int(step));
+                args.extend([slot, linear.start, steps[0], steps[1]]);
+                (Microkernel::AddRampF32, Some(exact))
+            }
+            None => {
+                let Some(Strided { address, strides, inside }) = self.strided(added, counts)? else { return Ok(None) };
+                args.extend([address, strides[0], strides[1]]);
+                (Microkernel::AddPlaneF32, inside)
+            }
+        };
+        let suits = self.units([to.col, from.col], inside);
+        Ok(Some(MatrixCall { suits, kernel, args }))
+    }
+
+    /// A factor that is the same everywhere and the position that it multiplies, with the sign.
+    fn ramp(&self, id: ExprId) -> Option<(ExprId, ExprId, bool)> {
+        let exprs = &self.program.exprs;
+        let (id, negated) = match exprs.get(id) {
+            Expr::Unary(UnaryOp::Neg, x) => (*x, true),
+            _ => (id, false),
+        };
+        let Expr::Nary(NaryOp::Mul, operands) = exprs.get(id) else { return None };
+        let [x, y] = operands[..] else { return None };
+        let free = |id: ExprId| !exprs.dependence(id).col && !exprs.dependence(id).row;
+        let (factor, position) = match (free(x), free(y)) {
+            (true, false) => (x, y),
+            (false, true) => (y, x),
+            _ => return None,
+        };
+        let Expr::Cast(Lane::F32, at) = exprs.get(position) else { return None };
+        (exprs.lane(*at) == Lane::I64).then_some((factor, *at, negated))
+    }
+
+    /// The condition that steps are 1, and another one, as far as they are not certain.
+    fn units(&mut self, steps: [Value; 2], also: Option<Value>) -> Option<Value> {
+        let mut suits = also;
+        for step in steps {
+            if self.constant_value(step) == Some(1) {
+                continue;
+            }
+            let one = self.builder.ins().icmp_imm_s(IntCC::Equal, step, 1);
+            suits = Some(suits.map_or(one, |both| self.builder.ins().band(both, one)));
+        }
+        suits
     }
 
     /// A number, or its address with the stride from row to row.
@@ -177,6 +383,13 @@ impl Lower<'_, '_> {
         Ok(match number {
             OfRow::Real(v) => (self.builder.ins().f32const(v as f32), None),
             OfRow::Scalar(id) => (self.scalar(id)?, None),
+            OfRow::Buffer { load } => {
+                let none = self.int(0);
+                match self.strided(load, (none, none))? {
+                    Some(Strided { address, strides: [stride, _], inside: None }) => (address, Some(stride)),
+                    _ => return Err(self.malformed("a number of each row does not lie along a buffer")),
+                }
+            }
             OfRow::Tile { tile, at, across } => {
                 let at = self.scalar(at)?;
                 if across {

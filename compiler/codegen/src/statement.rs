@@ -462,7 +462,13 @@ impl Lower<'_, '_> {
             let call = match transposition {
                 Some((suits, args)) => Some((suits, Microkernel::TransposeF32, args.to_vec())),
                 None if swap => None,
-                None => s.affine_call(dst, (rows, cols), value_id)?.map(|call| (call.suits, call.kernel, call.args)),
+                None => {
+                    let call = match s.affine_call(dst, (rows, cols), value_id)? {
+                        None => s.added_call(dst, (rows, cols), value_id)?,
+                        affine => affine,
+                    };
+                    call.map(|call| (call.suits, call.kernel, call.args))
+                }
             };
             let Some((suits, kernel, args)) = call else {
                 return s.map_cells(dst, (rows, cols), &graph, value, &indices);

@@ -202,6 +202,17 @@ pub(crate) trait FloatBits: Lanes<f32> {
         let bits = self.int_and(self.bits(v), self.int_splat(i32::MAX));
         self.bits_to_float(bits)
     }
+    /// The lanes from last to first.
+    #[inline(always)]
+    fn reversed(self, v: Self::V) -> Self::V {
+        let mut lanes = [0.0; MOST_LANES];
+        // SAFETY: no vector has more lanes.
+        unsafe {
+            self.store(lanes.as_mut_ptr(), v);
+            lanes[..Self::N].reverse();
+            self.load(lanes.as_ptr())
+        }
+    }
     /// The magnitude of the first with the sign of the second; the first must not be negative.
     #[inline(always)]
     fn with_sign(self, magnitude: Self::V, sign: Self::V) -> Self::V {

@@ -12,6 +12,7 @@
 //!
 //! Read next: `lanes.rs` (the vector trait), `product.rs` (the tile product), `softmax.rs`, `table.rs`.
 
+mod added;
 mod affine;
 mod convert;
 mod function;
@@ -30,6 +31,7 @@ mod transpose;
 
 pub use isa::Isa;
 pub use table::{
-    Affine, AllFinite, ClearLargest, KeepKeys, KeepSpans, KernelTable, LowerBound, Map, Map2, MergeSpans, Narrow,
-    OrderKeys, Product, ProductThrough, Ranks, Scalar, Scalar2, ScaleRows, SoftmaxUpdate, Transpose, Widen, table,
+    AddPlane, AddRamp, Affine, AllFinite, ClearLargest, KeepKeys, KeepSpans, KernelTable, LowerBound, Map, Map2,
+    MergeSpans, Narrow, OrderKeys, Product, ProductThrough, Ranks, Scalar, Scalar2, ScaleRows, SoftmaxUpdate,
+    Transpose, Widen, table,
 };

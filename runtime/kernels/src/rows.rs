@@ -23,6 +23,9 @@ pub(crate) unsafe fn all_finite<T: Element, S: Lanes<T>>(
         // SAFETY: columns `c < cols` of the caller's row.
         unsafe {
             while c + 2 * S::N <= cols {
+                // What a stage walks along comes in blocks of as many rows.
+                s.prefetch(row.wrapping_offset(rows as isize * rs).wrapping_add(c));
+                s.prefetch(row.wrapping_offset(rows as isize * rs).wrapping_add(c + S::N));
                 witness[0] = s.fma(s.load(row.add(c)), zero, witness[0]);
                 witness[1] = s.fma(s.load(row.add(c + S::N)), zero, witness[1]);
                 c += 2 * S::N;

@@ -58,6 +58,15 @@ pub type Affine = unsafe extern "C" fn(
     isize,
 );
 
+/// `(rows, cols, dst, dst_rs, src, src_rs, plane, rs, cs)`: `dst[r, k] = src[r, k] + plane[r * rs + k * cs]`. `dst` may
+/// equal `src`.
+pub type AddPlane = unsafe extern "C" fn(usize, usize, *mut f32, isize, *const f32, isize, *const f32, isize, isize);
+
+/// `(rows, cols, dst, dst_rs, src, src_rs, factor, start, rs, cs)`:
+/// `dst[r, k] = src[r, k] + *factor * (start + r * rs + k * cs)`, positions below 2^24 in magnitude, each operation
+/// rounded. `dst` may equal `src`.
+pub type AddRamp = unsafe extern "C" fn(usize, usize, *mut f32, isize, *const f32, isize, *const f32, i64, i64, i64);
+
 /// `(rows, cols, p, rs)`: 1 if no element is NaN or infinite, else 0.
 pub type AllFinite<T> = unsafe extern "C" fn(usize, usize, *const T, isize) -> u64;
 
@@ -236,6 +245,10 @@ pub struct KernelTable {
     pub keep_keys_f64: KeepKeys<f64>,
     /// Product through `tanh`, each value of which is within 6e-7, beside the rounding of the sums.
     pub product_tanh_f32: ProductThrough,
+    /// The sum of two matrices.
+    pub add_plane_f32: AddPlane,
+    /// A multiple of positions added.
+    pub add_ramp_f32: AddRamp,
     /// Rows through a function: the argument itself.
     pub affine_same_f32: Affine,
     /// Rows through a function: the larger of x and 0.

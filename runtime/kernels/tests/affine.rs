@@ -120,3 +120,62 @@ fn a_matrix_may_be_overwritten_and_nothing_is_lost_on_neutral_numbers() {
         }
     }
 }
+
+#[test]
+fn planes_are_added_in_every_direction() {
+    for (isa, kernels) in tables() {
+        let mut draws = Draws(13);
+        for rows in [0, 1, 3, 7] {
+            for cols in EDGES {
+                for [rs, cs] in [[1_isize, -1], [-1, 1], [200, 1], [150, -1], [0, 3], [-2, -2]] {
+                    let src = Guarded::new(rows, cols, 5, f32::NAN, || draws.real() as f32);
+                    let mut dst = Guarded::new(rows, cols, 3, CANARY, || 0.0f32);
+                    let plane: Vec<f32> = (0..4000).map(|_| draws.real() as f32).collect();
+                    let origin = 2000_isize;
+                    let (to, from) = (dst.stride as isize, src.stride as isize);
+                    // SAFETY: the matrices hold the rows and columns at these strides, and so does the middle of the plane.
+                    unsafe {
+                        let middle = plane.as_ptr().offset(origin);
+                        (kernels.add_plane_f32)(rows, cols, dst.mut_ptr(), to, src.ptr(), from, middle, rs, cs);
+                    };
+                    dst.check("add_plane");
+                    for r in 0..rows {
+                        for k in 0..cols {
+                            let at = origin + r as isize * rs + k as isize * cs;
+                            let want = src.at(r, k) + plane[at as usize];
+                            assert_eq!(dst.at(r, k), want, "{isa} {rows}x{cols} [{r}, {k}] {rs} {cs}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn multiples_of_positions_are_added() {
+    for (isa, kernels) in tables() {
+        let mut draws = Draws(17);
+        for rows in [0, 1, 3, 7] {
+            for cols in EDGES {
+                for (start, rs, cs) in [(4095_i64, 1, -1), (-3, 0, 1), (16_000_000, -2, 5), (0, 100, 0)] {
+                    let mut cells = Guarded::new(rows, cols, 5, CANARY, || draws.real() as f32);
+                    let before: Vec<Vec<f32>> = (0..rows).map(|r| cells.row(r).to_vec()).collect();
+                    let factor = draws.real() as f32;
+                    let (p, stride) = (cells.mut_ptr(), cells.stride as isize);
+                    // SAFETY: the matrix holds the rows and columns at this stride.
+                    unsafe {
+                        (kernels.add_ramp_f32)(rows, cols, p, stride, p, stride, &raw const factor, start, rs, cs)
+                    };
+                    cells.check("add_ramp");
+                    for (r, before) in before.iter().enumerate() {
+                        for (k, x) in before.iter().enumerate() {
+                            let want = x + factor * (start + r as i64 * rs + k as i64 * cs) as f32;
+                            assert_eq!(cells.at(r, k), want, "{isa} {rows}x{cols} [{r}, {k}] {start}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -246,6 +246,8 @@ fn address(t: &KernelTable, kernel: Microkernel) -> *const () {
         KeepKeysF32 => t.keep_keys_f32 as *const (),
         KeepKeysF64 => t.keep_keys_f64 as *const (),
         ProductTanhF32 => t.product_tanh_f32 as *const (),
+        AddPlaneF32 => t.add_plane_f32 as *const (),
+        AddRampF32 => t.add_ramp_f32 as *const (),
         AffineSameF32 => t.affine_same_f32 as *const (),
         AffineReluF32 => t.affine_relu_f32 as *const (),
         AffineEluF32 => t.affine_elu_f32 as *const (),

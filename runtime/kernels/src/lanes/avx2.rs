@@ -278,6 +278,12 @@ impl FloatBits for Avx2 {
     const FUSED: bool = true;
 
     #[inline(always)]
+    fn reversed(self, v: __m256) -> __m256 {
+        let order = with_features!(_mm256_setr_epi32(7, 6, 5, 4, 3, 2, 1, 0));
+        with_features!(_mm256_permutevar8x32_ps(v, order))
+    }
+
+    #[inline(always)]
     fn round(self, v: __m256) -> __m256 {
         with_features!(_mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v))
     }

@@ -288,6 +288,12 @@ impl FloatBits for Avx512 {
     const FUSED: bool = true;
 
     #[inline(always)]
+    fn reversed(self, v: __m512) -> __m512 {
+        let order = with_features!(_mm512_setr_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0));
+        with_features!(_mm512_permutexvar_ps(order, v))
+    }
+
+    #[inline(always)]
     fn round(self, v: __m512) -> __m512 {
         with_features!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v))
     }

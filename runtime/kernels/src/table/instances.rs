@@ -1,5 +1,6 @@
 //! The tables themselves: every generic body, instantiated once per instruction set.
 
+use crate::added::{Rows, add_plane, add_ramp};
 use crate::affine::{self, OfRow};
 use crate::function::composed::{Elu, EluPlusOne, Gelu, Relu, Same, Sigmoid, Silu};
 use crate::function::exp::Exp;
@@ -113,6 +114,32 @@ macro_rules! instantiate {
             unsafe { product_tanh($token::assume(), &operands) }
         }
 
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "three matrices")]
+        unsafe extern "C" fn add_plane_f32(
+            rows: usize, cols: usize,
+            dst: *mut f32, dst_rs: isize,
+            src: *const f32, src_rs: isize,
+            plane: *const f32, rs: isize, cs: isize,
+        ) {
+            let all = Rows { rows, cols, dst, dst_rs, src, src_rs };
+            // SAFETY: the features are those of this function; the pointers are the contract of the entry.
+            unsafe { add_plane($token::assume(), &all, plane, [rs, cs]) }
+        }
+
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "two matrices and a ramp")]
+        unsafe extern "C" fn add_ramp_f32(
+            rows: usize, cols: usize,
+            dst: *mut f32, dst_rs: isize,
+            src: *const f32, src_rs: isize,
+            factor: *const f32, start: i64, rs: i64, cs: i64,
+        ) {
+            let all = Rows { rows, cols, dst, dst_rs, src, src_rs };
+            // SAFETY: the features are those of this function; the pointers are the contract of the entry.
+            unsafe { add_ramp($token::assume(), &all, factor.read_unaligned(), start, [rs, cs]) }
+        }
+
         /// The microkernels of this instruction set.
         pub(in crate::table) static TABLE: KernelTable = KernelTable {
             product_f32,
@@ -160,6 +187,8 @@ macro_rules! instantiate {
             keep_keys_f32,
             keep_keys_f64,
             product_tanh_f32,
+            add_plane_f32,
+            add_ramp_f32,
             affine_same_f32,
             affine_relu_f32,
             affine_elu_f32,

@@ -1,0 +1,89 @@
+//! Matrices to which something is added that varies with row and column: another matrix, in whichever direction it
+//! lies, or a multiple of a position.
+
+use crate::lanes::FloatBits;
+
+/// The matrices, with strides in elements and unit column stride.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows {
+    pub rows: usize,
+    pub cols: usize,
+    pub dst: *mut f32,
+    pub dst_rs: isize,
+    pub src: *const f32,
+    pub src_rs: isize,
+}
+
+impl Rows {
+    /// The places of a row.
+    #[inline(always)]
+    fn at(&self, row: usize) -> (*mut f32, *const f32) {
+        let row = row as isize;
+        (self.dst.wrapping_offset(row * self.dst_rs), self.src.wrapping_offset(row * self.src_rs))
+    }
+}
+
+/// `dst[r, k] = src[r, k] + plane[r * rs + k * cs]`.
+///
+/// # Safety
+/// The pointers must be valid for the described elements; `dst` and `src` are equal or apart, the plane is apart.
+#[inline(always)]
+pub(crate) unsafe fn add_plane<S: FloatBits>(s: S, p: &Rows, plane: *const f32, [rs, cs]: [isize; 2]) {
+    for row in 0..p.rows {
+        let (dst, src) = p.at(row);
+        let line = plane.wrapping_offset(row as isize * rs);
+        let mut k = 0;
+        // SAFETY: the row of the caller's matrices, as far as it has columns.
+        unsafe {
+            while cs == 1 && k + S::N <= p.cols {
+                s.store(dst.add(k), s.add(s.load(src.add(k)), s.load(line.wrapping_add(k))));
+                k += S::N;
+            }
+            while cs == -1 && k + S::N <= p.cols {
+                let turned = s.reversed(s.load(line.wrapping_sub(k + S::N - 1)));
+                s.store(dst.add(k), s.add(s.load(src.add(k)), turned));
+                k += S::N;
+            }
+            while k < p.cols {
+                let added = line.wrapping_offset(k as isize * cs).read_unaligned();
+                dst.add(k).write_unaligned(src.add(k).read_unaligned() + added);
+                k += 1;
+            }
+        }
+    }
+}
+
+/// `dst[r, k] = src[r, k] + factor * (start + r * steps[0] + k * steps[1])`; all of these positions are below 2^24 in
+/// magnitude.
+///
+/// # Safety
+/// The pointers must be valid for the described elements; `dst` and `src` are equal or apart.
+#[inline(always)]
+pub(crate) unsafe fn add_ramp<S: FloatBits>(s: S, p: &Rows, factor: f32, start: i64, [down, across]: [i64; 2]) {
+    let mut steps = [0.0; crate::lanes::MOST_LANES];
+    for (lane, step) in steps.iter_mut().enumerate() {
+        *step = (lane as i64).wrapping_mul(across) as f32;
+    }
+    // SAFETY: no vector has more lanes.
+    let steps = unsafe { s.load(steps.as_ptr()) };
+    let factor = s.splat(factor);
+    for row in 0..p.rows {
+        let (dst, src) = p.at(row);
+        let first = start.wrapping_add((row as i64).wrapping_mul(down));
+        let mut k = 0;
+        while k < p.cols {
+            let at = s.splat(first.wrapping_add((k as i64).wrapping_mul(across)) as f32);
+            let added = s.mul(factor, s.add(at, steps));
+            // SAFETY: columns of the caller's row.
+            unsafe {
+                if k + S::N <= p.cols {
+                    s.store(dst.add(k), s.add(s.load(src.add(k)), added));
+                } else {
+                    let head = s.head(p.cols - k);
+                    s.store_head(dst.add(k), head, s.add(s.load_head(src.add(k), head), added));
+                }
+            }
+            k += S::N;
+        }
+    }
+}
