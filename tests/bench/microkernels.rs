@@ -81,6 +81,42 @@ fn products(kernels: &KernelTable, peak: f64) {
     }
 }
 
+/// Few rows by many lines, in and beyond the caches: bytes of lines per second.
+fn dots(kernels: &KernelTable) {
+    for (m, n, k) in
+        [(1, 64, 128), (2, 64, 128), (4, 64, 128), (8, 64, 128), (16, 64, 128), (4, 64, 64), (4, 262_144, 128)]
+    {
+        let (a, b, mut c) = (numbers(m * k), numbers(n * k), vec![0.0f32; m * n]);
+        let narrow: Vec<u16> = b.iter().map(|x| (x.to_bits() >> 16) as u16).collect();
+        let bytes: Vec<i8> = b.iter().map(|x| (x * 127.0) as i8).collect();
+        let (k_stride, n_stride) = (k as isize, n as isize);
+        // SAFETY: the buffers are as long as the sizes and strides say.
+        let times = unsafe {
+            [
+                nanos(|| {
+                    let a = black_box(a.as_ptr());
+                    (kernels.dots_f32)(m, n, k, a, k_stride, b.as_ptr(), k_stride, c.as_mut_ptr(), n_stride);
+                }),
+                nanos(|| {
+                    let a = black_box(a.as_ptr());
+                    (kernels.dots_bf16)(m, n, k, a, k_stride, narrow.as_ptr(), k_stride, c.as_mut_ptr(), n_stride);
+                }),
+                nanos(|| {
+                    let a = black_box(a.as_ptr());
+                    (kernels.dots_f16)(m, n, k, a, k_stride, narrow.as_ptr(), k_stride, c.as_mut_ptr(), n_stride);
+                }),
+                nanos(|| {
+                    let a = black_box(a.as_ptr());
+                    (kernels.dots_i8)(m, n, k, a, k_stride, bytes.as_ptr(), k_stride, c.as_mut_ptr(), n_stride);
+                }),
+            ]
+        };
+        let speeds =
+            [4, 2, 2, 1].iter().zip(times).map(|(size, time)| format!("{:>6.1}", (size * n * k) as f64 / time));
+        println!("  dots {m:>4} {n:>6} {k:>4}   f32, bf16, f16, i8: {} GB/s", speeds.collect::<Vec<_>>().join(" "));
+    }
+}
+
 fn through(kernels: &KernelTable) {
     for (m, n, k) in [(96, 64, 64), (64, 64, 128), (1, 64, 64)] {
         let (w, a, b, mut c) = (numbers(k), numbers(m * k), numbers(k * n), vec![0.0f32; m * n]);
@@ -178,6 +214,7 @@ fn main() {
         println!("{isa}: {peak:.1} GFLOP/s from registers");
         products(kernels, peak);
         doubles(kernels);
+        dots(kernels);
         through(kernels);
         rows(kernels);
         conversions(kernels);

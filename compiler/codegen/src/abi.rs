@@ -215,6 +215,28 @@ microkernels! {
     AffineSinF32 = "affine_sin_f32": Affine,
     /// The same with f = cos.
     AffineCosF32 = "affine_cos_f32": Affine,
+    /// `C[i, j] = sum_k A[i, k] B[j, k]`, the elements of a row adjacent:
+    /// `(m, n, k: usize, a: *const f32, a_rs: isize, b: *const f32, b_rs: isize, c: *mut f32, c_rs: isize)`.
+    DotsF32 = "dots_f32": Dots,
+    /// The same with B of bfloat16.
+    DotsBf16 = "dots_bf16": Dots,
+    /// The same with B of half precision.
+    DotsF16 = "dots_f16": Dots,
+    /// The same with B of bytes.
+    DotsI8 = "dots_i8": Dots,
+    /// As `product_f32` with B of bfloat16.
+    ProductBf16 = "product_bf16": Product,
+    /// The same with B of half precision.
+    ProductF16 = "product_f16": Product,
+    /// The same with B of bytes.
+    ProductI8 = "product_i8": Product,
+    /// `dst[r, c] = src[r, c]`, the elements of a row adjacent:
+    /// `(rows, cols: usize, dst: *mut f32, dst_rs: isize, src: *const u16, src_rs: isize)`.
+    WidenRowsBf16 = "widen_rows_bf16": Transpose,
+    /// The same from half precision.
+    WidenRowsF16 = "widen_rows_f16": Transpose,
+    /// The same from bytes.
+    WidenRowsI8 = "widen_rows_i8": Transpose,
 }
 
 /// Parameter lists that several microkernels share.
@@ -238,6 +260,7 @@ enum Form {
     ProductThrough,
     Affine,
     AddPlane,
+    Dots,
 }
 
 impl Microkernel {
@@ -267,6 +290,7 @@ impl Microkernel {
             Form::KeepSpans => (vec![word; 8], None),
             Form::KeepKeys => (vec![word; 12], None),
             Form::ProductThrough | Form::Affine => (vec![word; 14], None),
+            Form::Dots => (vec![word; 9], None),
         };
         let mut signature = Signature::new(convention);
         signature.params.extend(params.into_iter().map(AbiParam::new));

@@ -1,5 +1,6 @@
 //! Statements: the loop nest, microkernel calls, maps and row reductions.
 
+use attnc_algebra::DType;
 use attnc_plan::loops::program::SPAN_GAP;
 use attnc_plan::loops::{BufferId, Dst, ExprId, Lane, Piece, SpanLoop, Stmt, TileId, View};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -75,6 +76,7 @@ impl<'a> Lower<'a, '_> {
             Stmt::Map { dst, rows, cols, value } => self.map(dst, *rows, *cols, *value),
             Stmt::RowReduce { .. } => self.row_reduce(stmt),
             Stmt::Product { .. } => self.product(stmt),
+            Stmt::Dots { .. } => self.dots(stmt),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::SoftmaxUpdate { scores, max, sum, alpha, rows, cols } => {
                 let kernel = self.by_lane(*scores, Microkernel::SoftmaxUpdateF32, Microkernel::SoftmaxUpdateF64)?;
@@ -310,7 +312,7 @@ impl Lower<'_, '_> {
     fn product(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
         let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked } = stmt else { return Ok(()) };
         let [rows, cols, depth] = self.lengths([*rows, *cols, *depth])?;
-        let dst_view = dst;
+        let (dst_view, rhs_view) = (dst, rhs);
         let [dst, lhs, rhs] = [self.matrix(dst)?, self.matrix(lhs)?, self.matrix(rhs)?];
         let accumulate = self.int(i64::from(*accumulate));
         let args = [
@@ -331,7 +333,7 @@ impl Lower<'_, '_> {
             _ => [Microkernel::ProductF32, Microkernel::ProductSparseF32, Microkernel::AllFiniteF32],
         };
         let Some(masked) = masked else {
-            self.call(product, &args);
+            self.call(self.narrow_product(rhs_view).unwrap_or(product), &args);
             return Ok(());
         };
         // Only where the mask meets NaN or inf must zeros be left out.
@@ -357,6 +359,34 @@ impl Lower<'_, '_> {
                 Ok(())
             },
         )
+    }
+
+    /// The product with a right operand that is stored narrow; `None` if it is not.
+    fn narrow_product(&self, rhs: &View) -> Option<Microkernel> {
+        let View::Buffer { buffer, .. } = rhs else { return None };
+        match self.program.buffers[buffer.0 as usize].dtype {
+            DType::Bf16 => Some(Microkernel::ProductBf16),
+            DType::F16 => Some(Microkernel::ProductF16),
+            DType::I8 => Some(Microkernel::ProductI8),
+            _ => None,
+        }
+    }
+
+    fn dots(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
+        let Stmt::Dots { dst, lhs, rhs, rows, cols, depth } = stmt else { return Ok(()) };
+        let View::Buffer { buffer, .. } = rhs else { return Err(self.malformed("lines are those of a buffer")) };
+        let kernel = match self.program.buffers[buffer.0 as usize].dtype {
+            DType::F32 => Microkernel::DotsF32,
+            DType::Bf16 => Microkernel::DotsBf16,
+            DType::F16 => Microkernel::DotsF16,
+            DType::I8 => Microkernel::DotsI8,
+            _ => return Err(self.malformed("lines of this type are not multiplied")),
+        };
+        let [rows, cols, depth] = self.lengths([*rows, *cols, *depth])?;
+        let [dst, lhs, rhs] = [self.matrix(dst)?, self.matrix(lhs)?, self.matrix(rhs)?];
+        let (from, to) = ([lhs.base, lhs.row_stride, rhs.base, rhs.row_stride], [dst.base, dst.row_stride]);
+        self.call(kernel, &[[rows, cols, depth].as_slice(), &from, &to].concat());
+        Ok(())
     }
 
     fn product_tanh(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
@@ -458,6 +488,17 @@ impl Lower<'_, '_> {
         let [rows, cols] = self.scalars(if swap { [cols, rows] } else { [rows, cols] })?;
         let some = self.some_cells(rows, cols);
         self.when(some, |s| {
+            let widening = if swap { None } else { s.widening(dst, (rows, cols), value_id)? };
+            if let Some((kernel, suits, args)) = widening {
+                return s.either(
+                    suits,
+                    |s| {
+                        s.call(kernel, &args);
+                        Ok(())
+                    },
+                    |s| s.map_cells(dst, (rows, cols), &graph, value, &indices),
+                );
+            }
             let transposition = if swap { None } else { s.transposition(dst, (rows, cols), value_id)? };
             let call = match transposition {
                 Some((suits, args)) => Some((suits, Microkernel::TransposeF32, args.to_vec())),

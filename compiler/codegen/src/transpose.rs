@@ -1,5 +1,5 @@
-//! Maps that only transpose: an element loaded along one axis of the frame and stored along the other goes through
-//! the microkernel, where the strides turn out to be 1.
+//! Maps that only transpose or widen: an element loaded along one axis of the frame and stored along the other, or
+//! stored narrow and loaded into a tile, goes through a microkernel, where the strides turn out to be 1.
 
 use attnc_algebra::{DType, NaryOp};
 use attnc_plan::loops::{BufferId, Dst, Expr, ExprId, Lane, TileId};
@@ -7,6 +7,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
 
 use crate::CodegenError;
+use crate::abi::Microkernel;
 use crate::function::Lower;
 
 /// What an index advances with.
@@ -68,6 +69,36 @@ impl Lower<'_, '_> {
         let from = self.tile_plane(source, col, row)?;
         let to = self.tile_plane(*tile, *to_row, *to_col)?;
         (*tile != source).then_some([cols, rows, to.base, to.row, from.base, from.row])
+    }
+
+    /// The map as rows of a narrow type widened into a tile: the microkernel, the condition on run-time strides, and its
+    /// arguments. `None` if it is something else.
+    pub(crate) fn widening(
+        &mut self,
+        dst: &Dst,
+        (rows, cols): (Value, Value),
+        value: ExprId,
+    ) -> Result<Option<(Microkernel, Value, [Value; 6])>, CodegenError> {
+        let Dst::Tile { tile, row, col } = dst else { return Ok(None) };
+        let exprs = &self.program.exprs;
+        let loaded = if let Expr::Cast(Lane::F32, x) = exprs.get(value) { *x } else { value };
+        let Expr::Load { buffer, index, clamp: false } = exprs.get(loaded) else { return Ok(None) };
+        let kernel = match self.program.buffers.get(buffer.0 as usize).map(|b| b.dtype) {
+            Some(DType::Bf16) => Microkernel::WidenRowsBf16,
+            Some(DType::F16) => Microkernel::WidenRowsF16,
+            Some(DType::I8) => Microkernel::WidenRowsI8,
+            _ => return Ok(None),
+        };
+        let plain = *exprs.get(*row) == Expr::Row && *exprs.get(*col) == Expr::Col;
+        let single = self.program.tiles[tile.0 as usize].lane == Lane::F32;
+        let (buffer, index) = (*buffer, index.clone());
+        if !plain || !single || self.last_along(&index) != Some(Along::Col) {
+            return Ok(None);
+        }
+        let Some(from) = self.plane(buffer, &index)? else { return Ok(None) };
+        let (base, stride) = self.tile(*tile);
+        let suits = self.builder.ins().icmp_imm_s(IntCC::Equal, from.col, 1);
+        Ok(Some((kernel, suits, [rows, cols, base, stride, from.base, from.row])))
     }
 
     /// Destination and source of a copy of f32, if their unit dimensions run along different axes.

@@ -9,6 +9,7 @@
 mod alike;
 pub mod error;
 pub mod estimate;
+mod factors;
 pub mod graph;
 mod joint;
 pub mod loops;

@@ -6,6 +6,7 @@
 //! Decisions read extents at a *hint* (the upper end of the plan row); they
 //! change speed and memory, never meaning. Knows nothing of loop statements.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use attnc_algebra::{
@@ -18,7 +19,7 @@ use crate::error::PlanError;
 use crate::graph::{Plan, PlanBuffer, PlanBufferId, Role, Stage};
 use crate::joint::joint;
 use crate::loops::{ExprId, Exprs};
-use crate::lower::{self, AttendState, StageShape};
+use crate::lower::{self, AttendState, Folded, StageShape};
 
 mod sharing;
 
@@ -82,8 +83,10 @@ pub fn build(spec: &Spec, options: &PlanOptions) -> Result<Plan, PlanError> {
     let shared = planner.repeated();
     if !shared.is_empty() {
         // The forms are terms of these arenas.
-        let Planner { terms, alike, .. } = planner;
-        planner = Planner { terms, alike, shared, ..Planner::new(spec, options) };
+        let Planner { spec: grown, extents, terms, alike, .. } = planner;
+        planner = Planner { spec: grown, extents, terms, alike, shared, ..Planner::new(spec, options) };
+        // Inputs that the first plan added are those of its buffers: nothing reads them again.
+        planner.inputs.resize(planner.spec.inputs.len(), PlanBufferId(0));
         planner.outputs()?;
     }
     Ok(planner.plan)
@@ -154,13 +157,16 @@ pub(crate) struct Wanted {
 
 /// State of planning one spec.
 pub(crate) struct Planner<'a> {
-    pub spec: &'a Spec,
+    /// With axes and inputs that planning adds.
+    pub spec: Cow<'a, Spec>,
     pub terms: Terms,
     hint: Extents,
     /// Extents of the spec's axes at the hint.
-    extents: Vec<i64>,
+    pub extents: Vec<i64>,
     plan: Plan,
     producers: BTreeMap<PlanBufferId, NodeIndex>,
+    /// The axes of which tasks have a part each, by the axis of the parts.
+    pub partitions: BTreeMap<AxisId, AxisId>,
     states: BTreeMap<StateKey, AttendState>,
     made: BTreeMap<Made, PlanBufferId>,
     alike: Alike,
@@ -176,7 +182,8 @@ pub(crate) struct Planner<'a> {
     by_the_way: Vec<Wanted>,
     /// All sums of the outputs' terms.
     sums: Vec<TermId>,
-    inputs: Vec<PlanBufferId>,
+    /// Buffers of the inputs.
+    pub inputs: Vec<PlanBufferId>,
     data_free: BTreeMap<TermId, bool>,
     depths: BTreeMap<TermId, Nesting>,
     compute: DType,
@@ -188,7 +195,7 @@ impl<'a> Planner<'a> {
         let compute = if spec.inputs.iter().any(|i| i.dtype == DType::F64) { DType::F64 } else { DType::F32 };
         let extents = spec.axes.iter().map(|axis| spec.eval_extent(axis.extent, &options.hint).unwrap_or(1).max(1));
         let mut planner = Self {
-            spec,
+            spec: Cow::Borrowed(spec),
             terms: spec.terms.clone(),
             hint: options.hint.clone(),
             extents: extents.collect(),
@@ -196,6 +203,7 @@ impl<'a> Planner<'a> {
             producers: BTreeMap::new(),
             made: BTreeMap::new(),
             states: BTreeMap::new(),
+            partitions: BTreeMap::new(),
             alike: Alike::default(),
             inlined: BTreeMap::new(),
             shared: BTreeSet::new(),
@@ -264,7 +272,7 @@ impl<'a> Planner<'a> {
     }
 
     fn declare_output(&mut self, k: usize) -> Wanted {
-        let output = &self.spec.outputs[k];
+        let output = self.spec.outputs[k].clone();
         let shape = output.axes.iter().map(|a| self.axis_extent(*a)).collect();
         let dtype = match self.terms.ty(output.term) {
             Type::Real => self.compute,
@@ -324,6 +332,9 @@ impl<'a> Planner<'a> {
         target: PlanBufferId,
     ) -> Result<(), PlanError> {
         let shape = StageShape::choose(self, term, &axes, &layout);
+        let plain = !exact && matches!(layout, Layout::Plain(_));
+        let folded = if plain { self.folded(term, &axes, &shape)? } else { None };
+        let (term, shape) = folded.unwrap_or((term, shape));
         let (stage, mut targets) = lower::lower_stage(self, term, &shape, &layout, exact, target)?;
         targets.push(target);
         self.add_stage(stage, &targets);
@@ -382,7 +393,7 @@ impl<'a> Planner<'a> {
         term: TermId,
         before: Option<AttendState>,
         lead: &[AxisId],
-        rows: AxisId,
+        (rows, folded): (AxisId, Option<Folded>),
         cols: Option<AxisId>,
     ) -> Result<AttendState, PlanError> {
         let key = (term, before.as_ref().map(|before| before.acc), lead.to_vec(), cols);
@@ -398,7 +409,7 @@ impl<'a> Planner<'a> {
         });
         let state = AttendState { lead: lead.to_vec(), max, sum, acc };
         let grid = lead.iter().copied().filter(|a| *a != rows).collect();
-        let shape = StageShape { rows: Some(rows), cols, grid, sequential: false };
+        let shape = StageShape { rows: Some(rows), cols, grid, sequential: false, folded };
         let stage = lower::lower_state_stage(self, term, &shape, before.as_ref(), &state)?;
         self.add_stage(stage, &[max, sum, acc]);
         self.states.insert(key, state.clone());
@@ -438,7 +449,7 @@ impl<'a> Planner<'a> {
 
     /// What the term is but for the names of its axes.
     pub fn form(&mut self, term: TermId, exact: bool) -> Form {
-        self.alike.form(self.spec, &self.terms, term, exact)
+        self.alike.form(&self.spec, &self.terms, term, exact)
     }
 
     fn key(&mut self, term: TermId, order: &[AxisId], packed: bool, exact: bool) -> Made {
@@ -641,30 +652,6 @@ impl<'a> Planner<'a> {
             return own;
         }
         own + node.operands().iter().map(|t| self.pointwise_work(*t)).sum::<f64>()
-    }
-
-    /// The factors of a product, flattened; the term itself if it is none.
-    pub fn factors(&self, term: TermId) -> Vec<TermId> {
-        match self.terms.node(term) {
-            Node::Nary(attnc_algebra::NaryOp::Mul, xs) => xs.iter().flat_map(|x| self.factors(*x)).collect(),
-            _ => vec![term],
-        }
-    }
-
-    /// The reciprocal of a product as one of each factor; any other term itself.
-    pub fn reciprocals(&mut self, term: TermId) -> Vec<TermId> {
-        match *self.terms.node(term) {
-            Node::Unary(UnaryOp::Recip, x) => {
-                let factors = self.factors(x);
-                factors.into_iter().map(|factor| self.terms.unary(UnaryOp::Recip, factor)).collect()
-            }
-            _ => vec![term],
-        }
-    }
-
-    /// The product of factors; 1 of no factor.
-    pub fn product(&mut self, factors: Vec<TermId>) -> TermId {
-        if factors.is_empty() { self.terms.real(1.0) } else { self.terms.nary(attnc_algebra::NaryOp::Mul, factors) }
     }
 
     /// Adds a finished stage's program name.

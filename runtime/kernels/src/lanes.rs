@@ -19,6 +19,21 @@ pub(crate) use interleaved::Interleaved;
 /// Lanes of the widest vector: no instruction set has more.
 pub(crate) const MOST_LANES: usize = 16;
 
+/// Bytes that memory comes in.
+pub(crate) const CACHE_LINE: usize = 64;
+
+/// Asks for the memory at any address, valid or not.
+#[inline(always)]
+pub(crate) fn prefetch<T>(p: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which does not fault; every x86-64 CPU has it.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
 /// An element type: `f32` or `f64`, with the scalar arithmetic of loop tails and of the sparse product.
 pub(crate) trait Element:
     Copy
@@ -221,7 +236,7 @@ pub(crate) trait FloatBits: Lanes<f32> {
     }
 }
 
-/// Conversion of IEEE halves.
+/// Conversion of narrow formats.
 pub(crate) trait Halves: Lanes<f32> {
     /// `N` halves, widened.
     ///
@@ -233,6 +248,34 @@ pub(crate) trait Halves: Lanes<f32> {
         for (i, out) in out.iter_mut().enumerate().take(Self::N) {
             // SAFETY: `i < N`.
             *out = half::f16::from_bits(unsafe { p.add(i).read_unaligned() }).to_f32_const();
+        }
+        // SAFETY: no instruction set has more than 16 lanes.
+        unsafe { self.load(out.as_ptr()) }
+    }
+    /// `N` bfloat16, widened.
+    ///
+    /// # Safety
+    /// `p` must be valid for reading `N` elements.
+    #[inline(always)]
+    unsafe fn load_bf16(self, p: *const u16) -> Self::V {
+        let mut out = [0.0; 16];
+        for (i, out) in out.iter_mut().enumerate().take(Self::N) {
+            // SAFETY: `i < N`.
+            *out = f32::from_bits(u32::from(unsafe { p.add(i).read_unaligned() }) << 16);
+        }
+        // SAFETY: no instruction set has more than 16 lanes.
+        unsafe { self.load(out.as_ptr()) }
+    }
+    /// `N` bytes as numbers.
+    ///
+    /// # Safety
+    /// `p` must be valid for reading `N` elements.
+    #[inline(always)]
+    unsafe fn load_bytes(self, p: *const i8) -> Self::V {
+        let mut out = [0.0; 16];
+        for (i, out) in out.iter_mut().enumerate().take(Self::N) {
+            // SAFETY: `i < N`.
+            *out = f32::from(unsafe { p.add(i).read() });
         }
         // SAFETY: no instruction set has more than 16 lanes.
         unsafe { self.load(out.as_ptr()) }

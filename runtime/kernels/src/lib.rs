@@ -15,6 +15,7 @@
 mod added;
 mod affine;
 mod convert;
+mod dots;
 mod function;
 pub mod isa;
 mod lanes;
@@ -31,7 +32,7 @@ mod transpose;
 
 pub use isa::Isa;
 pub use table::{
-    AddPlane, AddRamp, Affine, AllFinite, ClearLargest, KeepKeys, KeepSpans, KernelTable, LowerBound, Map, Map2,
-    MergeSpans, Narrow, OrderKeys, Product, ProductThrough, Ranks, Scalar, Scalar2, ScaleRows, SoftmaxUpdate,
-    Transpose, Widen, table,
+    AddPlane, AddRamp, Affine, AllFinite, ClearLargest, DotProducts, KeepKeys, KeepSpans, KernelTable, LowerBound, Map,
+    Map2, MergeSpans, Narrow, OrderKeys, Product, ProductOf, ProductThrough, Ranks, Scalar, Scalar2, ScaleRows,
+    SoftmaxUpdate, Transpose, Widen, WidenRows, table,
 };

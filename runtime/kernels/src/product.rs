@@ -11,9 +11,12 @@
 
 mod blocks;
 mod column;
+mod few;
 pub(crate) mod sparse;
 
 use crate::lanes::{Element, Lanes, Square};
+
+pub(crate) use few::{MOST_ROWS, few_rows};
 
 /// The operands of a product, with strides in elements. C and B have unit column stride.
 #[derive(Clone, Copy)]

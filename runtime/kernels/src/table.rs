@@ -18,6 +18,10 @@ use crate::isa::Isa;
 pub type Product<T> =
     unsafe extern "C" fn(usize, usize, usize, *const T, isize, isize, *const T, isize, *mut T, isize, u64);
 
+/// As [`Product`] of `f32` with a B of another type, for few rows.
+pub type ProductOf<T> =
+    unsafe extern "C" fn(usize, usize, usize, *const f32, isize, isize, *const T, isize, *mut f32, isize, u64);
+
 /// `(m, n, k, w, w_rs, w_cs, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate)`:
 /// `C[m, n] = (accumulate != 0 ? C : 0) + sum_k W[m, k] f(A[m, k] + B[k, n])`.
 ///
@@ -66,6 +70,16 @@ pub type AddPlane = unsafe extern "C" fn(usize, usize, *mut f32, isize, *const f
 /// `dst[r, k] = src[r, k] + *factor * (start + r * rs + k * cs)`, positions below 2^24 in magnitude, each operation
 /// rounded. `dst` may equal `src`.
 pub type AddRamp = unsafe extern "C" fn(usize, usize, *mut f32, isize, *const f32, isize, *const f32, i64, i64, i64);
+
+/// `(m, n, k, a, a_rs, b, b_rs, c, c_rs)`: `C[m, n] = A[m, k] B[n, k]^T`, the elements of B widened to `f32`.
+///
+/// Column strides are 1. The order of additions depends on k alone, so the bits of an element of C do not depend on how
+/// m and n are cut into calls.
+pub type DotProducts<T> =
+    unsafe extern "C" fn(usize, usize, usize, *const f32, isize, *const T, isize, *mut f32, isize);
+
+/// `(rows, cols, dst, dst_rs, src, src_rs)`: `dst[r, c] = src[r, c]`, exactly. Column strides are 1.
+pub type WidenRows<T> = unsafe extern "C" fn(usize, usize, *mut f32, isize, *const T, isize);
 
 /// `(rows, cols, p, rs)`: 1 if no element is NaN or infinite, else 0.
 pub type AllFinite<T> = unsafe extern "C" fn(usize, usize, *const T, isize) -> u64;
@@ -271,6 +285,26 @@ pub struct KernelTable {
     pub affine_sin_f32: Affine,
     /// Rows through a function: As `cos_f32`.
     pub affine_cos_f32: Affine,
+    /// Few rows by many lines of `f32`.
+    pub dots_f32: DotProducts<f32>,
+    /// Few rows by many lines of bfloat16.
+    pub dots_bf16: DotProducts<u16>,
+    /// Few rows by many lines of IEEE halves.
+    pub dots_f16: DotProducts<u16>,
+    /// Few rows by many lines of bytes.
+    pub dots_i8: DotProducts<i8>,
+    /// Few rows by a matrix of bfloat16.
+    pub product_bf16: ProductOf<u16>,
+    /// Few rows by a matrix of IEEE halves.
+    pub product_f16: ProductOf<u16>,
+    /// Few rows by a matrix of bytes.
+    pub product_i8: ProductOf<i8>,
+    /// Rows of bfloat16 to `f32`.
+    pub widen_rows_bf16: WidenRows<u16>,
+    /// Rows of IEEE halves to `f32`.
+    pub widen_rows_f16: WidenRows<u16>,
+    /// Rows of bytes to `f32`.
+    pub widen_rows_i8: WidenRows<i8>,
 }
 
 /// The table of an instruction set, or `None` if this CPU lacks it.

@@ -259,6 +259,16 @@ fn address(t: &KernelTable, kernel: Microkernel) -> *const () {
         AffineGeluF32 => t.affine_gelu_f32 as *const (),
         AffineSinF32 => t.affine_sin_f32 as *const (),
         AffineCosF32 => t.affine_cos_f32 as *const (),
+        DotsF32 => t.dots_f32 as *const (),
+        DotsBf16 => t.dots_bf16 as *const (),
+        DotsF16 => t.dots_f16 as *const (),
+        DotsI8 => t.dots_i8 as *const (),
+        ProductBf16 => t.product_bf16 as *const (),
+        ProductF16 => t.product_f16 as *const (),
+        ProductI8 => t.product_i8 as *const (),
+        WidenRowsBf16 => t.widen_rows_bf16 as *const (),
+        WidenRowsF16 => t.widen_rows_f16 as *const (),
+        WidenRowsI8 => t.widen_rows_i8 as *const (),
     }
 }
 

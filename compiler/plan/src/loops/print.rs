@@ -183,6 +183,10 @@ impl Printer<'_> {
                     self.view(rhs)
                 )
             }
+            Stmt::Dots { dst, lhs, rhs, rows, cols, depth } => {
+                let [dst, lhs, rhs] = [dst, lhs, rhs].map(|view| self.view(view));
+                format!("dots {} {dst} = {lhs} * {rhs}'", self.shape(&[*rows, *cols, *depth]))
+            }
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::SoftmaxUpdate { scores, max, sum, alpha, rows, cols } => {
                 let [scores, max, sum, alpha] = [scores, max, sum, alpha].map(|t| self.tile_name(*t));

@@ -186,6 +186,11 @@ pub struct SpanLoop {
     pub body: Vec<Stmt>,
 }
 
+/// Whether the lines of [`Stmt::Dots`] may be stored so.
+pub fn is_line_type(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::Bf16 | DType::F16 | DType::I8)
+}
+
 /// One statement.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Stmt {
@@ -256,7 +261,8 @@ pub enum Stmt {
         accumulate: bool,
     },
     /// Tile product `dst[rows, cols] (+)= lhs[rows, depth] * rhs[depth, cols]`
-    /// of F32 or F64, all three of one type. Each element is one chain of fused
+    /// of F32 or F64, all three of one type; but of F32 and without mask `rhs`
+    /// may lie in a buffer of another type that [`is_line_type`] names. Each element is one chain of fused
     /// multiply-adds in ascending order of depth. `dst` and `rhs` have unit column stride.
     Product {
         /// Destination.
@@ -276,6 +282,22 @@ pub enum Stmt {
         /// Scalar condition under which exact zeros of `lhs` are masked
         /// elements: they must contribute nothing even against NaN or inf in `rhs`.
         masked: Option<ExprId>,
+    },
+    /// `dst[r, c] = sum over k < depth of lhs[r, k] * rhs[c, k]`, each in an order that depends on the depth alone. `dst`
+    /// and `lhs` are of F32, `rhs` lies in a buffer of a type that [`is_line_type`] names; all have unit column stride.
+    Dots {
+        /// Destination.
+        dst: View,
+        /// Few rows.
+        lhs: View,
+        /// Many lines, `cols` of them, as they lie in memory.
+        rhs: View,
+        /// Rows of the destination.
+        rows: ExprId,
+        /// Columns of the destination.
+        cols: ExprId,
+        /// Summed length.
+        depth: ExprId,
     },
     /// `dst[rows, cols] (+)= sum over k < depth of weight[r, k] * tanh(lhs[r, k] + rhs[k, c])`, all of F32. `dst` and
     /// `rhs` have unit column stride.
@@ -442,6 +464,13 @@ impl LoopProgram {
             && self.tiles.iter().zip(&other.tiles).all(tile)
             && self.exprs == other.exprs
             && self.body == other.body
+    }
+
+    /// Whether a view is of a buffer whose elements are narrower than f32 and widened as they are loaded.
+    pub fn stored_narrow(&self, view: &View) -> bool {
+        let View::Buffer { buffer, .. } = view else { return false };
+        let dtype = self.buffers.get(buffer.0 as usize).map(|b| b.dtype);
+        dtype.is_some_and(|dtype| dtype != DType::F32 && is_line_type(dtype))
     }
 
     /// The type of a product's elements by its destination; `None` if that is neither f32 nor f64.

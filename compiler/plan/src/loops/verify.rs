@@ -253,6 +253,7 @@ impl<'p> Verifier<'p> {
             Stmt::Map { dst, rows, cols, value } => self.map(dst, *rows, *cols, *value),
             Stmt::RowReduce { .. } => self.row_reduce(stmt),
             Stmt::Product { .. } => self.product(stmt),
+            Stmt::Dots { .. } => self.dots(stmt),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::SoftmaxUpdate { scores, max, sum, alpha, rows, cols } => {
                 self.scalars(&[*rows, *cols], Lane::I64);

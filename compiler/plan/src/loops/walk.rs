@@ -46,6 +46,16 @@ impl Stmt {
                 }
                 ids
             }
+            Stmt::Dots { dst, lhs, rhs, rows, cols, depth } => {
+                let mut ids = vec![*rows, *cols, *depth];
+                for view in [dst, lhs, rhs] {
+                    match view {
+                        View::Tile { row, col, .. } => ids.extend([*row, *col]),
+                        View::Buffer { index, .. } => ids.extend(index),
+                    }
+                }
+                ids
+            }
             Stmt::ProductTanh { dst, weight, lhs, rhs, rows, cols, depth, .. } => {
                 let mut ids = vec![*rows, *cols, *depth];
                 for view in [dst, weight, lhs, rhs] {

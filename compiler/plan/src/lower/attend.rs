@@ -27,11 +27,11 @@ pub(crate) struct AttendState {
 }
 
 /// The tiles of one online softmax.
-struct Online {
-    max: TileId,
-    sum: TileId,
-    alpha: TileId,
-    rows: Frame,
+pub(super) struct Online {
+    pub max: TileId,
+    pub sum: TileId,
+    pub alpha: TileId,
+    pub rows: Frame,
 }
 
 impl Nest<'_, '_> {
@@ -52,11 +52,21 @@ impl Nest<'_, '_> {
             return self.attend_as_sum(axis, domain, score, value, frame, exact);
         }
         let zero = self.constant(0.0);
-        let ((online, acc), rest) = match self.split_off(axis, domain, score, value, frame)? {
-            Some((state, rest)) => (self.online_resume(&state, frame)?, rest),
-            None => (self.attend_start(frame), domain),
+        let (online, acc) = match self.split_off(axis, domain, score, value, frame)? {
+            Some((state, rest)) => {
+                let (online, acc) = self.online_resume(&state, frame)?;
+                self.attend_tiles(axis, rest, score, value, frame, &online, acc)?;
+                (online, acc)
+            }
+            None => match self.split_keys(axis, domain, score, value, frame)? {
+                Some(joined) => joined,
+                None => {
+                    let (online, acc) = self.attend_start(frame);
+                    self.attend_tiles(axis, domain, score, value, frame, &online, acc)?;
+                    (online, acc)
+                }
+            },
         };
-        self.attend_tiles(axis, rest, score, value, frame, &online, acc)?;
         self.remember_lse(axis, domain, score, &online);
         let acc = self.element(acc, frame);
         let sum = self.element(online.sum, online.rows);
@@ -68,7 +78,7 @@ impl Nest<'_, '_> {
         Ok(self.x().times(acc, scale))
     }
 
-    fn attend_start(&mut self, frame: Frame) -> (Online, TileId) {
+    pub(super) fn attend_start(&mut self, frame: Frame) -> (Online, TileId) {
         let online = self.online_start(frame);
         let acc = self.frame_tile("acc", self.program.compute, frame);
         let zero = self.constant(0.0);
@@ -91,10 +101,40 @@ impl Nest<'_, '_> {
             let scores = nest.online_step(axis, domain, score, online, partial)?;
             let (rows, cols) = nest.counts(frame);
             nest.emit(Stmt::ScaleRows { tile: acc, alpha: online.alpha, rows, cols });
-            let rhs = nest.rhs_view(value, Frame::new(Some(axis), frame.cols))?;
             let (dst, lhs) = (nest.tile_view(acc), nest.tile_view(scores));
             let depth = nest.dim(axis).count;
-            nest.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate: true, masked: partial });
+            let across = Frame::new(Some(axis), frame.cols);
+            let wide = |nest: &mut Self| {
+                let rhs = nest.rhs_view(value, across)?;
+                let (dst, lhs) = (dst.clone(), lhs.clone());
+                nest.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate: true, masked: partial });
+                Ok(())
+            };
+            let always = partial.is_some_and(|partial| nest.truth_of(partial) == Some(true));
+            let narrow = if always { None } else { nest.narrow_view(value, across, frame)? };
+            let Some((rhs, factors)) = narrow else { return wide(nest) };
+            // Values as they lie, factors of keys with the weights; but where weights are masked, zeros must count for
+            // nothing whatever they meet.
+            let along = nest.binding(axis).clone();
+            let plain = nest.inner(Some((axis, along.clone())), |nest| {
+                if !factors.is_empty() {
+                    let weights = Frame::new(frame.rows, Some(axis));
+                    let factor = nest.planner.product(factors);
+                    let (factor, weight) = (nest.eval(factor, weights, false)?, nest.element(scores, weights));
+                    let value = nest.x().times(weight, factor);
+                    nest.map(scores, weights, value);
+                }
+                let (dst, lhs) = (dst.clone(), lhs.clone());
+                nest.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate: true, masked: None });
+                Ok(())
+            })?;
+            match partial {
+                None => plain.into_iter().for_each(|stmt| nest.emit(stmt)),
+                Some(cond) => {
+                    let then = nest.inner(Some((axis, along)), wide)?;
+                    nest.emit(Stmt::If { cond, then, otherwise: plain });
+                }
+            }
             Ok(())
         })
     }
@@ -127,7 +167,7 @@ impl Nest<'_, '_> {
         let (mut state, mut rest) = (None, domain);
         while let Some((classed, left)) = self.split_by_row_class(axis, rest, rows) {
             let term = self.planner.terms.add(Node::Attend { axis, domain: classed, score, value });
-            state = Some(self.planner.attend_state(term, state, &lead, rows, frame.cols)?);
+            state = Some(self.planner.attend_state(term, state, &lead, (rows, self.folded.clone()), frame.cols)?);
             rest = left;
         }
         Ok(state.map(|state| (state, rest)))

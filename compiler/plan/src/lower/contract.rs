@@ -5,11 +5,12 @@
 //! microkernel call per tile of x. A factor with both frame axes has no such
 //! split and is left to the general form.
 
-use attnc_algebra::{AxisId, BinaryOp, Node, TermId};
+use attnc_algebra::{AxisId, BinaryOp, DType, Node, TermId, UnaryOp};
 
 use crate::error::PlanError;
 use crate::graph::PlanBufferId;
-use crate::loops::expr::{Expr, ExprId};
+use crate::loops::expr::{Expr, ExprId, Lane};
+use crate::loops::program::is_line_type;
 use crate::loops::{Access, Stmt, TileId, View};
 use crate::planner::{Layout, TILE};
 
@@ -102,6 +103,13 @@ impl Nest<'_, '_> {
         let (rows, cols) = self.counts(frame);
         let depth = self.dim(r.axis).count;
         let dst = self.tile_view(acc);
+        if partial.is_none()
+            && !accumulate
+            && let Some((lhs, rhs)) = self.few_lines(rhs, &lhs, split, rhs_frame, frame)?
+        {
+            self.emit(Stmt::Dots { dst, lhs, rhs, rows, cols, depth });
+            return Ok(());
+        }
         if let (None, Some(turned)) = (partial, self.turned(rhs, &lhs, acc, rhs_frame, frame)?) {
             let one = self.x().int(1);
             let single = self.x().binary(BinaryOp::Eq, rows, one);
@@ -129,6 +137,70 @@ impl Nest<'_, '_> {
         let rhs = self.rhs_view(rhs, rhs_frame)?;
         self.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked: partial });
         Ok(())
+    }
+
+    /// Whether a frame has so few rows that what they are multiplied with is used a few times only.
+    fn has_few_rows(&self, frame: Frame) -> bool {
+        frame.rows.is_none_or(|a| self.planner.hint_extent(a) < FEW_ROWS)
+    }
+
+    /// A right operand for few rows that is stored narrow, as it lies, with the factors that do not mention its
+    /// columns; `None` if it is none.
+    pub fn narrow_view(
+        &mut self,
+        term: TermId,
+        frame: Frame,
+        of: Frame,
+    ) -> Result<Option<(View, Vec<TermId>)>, PlanError> {
+        if !self.has_few_rows(of) || self.program.compute != Lane::F32 {
+            return Ok(None);
+        }
+        let has = |nest: &Self, t: TermId| frame.cols.is_some_and(|a| nest.planner.terms.free(t).contains(a));
+        let (with, without): (Vec<TermId>, Vec<TermId>) =
+            self.planner.factors(term).into_iter().partition(|t| has(self, *t));
+        let [matrix] = with[..] else { return Ok(None) };
+        let stored = match *self.planner.terms.node(matrix) {
+            Node::Unary(UnaryOp::ToReal, x) => x,
+            _ => matrix,
+        };
+        let narrow = |dtype| dtype != DType::F32 && is_line_type(dtype);
+        Ok(self.view_of_input(stored, frame, true, narrow)?.map(|view| (view, without)))
+    }
+
+    /// The operands as few rows and many lines that are multiplied as they lie; `None` if the right operand has unit
+    /// columns anyhow, is no part of a buffer, or there are rows enough to make up for packing it.
+    fn few_lines(
+        &mut self,
+        rhs: TermId,
+        lhs: &View,
+        split: &Split,
+        rhs_frame: Frame,
+        frame: Frame,
+    ) -> Result<Option<(View, View)>, PlanError> {
+        let tiled = frame.cols.is_some_and(|a| matches!(self.binding(a), Binding::Tile(_)));
+        if !self.has_few_rows(frame)
+            || !tiled
+            || self.program.compute != Lane::F32
+            || self.direct_view(rhs, rhs_frame, true)?.is_some()
+        {
+            return Ok(None);
+        }
+        let stored = match *self.planner.terms.node(rhs) {
+            Node::Unary(UnaryOp::ToReal, x) => x,
+            _ => rhs,
+        };
+        let across = Frame::new(rhs_frame.cols, rhs_frame.rows);
+        let Some(lines) = self.view_of_input(stored, across, true, is_line_type)? else { return Ok(None) };
+        let rows = match lhs {
+            View::Tile { transposed: false, .. } => lhs.clone(),
+            _ => {
+                let lhs = self.planner.product(split.lhs.clone());
+                let value = self.eval(lhs, Frame::new(frame.rows, rhs_frame.rows), false)?;
+                let tile = self.as_tile("o", value, Frame::new(frame.rows, rhs_frame.rows));
+                self.tile_view(tile)
+            }
+        };
+        Ok(Some((rows, lines)))
     }
 
     /// Operands and destination of the same product with its sides exchanged, for a single row of the destination:
@@ -262,9 +334,21 @@ impl Nest<'_, '_> {
 
     /// A view straight into an input, if the term is one and the strides fit.
     fn direct_view(&mut self, term: TermId, frame: Frame, unit_cols: bool) -> Result<Option<View>, PlanError> {
+        let compute = self.planner.compute();
+        self.view_of_input(term, frame, unit_cols, |dtype| dtype == compute)
+    }
+
+    /// As [`Self::direct_view`], of an input of a type that `fits`.
+    fn view_of_input(
+        &mut self,
+        term: TermId,
+        frame: Frame,
+        unit_cols: bool,
+        fits: impl Fn(DType) -> bool,
+    ) -> Result<Option<View>, PlanError> {
         let Node::Input { input, index } = self.planner.terms.node(term).clone() else { return Ok(None) };
         let declared = self.planner.spec.input(input).clone();
-        if declared.dtype != self.planner.compute() {
+        if !fits(declared.dtype) {
             return Ok(None);
         }
         let (mut row_dim, mut col_dim) = (None, None);

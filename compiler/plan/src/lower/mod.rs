@@ -15,6 +15,7 @@ mod clear;
 mod contract;
 mod domain;
 mod exact;
+mod folded;
 mod interval;
 mod keys;
 mod mask;
@@ -26,6 +27,7 @@ mod reduce;
 mod rows;
 mod scan;
 mod shape;
+mod split;
 mod through;
 
 use attnc_algebra::{AxisId, TermId};
@@ -34,9 +36,10 @@ use crate::error::PlanError;
 use crate::graph::{PlanBufferId, Stage, StageKind};
 use crate::loops::expr::{ExprId, Lane};
 use crate::loops::{Access, Dst, Stmt, VarId};
-use crate::planner::{Layout, Planner, TILE};
+use crate::planner::{Layout, Planner, ROWS, TILE};
 
 pub(crate) use attend::AttendState;
+pub(crate) use folded::Folded;
 use nest::{Binding, Dim, Frame, Nest};
 pub(crate) use shape::StageShape;
 
@@ -53,7 +56,7 @@ pub(crate) fn lower_stage(
         return Ok((bucket::lower_order_stage(planner, term, (axis, key), target)?, Vec::new()));
     }
     let mut nest = Nest::new(planner, term);
-    bind_task(&mut nest, term, shape, layout);
+    bind_task(&mut nest, term, shape, layout)?;
     match shape.rows {
         Some(rows) if shape.sequential => walk_rows(&mut nest, rows, shape, layout, exact, target)?,
         _ => write_term(&mut nest, shape, layout, exact, target)?,
@@ -65,7 +68,8 @@ pub(crate) fn lower_stage(
 }
 
 /// Binds the axes of a task: the grid, the columns, and a block of rows.
-fn bind_task(nest: &mut Nest<'_, '_>, term: TermId, shape: &StageShape, layout: &Layout) {
+fn bind_task(nest: &mut Nest<'_, '_>, term: TermId, shape: &StageShape, layout: &Layout) -> Result<(), PlanError> {
+    nest.folded.clone_from(&shape.folded);
     for axis in &shape.grid {
         let (var, at) = nest.var(Lane::I64);
         let count = nest.extent(*axis);
@@ -75,7 +79,13 @@ fn bind_task(nest: &mut Nest<'_, '_>, term: TermId, shape: &StageShape, layout: 
     if let Some(cols) = shape.cols {
         bind_cols(nest, cols);
     }
-    let Some(rows) = shape.rows.filter(|_| !shape.sequential) else { return };
+    let Some(rows) = shape.rows.filter(|_| !shape.sequential) else { return Ok(()) };
+    if let Some(folded) = &shape.folded {
+        let (count, dim) = folded_dim(nest, rows, folded)?;
+        nest.program.grid.push(count);
+        nest.bind(rows, Binding::Tile(dim), true);
+        return Ok(());
+    }
     let plain = matches!(layout, Layout::Plain(_));
     let step = if plain { nest.row_step(term, rows) } else { 1 };
     let rows::Rows { width, block } = rows::rows_of(nest, term, (rows, step), layout);
@@ -93,6 +103,25 @@ fn bind_task(nest: &mut Nest<'_, '_>, term: TermId, shape: &StageShape, layout: 
     };
     nest.program.grid.push(count);
     nest.bind(rows, Binding::Tile(dim), true);
+    Ok(())
+}
+
+/// Rows that stand for several axes, in blocks, as many as the group has; with the blocks' grid axis.
+fn folded_dim(nest: &mut Nest<'_, '_>, rows: AxisId, folded: &Folded) -> Result<((VarId, ExprId), Dim), PlanError> {
+    let most = nest.extent(rows);
+    let own = match folded.count {
+        Some(count) => {
+            let count = nest.eval(count, Frame::default(), false)?;
+            let own = nest.x().min(most, count);
+            nest.let_scalar(own)
+        }
+        None => most,
+    };
+    let (var, block) = nest.var(Lane::I64);
+    let blocks = extent::blocks(nest.x(), most, ROWS);
+    let within = block_dim(nest, block, own, ROWS);
+    let [base, count] = [within.base, within.count].map(|x| nest.let_scalar(x));
+    Ok(((var, blocks), Dim { base, count, aligned: false, ..within }))
 }
 
 /// Rows of one residue class, which is a grid axis of its own, in blocks of `width`; with the blocks' grid axis.
@@ -124,7 +153,7 @@ pub(crate) fn lower_state_stage(
 ) -> Result<Stage, PlanError> {
     let mut nest = Nest::new(planner, term);
     let layout = Layout::Plain(state.lead.clone());
-    bind_task(&mut nest, term, shape, &layout);
+    bind_task(&mut nest, term, shape, &layout)?;
     nest.lower_attend_state(term, Frame::new(shape.rows, shape.cols), before, state)?;
     nest.finish();
     nest.program.name = nest.planner.stage_name(StageKind::Attend, state.acc);
@@ -242,7 +271,10 @@ fn write_term(
     let value = nest.eval(root, frame, exact)?;
     let buffer = nest.buffer(target, Access::Write);
     let index = match layout {
-        Layout::Plain(axes) => axes.iter().map(|a| nest.position(*a, frame)).collect(),
+        Layout::Plain(axes) => {
+            let places = axes.iter().enumerate().map(|(dim, axis)| nest.place_of(*axis, (buffer, dim), frame));
+            places.collect::<Result<_, PlanError>>()?
+        }
         Layout::Packed { lead, row, col } => {
             let mut index: Vec<ExprId> = lead.iter().map(|a| nest.position(*a, frame)).collect();
             let base = nest.dim(*col).base;

@@ -110,6 +110,8 @@ pub(crate) struct Nest<'p, 'a> {
     next_binding: u32,
     /// The axis whose rows this stage walks in order, if it is a scan stage.
     pub sequential: Option<AxisId>,
+    /// What the rows of the stage stand for, if they are none of the output's axes.
+    pub folded: Option<super::Folded>,
     /// The output term of the stage.
     pub root: TermId,
     /// The number of the stage.
@@ -146,6 +148,7 @@ impl<'p, 'a> Nest<'p, 'a> {
             depth: 0,
             next_binding: 1,
             sequential: None,
+            folded: None,
             root,
             beside: Vec::new(),
             chunks: BTreeMap::new(),
@@ -373,7 +376,9 @@ impl<'p, 'a> Nest<'p, 'a> {
         let mut times = 1.0;
         for bound in self.bindings.iter().rev() {
             let counted = bound.depth <= depth && (bound.task || bound.depth > 0) && !free.contains(bound.axis);
-            if !counted || seen.contains(bound.axis) || Some(bound.axis) == self.sequential {
+            // What runs over the keys of a part is no other part's.
+            let apart = self.planner.partitions.get(&bound.axis).is_some_and(|of| free.contains(*of));
+            if apart || !counted || seen.contains(bound.axis) || Some(bound.axis) == self.sequential {
                 continue;
             }
             seen.insert(bound.axis);

@@ -167,6 +167,20 @@ impl Nest<'_, '_> {
         }
     }
 
+    /// The index of a buffer's dimension that runs along an output axis, which rows may stand for.
+    pub fn place_of(
+        &mut self,
+        axis: AxisId,
+        (buffer, dim): (BufferId, usize),
+        frame: Frame,
+    ) -> Result<ExprId, PlanError> {
+        let place = self.folded.as_ref().and_then(|folded| folded.places.get(&axis)).copied();
+        let Some(place) = place else { return Ok(self.position(axis, frame)) };
+        let own = frame.restricted(self.planner.terms.free(place));
+        let at = self.eval(place, own, false)?;
+        Ok(self.clamped(at, buffer, dim))
+    }
+
     /// The residue of an integer, if it is the same on the whole tile.
     pub fn one_residue(&mut self, term: TermId) -> Option<ExprId> {
         let positions = self.planner.terms.ty(term) == Type::Int && self.planner.is_data_free(term);

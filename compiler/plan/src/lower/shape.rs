@@ -11,10 +11,11 @@ use attnc_algebra::{AxisId, Node, ReduceOp, TermId};
 
 use crate::planner::{Layout, Planner};
 
+use super::folded::Folded;
 use super::nest::Nest;
 
 /// Below so many rows or columns a tile is hardly worth its loops.
-const FEW: i64 = 16;
+pub(super) const FEW: i64 = 16;
 
 /// What it is worth to leave all of a few results to the grid: more than any preference.
 const FOLDED: f64 = 4.0;
@@ -33,13 +34,15 @@ pub(crate) struct StageShape {
     pub grid: Vec<AxisId>,
     /// Whether the rows are walked in order by one task.
     pub sequential: bool,
+    /// What the rows stand for, if they are none of the output's axes.
+    pub folded: Option<Folded>,
 }
 
 impl StageShape {
     /// The shape for a term stored over `axes`.
     pub fn choose(planner: &mut Planner<'_>, term: TermId, axes: &[AxisId], layout: &Layout) -> Self {
         if let Layout::Packed { lead, row, col } = layout {
-            return Self { rows: Some(*col), cols: Some(*row), grid: lead.clone(), sequential: false };
+            return Self { rows: Some(*col), cols: Some(*row), grid: lead.clone(), sequential: false, folded: None };
         }
         if let Some(rank) = planner.rank(term).filter(|rank| axes.contains(&rank.along)) {
             return Self::of_lines(planner, axes, rank.along);
@@ -66,7 +69,7 @@ impl StageShape {
         }
         let (_, rows, cols) = best.unwrap_or((0.0, None, None));
         let grid = axes.iter().copied().filter(|a| Some(*a) != rows && Some(*a) != cols).collect();
-        Self { rows, cols, grid, sequential: scan.is_some() }
+        Self { rows, cols, grid, sequential: scan.is_some(), folded: None }
     }
 }
 
@@ -75,7 +78,13 @@ impl StageShape {
     fn of_lines(planner: &Planner<'_>, axes: &[AxisId], along: AxisId) -> Self {
         let others = axes.iter().copied().filter(|a| *a != along);
         let rows = others.clone().max_by_key(|a| (planner.hint_extent(*a), std::cmp::Reverse(*a)));
-        Self { rows, cols: Some(along), grid: others.filter(|a| Some(*a) != rows).collect(), sequential: false }
+        Self {
+            rows,
+            cols: Some(along),
+            grid: others.filter(|a| Some(*a) != rows).collect(),
+            sequential: false,
+            folded: None,
+        }
     }
 }
 

@@ -351,6 +351,17 @@ impl Halves for Avx2 {
         with_features!(_mm256_cvtph_ps(_mm_loadu_si128(p.cast())))
     }
     #[inline(always)]
+    unsafe fn load_bf16(self, p: *const u16) -> __m256 {
+        with_features!({
+            let words = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(words))
+        })
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(self, p: *const i8) -> __m256 {
+        with_features!(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast()))))
+    }
+    #[inline(always)]
     unsafe fn store_halves(self, p: *mut u16, v: __m256) {
         with_features!(_mm_storeu_si128(p.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v)))
     }

@@ -2,13 +2,15 @@
 
 use crate::added::{Rows, add_plane, add_ramp};
 use crate::affine::{self, OfRow};
+use crate::dots::{Bf16, Dots, Half, ahead, dots, widen_rows};
 use crate::function::composed::{Elu, EluPlusOne, Gelu, Relu, Same, Sigmoid, Silu};
 use crate::function::exp::Exp;
 use crate::function::expm1::{Erf, Expm1, Tanh};
 use crate::function::log::{Log, Log1p};
 use crate::function::trig::{Cos, Sin};
 use crate::function::{map, pow, scalar};
-use crate::product::{Operands, product, sparse::product_sparse};
+use crate::lanes::Halves;
+use crate::product::{Blocks, MOST_ROWS, Operands, few_rows, product, sparse::product_sparse};
 use crate::through::{Through, product_tanh};
 use crate::{convert, order, rows, search, softmax, spans, transpose};
 
@@ -17,6 +19,19 @@ use super::KernelTable;
 /// The `f32` nearest to the `f64` with these bits.
 fn narrowed(bits: u64) -> f32 {
     f64::from_bits(bits) as f32
+}
+
+/// The product of `f32`, of few rows or of many.
+///
+/// # Safety
+/// As for [`product`].
+#[inline(always)]
+unsafe fn product_or_few<S: Halves + Blocks<f32>>(s: S, p: &Operands<f32>) {
+    // SAFETY: the caller's duty.
+    unsafe {
+        // A single row has wide panels, and little to do for each.
+        if (2..=MOST_ROWS).contains(&p.m) && p.n > 1 { few_rows(s, p, p.b) } else { product(s, p) }
+    }
 }
 
 /// Defines a module's `TABLE` and its entries, each compiled with the features given.
@@ -28,7 +43,7 @@ macro_rules! instantiate {
         use super::*;
         use crate::isa::$token;
 
-        instantiate!(@product $token, product, product_f32, f32 $(, #[$features])?);
+        instantiate!(@product $token, product_or_few, product_f32, f32 $(, #[$features])?);
         instantiate!(@product $token, product, product_f64, f64 $(, #[$features])?);
         instantiate!(@product $token, product_sparse, product_sparse_f32, f32 $(, #[$features])?);
         instantiate!(@product $token, product_sparse, product_sparse_f64, f64 $(, #[$features])?);
@@ -140,6 +155,17 @@ macro_rules! instantiate {
             unsafe { add_ramp($token::assume(), &all, factor.read_unaligned(), start, [rs, cs]) }
         }
 
+        instantiate!(@lines $token, dots_f32, f32, f32 $(, #[$features])?);
+        instantiate!(@lines $token, dots_bf16, u16, Bf16 $(, #[$features])?);
+        instantiate!(@lines $token, dots_f16, u16, Half $(, #[$features])?);
+        instantiate!(@lines $token, dots_i8, i8, i8 $(, #[$features])?);
+        instantiate!(@few $token, product_bf16, u16, Bf16 $(, #[$features])?);
+        instantiate!(@few $token, product_f16, u16, Half $(, #[$features])?);
+        instantiate!(@few $token, product_i8, i8, i8 $(, #[$features])?);
+        instantiate!(@widen $token, widen_rows_bf16, u16, Bf16 $(, #[$features])?);
+        instantiate!(@widen $token, widen_rows_f16, u16, Half $(, #[$features])?);
+        instantiate!(@widen $token, widen_rows_i8, i8, i8 $(, #[$features])?);
+
         /// The microkernels of this instruction set.
         pub(in crate::table) static TABLE: KernelTable = KernelTable {
             product_f32,
@@ -200,7 +226,59 @@ macro_rules! instantiate {
             affine_gelu_f32,
             affine_sin_f32,
             affine_cos_f32,
+            dots_f32,
+            dots_bf16,
+            dots_f16,
+            dots_i8,
+            product_bf16,
+            product_f16,
+            product_i8,
+            widen_rows_bf16,
+            widen_rows_f16,
+            widen_rows_i8,
         };
+    };
+
+    (@lines $token:ident, $name:ident, $t:ty, $stored:ty $(, #[$features:meta])?) => {
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "the C signature of a product")]
+        unsafe extern "C" fn $name(
+            m: usize, n: usize, k: usize,
+            a: *const f32, a_rs: isize,
+            b: *const $t, b_rs: isize,
+            c: *mut f32, c_rs: isize,
+        ) {
+            let operands = Dots { m, n, k, a, a_rs, b: b.cast::<$stored>(), b_rs, c, c_rs, ahead: ahead::<$stored>(k, b_rs) };
+            // SAFETY: the features are those of this function; the operands are the contract of the entry.
+            unsafe { dots($token::assume(), &operands) }
+        }
+    };
+
+    (@few $token:ident, $name:ident, $t:ty, $stored:ty $(, #[$features:meta])?) => {
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "the C signature of a product")]
+        unsafe extern "C" fn $name(
+            m: usize, n: usize, k: usize,
+            a: *const f32, a_rs: isize, a_cs: isize,
+            b: *const $t, b_rs: isize,
+            c: *mut f32, c_rs: isize,
+            accumulate: u64,
+        ) {
+            let none = core::ptr::null();
+            let operands = Operands { m, n, k, a, a_rs, a_cs, b: none, b_rs, c, c_rs, accumulate: accumulate != 0 };
+            // SAFETY: the features are those of this function; the operands are the contract of the entry.
+            unsafe { few_rows($token::assume(), &operands, b.cast::<$stored>()) }
+        }
+    };
+
+    (@widen $token:ident, $name:ident, $t:ty, $stored:ty $(, #[$features:meta])?) => {
+        $(#[$features])?
+        unsafe extern "C" fn $name(
+            rows: usize, cols: usize, dst: *mut f32, dst_rs: isize, src: *const $t, src_rs: isize,
+        ) {
+            // SAFETY: the features are those of this function; the pointers are the contract of the entry.
+            unsafe { widen_rows($token::assume(), rows, cols, dst, dst_rs, src.cast::<$stored>(), src_rs) }
+        }
     };
 
     (@product $token:ident, $body:ident, $name:ident, $t:ty $(, #[$features:meta])?) => {

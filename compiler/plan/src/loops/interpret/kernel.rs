@@ -16,6 +16,7 @@ impl Machine<'_, '_> {
     pub(super) fn kernel(&mut self, stmt: &Stmt) -> Run<()> {
         match stmt {
             Stmt::Product { .. } => self.product(stmt),
+            Stmt::Dots { .. } => self.dots(stmt),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::SoftmaxUpdate { .. } => self.softmax(stmt),
             Stmt::Order { .. } => self.sort(stmt),
@@ -65,6 +66,21 @@ impl Machine<'_, '_> {
             }
             for col in 0..cols {
                 self.set_element(&dst, row, col, line[col as usize])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn dots(&mut self, stmt: &Stmt) -> Run<()> {
+        let Stmt::Dots { dst, lhs, rhs, rows, cols, depth } = stmt else { return Ok(()) };
+        let [rows, cols, depth] = [self.int(*rows)?.max(0), self.int(*cols)?.max(0), self.int(*depth)?.max(0)];
+        let (dst, lhs, rhs) = (self.corner(dst)?, self.corner(lhs)?, self.corner(rhs)?);
+        let (rows_of, lines) = (self.matrix(&lhs, rows, depth)?, self.matrix(&rhs, cols, depth)?);
+        for row in 0..rows {
+            for col in 0..cols {
+                let (x, y) = (&rows_of[(row * depth) as usize..], &lines[(col * depth) as usize..]);
+                let sum = x.iter().zip(y).take(depth as usize).map(|(x, y)| x * y).sum();
+                self.set_element(&dst, row, col, sum)?;
             }
         }
         Ok(())
@@ -246,7 +262,10 @@ impl Machine<'_, '_> {
         let mut all = Vec::new();
         for row in 0..rows {
             for col in 0..cols {
-                all.push(self.element(corner, row, col)?.real());
+                all.push(match self.element(corner, row, col)? {
+                    Value::Int(v) => v as f64,
+                    value => value.real(),
+                });
             }
         }
         Ok(all)

@@ -4,7 +4,7 @@ use attnc_algebra::DType;
 
 use super::Verifier;
 use crate::loops::expr::{ExprId, Lane};
-use crate::loops::program::{Access, Stmt, TileId, View};
+use crate::loops::program::{Access, Stmt, TileId, View, is_line_type};
 
 impl Verifier<'_> {
     /// A tile of the compute type that a microkernel works on: a matrix, or a vector if `cols` is `None`.
@@ -106,7 +106,29 @@ impl Verifier<'_> {
         };
         self.view(dst, *rows, *cols, true, lane);
         self.view(lhs, *rows, *depth, false, lane);
-        self.view(rhs, *depth, *cols, true, lane);
+        match self.program.stored_narrow(rhs) {
+            true => {
+                self.require(masked.is_none() && lane == Lane::F32, "such a product has no narrow operand");
+                self.view_in_range(rhs, Some(*depth), *cols, true);
+            }
+            false => self.view(rhs, *depth, *cols, true, lane),
+        }
+        if let View::Buffer { buffer, .. } = dst {
+            let access = self.program.buffers.get(buffer.0 as usize).map(|b| b.access);
+            self.require(access == Some(Access::Write), "the buffer is only for reading");
+        }
+    }
+
+    /// Rows and lines with adjacent elements.
+    pub(super) fn dots(&mut self, stmt: &Stmt) {
+        let Stmt::Dots { dst, lhs, rhs, rows, cols, depth } = stmt else { return };
+        self.scalars(&[*rows, *cols, *depth], Lane::I64);
+        self.view(dst, *rows, *cols, true, Lane::F32);
+        self.view(lhs, *rows, *depth, true, Lane::F32);
+        let View::Buffer { buffer, .. } = rhs else { return self.wrong("lines are those of a buffer") };
+        let dtype = self.program.buffers.get(buffer.0 as usize).map(|b| b.dtype);
+        self.require(dtype.is_some_and(is_line_type), "lines of this type are not multiplied");
+        self.view_in_range(rhs, Some(*cols), *depth, true);
         if let View::Buffer { buffer, .. } = dst {
             let access = self.program.buffers.get(buffer.0 as usize).map(|b| b.access);
             self.require(access == Some(Access::Write), "the buffer is only for reading");
@@ -173,33 +195,42 @@ impl Verifier<'_> {
                 self.spans(*row, down, declared.rows, &access);
                 self.spans(*col, along, declared.cols, &access);
             }
-            View::Buffer { buffer, index, row_dim, col_dim, steps } => {
-                self.scalars(index, Lane::I64);
+            View::Buffer { buffer, .. } => {
                 let Some(declared) = self.program.buffers.get(buffer.0 as usize) else {
                     return self.wrong("a buffer is out of the table");
                 };
-                self.require(index.len() == declared.shape.len(), "the wrong number of indices");
                 self.require(
                     crate::loops::storage::lane_of(declared.dtype) == lane
                         && declared.dtype.size() as i64 == lane.size(),
                     "the operands of a product are of different types",
                 );
-                let one = |s: &Self, count: ExprId| s.program.exprs.as_int(count) == Some(1);
-                let single = rows.is_none_or(|rows| one(self, rows));
-                self.require(row_dim.is_some() || single, "rows without a dimension");
-                self.require(col_dim.is_some() || one(self, cols), "columns without a dimension");
-                self.require(steps.iter().all(|step| *step >= 1), "a step is not positive");
-                let adjacent = col_dim.is_none() || one(self, cols) || (*col_dim == declared.unit_dim && steps[1] == 1);
-                self.require(!unit || adjacent, "an operand's columns are not the unit dimension");
-                let access = |s: &Self| s.program.buffers[buffer.0 as usize].name.clone();
-                for (dim, (at, extent)) in index.iter().zip(&declared.shape).enumerate() {
-                    match (rows.filter(|_| Some(dim) == *row_dim), Some(dim) == *col_dim) {
-                        (Some(rows), false) => self.steps(*at, rows, steps[0], *extent, &access),
-                        (None, true) => self.steps(*at, cols, steps[1], *extent, &access),
-                        (None, false) => self.within(*at, *extent, &access),
-                        (Some(_), true) => self.wrong("rows and columns advance along one dimension"),
-                    }
-                }
+                self.view_in_range(view, rows, cols, unit);
+            }
+        }
+    }
+
+    /// A view of a buffer of any type.
+    fn view_in_range(&mut self, view: &View, rows: Option<ExprId>, cols: ExprId, unit: bool) {
+        let View::Buffer { buffer, index, row_dim, col_dim, steps } = view else { return };
+        self.scalars(index, Lane::I64);
+        let Some(declared) = self.program.buffers.get(buffer.0 as usize) else {
+            return self.wrong("a buffer is out of the table");
+        };
+        self.require(index.len() == declared.shape.len(), "the wrong number of indices");
+        let one = |s: &Self, count: ExprId| s.program.exprs.as_int(count) == Some(1);
+        let single = rows.is_none_or(|rows| one(self, rows));
+        self.require(row_dim.is_some() || single, "rows without a dimension");
+        self.require(col_dim.is_some() || one(self, cols), "columns without a dimension");
+        self.require(steps.iter().all(|step| *step >= 1), "a step is not positive");
+        let adjacent = col_dim.is_none() || one(self, cols) || (*col_dim == declared.unit_dim && steps[1] == 1);
+        self.require(!unit || adjacent, "an operand's columns are not the unit dimension");
+        let access = |s: &Self| s.program.buffers[buffer.0 as usize].name.clone();
+        for (dim, (at, extent)) in index.iter().zip(&declared.shape).enumerate() {
+            match (rows.filter(|_| Some(dim) == *row_dim), Some(dim) == *col_dim) {
+                (Some(rows), false) => self.steps(*at, rows, steps[0], *extent, &access),
+                (None, true) => self.steps(*at, cols, steps[1], *extent, &access),
+                (None, false) => self.within(*at, *extent, &access),
+                (Some(_), true) => self.wrong("rows and columns advance along one dimension"),
             }
         }
     }
