@@ -478,6 +478,46 @@ fn products_through_tanh() {
     }
 }
 
+/// `out = q k^T`, then `out + w v` with v as it lies and with v widened into a tile, of every type that lines have.
+#[test]
+fn lines_and_matrices_that_are_stored_narrow() {
+    for dtype in [DType::F32, DType::Bf16, DType::F16, DType::I8] {
+        let mut s = Sketch::new(Lane::F32);
+        let [rows, cols, depth] = [0, 1, 2].map(|x| s.e().add(Expr::Extent(x), None));
+        let (row, col, zero) = (s.row, s.col, s.zero);
+        let q = s.buffer(DType::F32, &[rows, depth], Access::Read, Some(1));
+        let k = s.buffer(dtype, &[cols, depth], Access::Read, Some(1));
+        let v = s.buffer(dtype, &[cols, depth], Access::Read, Some(1));
+        let out = s.buffer(DType::F32, &[rows, depth], Access::Write, Some(1));
+        let whole =
+            |buffer| View::Buffer { buffer, index: vec![zero; 2], row_dim: Some(0), col_dim: Some(1), steps: [1, 1] };
+        let tiled = |tile| View::Tile { tile, row: zero, col: zero, transposed: false };
+        let scores = s.tile(Lane::F32, rows, cols);
+        let (lhs, rhs) = (whole(q), whole(k));
+        s.program.body.push(Stmt::Dots { dst: tiled(scores), lhs, rhs, rows, cols, depth });
+        let wide = s.tile(Lane::F32, cols, depth);
+        let value = s.load(v, &[row, col]);
+        let value = s.e().cast(Lane::F32, value);
+        s.map(s.at(wide), cols, depth, value);
+        let acc = s.tile(Lane::F32, rows, depth);
+        for (rhs, accumulate) in [(whole(v), false), (tiled(wide), true)] {
+            let (dst, lhs, masked) = (tiled(acc), tiled(scores), None);
+            let (cols, depth) = (depth, cols);
+            s.program.body.push(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked });
+        }
+        let value = s.element(acc, row, col);
+        s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, rows, depth, value);
+        let size = if dtype == DType::I8 { 100.0 } else { 1.0 };
+        for extents in [[1, 1, 1], [4, 70, 5], [5, 64, 130], [13, 17, 33]] {
+            let terms = (extents[1] * extents[2]) as f64;
+            s.check(&extents, 2e-6 * terms * size * size, |at, element| match at {
+                1 | 2 => size * random(at, element),
+                _ => random(at, element),
+            });
+        }
+    }
+}
+
 #[test]
 fn keys_in_ranges_are_kept_or_filled() {
     for case in 0..8u8 {
