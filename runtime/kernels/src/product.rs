@@ -80,6 +80,9 @@ pub(crate) trait Blocks<T: Element>: Square<T> {
 /// which the second-level cache feeds at full speed while C is read and written once per part.
 const K_PART: usize = 256;
 
+/// Rows of a product from which on asking for what follows B costs little beside it.
+const PREFETCHING: usize = 48;
+
 /// The whole product.
 ///
 /// # Safety
@@ -157,9 +160,18 @@ unsafe fn rows<T: Element, S: Blocks<T>, const W: usize>(s: S, p: &Operands<T>) 
     let last = p.n - (W - 1) * S::N;
     let head = s.head(last);
     let mut blocks = p.m.div_ceil(S::ROWS[W]);
+    // Products that follow each other mostly take B's next rows, which are asked for a few with each block.
+    let (many, all) = (p.m >= PREFETCHING, blocks);
     let mut i = 0;
     while i < p.m {
         let height = (p.m - i).div_ceil(blocks);
+        if many {
+            for k in p.k * (all - blocks) / all..p.k * (all - blocks + 1) / all {
+                for w in 0..W {
+                    s.prefetch(p.b.wrapping_offset((p.k + k) as isize * p.b_rs).wrapping_add(w * S::N));
+                }
+            }
+        }
         // SAFETY: rows `i .. i + height` of the caller's panel, whose last vector holds `last` columns.
         unsafe {
             if last == S::N {
