@@ -35,6 +35,8 @@ pub enum Tree {
     Integer(Vec<(TermId, i64)>, i64),
     /// A reduction in the order of an integer key.
     Bucket(Box<Bucket>),
+    /// A closed element of an input, read at every position of one of its axes instead of a computed place.
+    Read(TermId, AxisId),
 }
 
 impl Tree {
@@ -128,6 +130,17 @@ impl Tree {
                 convert::add_closed(graph, real)
             }
             Self::Bucket(bucket) => bucket.add(graph),
+            Self::Read(element, axis) => {
+                let spec = &mut graph.analysis.spec;
+                let Node::Input { input, mut index } = spec.terms.node(*element).clone() else {
+                    unreachable!("elements are of inputs")
+                };
+                let position = spec.terms.position(*axis);
+                let dim = spec.input(input).axes.iter().position(|a| a == axis).expect("an axis of the input");
+                index[dim] = position;
+                let everywhere = spec.terms.add(Node::Input { input, index });
+                convert::add_closed(graph, everywhere)
+            }
         }
     }
 }

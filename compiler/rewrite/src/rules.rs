@@ -9,6 +9,7 @@ mod arithmetic;
 mod attend;
 mod bucket;
 mod exponents;
+mod gather;
 mod prefix;
 mod quotient;
 mod reassociation;
@@ -27,6 +28,7 @@ static ALL: LazyLock<Vec<&'static Rule>> = LazyLock::new(|| {
         bucket::RULES,
         exponents::RULES,
         angles::RULES,
+        gather::RULES,
     ]
     .into_iter()
     .flatten()

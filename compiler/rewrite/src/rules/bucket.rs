@@ -139,8 +139,9 @@ fn row_axis(spec: &Spec, key: TermId, row_key: TermId, axis: AxisId) -> Option<A
     others.iter().find(|a| is_long(spec, *a, axis)).or_else(|| others.iter().last())
 }
 
-/// Whether an axis grows with the sequence, so that one sort for each of its positions would be too many.
-fn is_long(spec: &Spec, axis: AxisId, reduced: AxisId) -> bool {
+/// Whether an axis grows with the sequence or with the reduced axis, so that one sort, or one sum, for each of its
+/// positions would be too many.
+pub(super) fn is_long(spec: &Spec, axis: AxisId, reduced: AxisId) -> bool {
     let symbols = |axis: AxisId| {
         let mut found = Vec::new();
         any_sub_term(&spec.terms, spec.axis(axis).extent, |node| {
