@@ -5,7 +5,7 @@
 //! Each element of C is the same chain of multiply-adds as in [`super::product`].
 
 use super::{Blocks, Operands};
-use crate::dots::Stored;
+use crate::dots::{Stored, elements_ahead};
 use crate::lanes::{CACHE_LINE, Halves, prefetch};
 
 /// Rows from which on B is used often enough.
@@ -14,8 +14,11 @@ pub(crate) const MOST_ROWS: usize = 8;
 /// Rows of a block.
 const ROWS: usize = 4;
 
-/// Terms of the sum that all panels take before the next ones; memory is asked for as many ahead.
+/// Terms of the sum that all panels take before the next ones.
 const PART: usize = 16;
+
+/// Bytes that memory is asked for ahead (bfloat16 comes a third faster than at 4096; f32 slower at 16384).
+const AHEAD: usize = 8192;
 
 /// `C[m, n] = (C or 0) + A[m, k] B[k, n]`, the elements of B widened to `f32`; `b` stands for the operands' own.
 ///
@@ -95,7 +98,7 @@ unsafe fn rows<S: Halves + Blocks<f32>, B: Stored, const W: usize, const RAGGED:
 /// A block of `R` rows by `W` vectors, the last of them of `last` columns if `RAGGED`.
 ///
 /// # Safety
-/// The operands must be valid for `R` rows and as many columns; `p.m`, `p.n` and `p.b` are not read.
+/// The operands must be valid for `R` rows and as many columns; `p.m` and `p.b` are not read, and `p.n` only tells how far apart rows are.
 #[inline(always)]
 unsafe fn block<S: Halves + Blocks<f32>, B: Stored, const R: usize, const W: usize, const RAGGED: bool>(
     s: S,
@@ -104,6 +107,7 @@ unsafe fn block<S: Halves + Blocks<f32>, B: Stored, const R: usize, const W: usi
     last: usize,
 ) {
     let head = s.head(last);
+    let next = elements_ahead::<B>(AHEAD, p.n, p.b_rs);
     let mut acc = [[s.splat(0.0); W]; R];
     // SAFETY: row `i < R` and vector `w < W` of C; term `k < p.k` of the sum.
     unsafe {
@@ -117,7 +121,7 @@ unsafe fn block<S: Halves + Blocks<f32>, B: Stored, const R: usize, const W: usi
         }
         for k in 0..p.k {
             let row = b.wrapping_offset(k as isize * p.b_rs);
-            let ahead = row.wrapping_offset(PART as isize * p.b_rs);
+            let ahead = row.wrapping_offset(next);
             let mut line = [s.splat(0.0); W];
             for (w, line) in line.iter_mut().enumerate() {
                 if (w * S::N * size_of::<B>()).is_multiple_of(CACHE_LINE) {
