@@ -4,8 +4,12 @@
 //! [`LoopProgram`]. The engine allocates the buffers and runs the stages in
 //! the order of [`Plan::order`].
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
 use attnc_algebra::DType;
 use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::EdgeRef;
 
 use crate::loops::{ExprId, Exprs, LoopProgram};
 
@@ -93,10 +97,66 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The stages in an order that runs producers before consumers: the order
-    /// in which they were added.
+    /// The stages in an order that runs producers before consumers.
     pub fn order(&self) -> impl Iterator<Item = NodeIndex> + '_ {
         self.graph.node_indices()
+    }
+
+    /// The plan with its stages in an order that does not depend on the order of operands: before each stage its
+    /// producers, those that need most stages first, of equals those whose stages write most at these extents. What a
+    /// deep chain needs is then free again when a short one begins.
+    pub(crate) fn scheduled(mut self, extents: &[i64]) -> Self {
+        let elements = |buffer: &PlanBufferId| {
+            self.shape(*buffer, extents).map_or(f64::INFINITY, |shape| shape.iter().map(|e| *e as f64).product())
+        };
+        let count = self.graph.node_count();
+        let mut below: Vec<BTreeSet<NodeIndex>> = vec![BTreeSet::new(); count];
+        for node in self.graph.node_indices() {
+            let producers: Vec<NodeIndex> = self.graph.neighbors_directed(node, petgraph::Incoming).collect();
+            let mut all: BTreeSet<NodeIndex> = producers.iter().flat_map(|p| below[p.index()].clone()).collect();
+            all.insert(node);
+            below[node.index()] = all;
+        }
+        let written = |node: &NodeIndex| -> f64 {
+            let out: BTreeSet<&PlanBufferId> = self.graph.edges(*node).map(|edge| edge.weight()).collect();
+            out.into_iter().map(elements).sum()
+        };
+        let need: Vec<(Reverse<usize>, f64)> =
+            below.iter().map(|all| (Reverse(all.len()), -all.iter().map(written).sum::<f64>())).collect();
+        let mut order: Vec<NodeIndex> = Vec::new();
+        let sinks = self.graph.externals(petgraph::Outgoing);
+        let mut open: Vec<(NodeIndex, bool)> =
+            sinks.collect::<Vec<_>>().into_iter().rev().map(|n| (n, false)).collect();
+        let mut seen = BTreeSet::new();
+        while let Some((node, ready)) = open.pop() {
+            if ready {
+                order.push(node);
+                continue;
+            }
+            if !seen.insert(node) {
+                continue;
+            }
+            open.push((node, true));
+            let producers: BTreeSet<NodeIndex> = self.graph.neighbors_directed(node, petgraph::Incoming).collect();
+            let mut producers: Vec<NodeIndex> = producers.into_iter().collect();
+            producers.sort_by(|a, b| {
+                let (a, b) = (need[a.index()], need[b.index()]);
+                a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+            });
+            open.extend(producers.into_iter().rev().map(|n| (n, false)));
+        }
+        let mut places = vec![NodeIndex::end(); count];
+        let mut graph = DiGraph::new();
+        for node in &order {
+            places[node.index()] = graph.add_node(self.graph[*node].clone());
+            let mut edges: Vec<_> = self.graph.edges_directed(*node, petgraph::Incoming).collect();
+            edges.sort_by_key(|edge| edge.id());
+            for edge in edges {
+                graph.add_edge(places[edge.source().index()], places[node.index()], *edge.weight());
+            }
+        }
+        self.graph = graph;
+        self
     }
 
     /// The stages in running order.

@@ -89,7 +89,9 @@ pub fn build(spec: &Spec, options: &PlanOptions) -> Result<Plan, PlanError> {
         planner.inputs.resize(planner.spec.inputs.len(), PlanBufferId(0));
         planner.outputs()?;
     }
-    Ok(planner.plan)
+    let symbols = 0..spec.symbols.len() as u32;
+    let hint: Vec<i64> = symbols.filter_map(|at| options.hint.get(attnc_algebra::SymbolId(at))).collect();
+    Ok(planner.plan.scheduled(&hint))
 }
 
 /// What a buffer holds and how.
