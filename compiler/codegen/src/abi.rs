@@ -92,6 +92,10 @@ microkernels! {
     ProductSparseF32 = "product_sparse_f32": Product,
     /// The same on f64, leaving out terms whose element of `a` is zero.
     ProductSparseF64 = "product_sparse_f64": Product,
+    /// The same where `c` is not -inf, which stays; `accumulate` is 0.
+    ProductOpenF32 = "product_open_f32": Product,
+    /// The same on f64.
+    ProductOpenF64 = "product_open_f64": Product,
     /// Whether all elements are finite: `(rows, cols: usize, p: *const f32, rs: isize) -> u64`.
     AllFiniteF32 = "all_finite_f32": AllFinite,
     /// The same on f64.

@@ -310,7 +310,7 @@ impl<'a> Lower<'a, '_> {
 /// Products.
 impl Lower<'_, '_> {
     fn product(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
-        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked } = stmt else { return Ok(()) };
+        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open } = stmt else { return Ok(()) };
         let [rows, cols, depth] = self.lengths([*rows, *cols, *depth])?;
         let (dst_view, rhs_view) = (dst, rhs);
         let [dst, lhs, rhs] = [self.matrix(dst)?, self.matrix(lhs)?, self.matrix(rhs)?];
@@ -328,34 +328,24 @@ impl Lower<'_, '_> {
             dst.row_stride,
             accumulate,
         ];
-        let [product, sparse, finite] = match self.program.product_lane(dst_view) {
-            Some(Lane::F64) => [Microkernel::ProductF64, Microkernel::ProductSparseF64, Microkernel::AllFiniteF64],
-            _ => [Microkernel::ProductF32, Microkernel::ProductSparseF32, Microkernel::AllFiniteF32],
+        let [product, sparse, only_open] = match self.program.product_lane(dst_view) {
+            Some(Lane::F64) => [Microkernel::ProductF64, Microkernel::ProductSparseF64, Microkernel::ProductOpenF64],
+            _ => [Microkernel::ProductF32, Microkernel::ProductSparseF32, Microkernel::ProductOpenF32],
         };
         let Some(masked) = masked else {
-            self.call(self.narrow_product(rhs_view).unwrap_or(product), &args);
+            let plain = self.narrow_product(rhs_view).unwrap_or(product);
+            self.call(if *open { only_open } else { plain }, &args);
             return Ok(());
         };
-        // Only where the mask meets NaN or inf must zeros be left out.
         let masked = self.scalar(*masked)?;
-        let dense = self.builder.declare_var(types::I64);
-        let one = self.int(1);
-        self.builder.def_var(dense, one);
-        self.when(masked, |s| {
-            let all = s.call(finite, &[depth, cols, rhs.base, rhs.row_stride]);
-            let all = all.ok_or_else(|| s.malformed("a microkernel gave no result"))?;
-            s.builder.def_var(dense, all);
-            Ok(())
-        })?;
-        let dense = self.builder.use_var(dense);
         self.either(
-            dense,
+            masked,
             |s| {
-                s.call(product, &args);
+                s.call(sparse, &args);
                 Ok(())
             },
             |s| {
-                s.call(sparse, &args);
+                s.call(product, &args);
                 Ok(())
             },
         )

@@ -148,6 +148,7 @@ fn product(compute: Lane, through_tiles: bool, transposed: bool, accumulate: boo
         depth: k,
         accumulate,
         masked,
+        open: false,
     };
     s.program.body.push(product);
     if let View::Tile { tile, .. } = dst {
@@ -173,6 +174,34 @@ fn products_of_buffers_and_tiles() {
 }
 
 #[test]
+fn products_leave_alone_what_is_not_open() {
+    for (compute, tolerance) in [(Lane::F32, 1e-5), (Lane::F64, 1e-14)] {
+        let mut s = product(compute, true, false, false, None);
+        let (row, col) = (s.row, s.col);
+        let [m, n] = [0, 1].map(|x| s.e().add(Expr::Extent(x), None));
+        let at = s.program.body.iter().position(|stmt| matches!(stmt, Stmt::Product { .. })).expect("there is one");
+        let Stmt::Product { dst: View::Tile { tile, .. }, open, .. } = &mut s.program.body[at] else {
+            unreachable!("the product of a tile")
+        };
+        let tile = *tile;
+        *open = true;
+        let (low, none) = (s.e().real(compute, f64::NEG_INFINITY), s.e().real(compute, -1.0));
+        let old = s.element(tile, row, col);
+        let closed = s.e().add(Expr::Binary(BinaryOp::Lt, row, col), None);
+        let value = s.e().add(Expr::Select(closed, low, old), None);
+        let mask = Stmt::Map { dst: s.at(tile), rows: m, cols: n, value };
+        s.program.body.insert(at, mask);
+        let closed = s.e().add(Expr::Binary(BinaryOp::Eq, old, low), None);
+        let shown = s.e().add(Expr::Select(closed, none, old), None);
+        let Some(Stmt::Map { value, .. }) = s.program.body.last_mut() else { unreachable!("the output's map") };
+        *value = shown;
+        for extents in [[1, 1, 1], [5, 3, 7], [17, 65, 33], [40, 130, 64]] {
+            s.check(&extents, tolerance, random);
+        }
+    }
+}
+
+#[test]
 fn products_of_widened_values_have_the_bits_of_separate_roundings() {
     let mut s = Sketch::new(Lane::F32);
     let [m, n, k] = [0, 1, 2].map(|x| s.e().add(Expr::Extent(x), None));
@@ -188,7 +217,17 @@ fn products_of_widened_values_have_the_bits_of_separate_roundings() {
     }
     let view = |tile| View::Tile { tile, row: zero, col: zero, transposed: false };
     let (dst, lhs, rhs) = (view(acc), view(x), view(y));
-    s.program.body.push(Stmt::Product { dst, lhs, rhs, rows: m, cols: n, depth: k, accumulate: false, masked: None });
+    s.program.body.push(Stmt::Product {
+        dst,
+        lhs,
+        rhs,
+        rows: m,
+        cols: n,
+        depth: k,
+        accumulate: false,
+        masked: None,
+        open: false,
+    });
     let sum = s.e().add(Expr::Tile { tile: acc, row, col }, Some(Lane::F64));
     s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, m, n, sum);
     for extents in [[1, 1, 1], [5, 1, 300], [17, 65, 33], [96, 16, 64]] {
@@ -333,6 +372,7 @@ fn attention(compute: Lane, skip: i64) -> Sketch {
         depth: d,
         accumulate: false,
         masked: None,
+        open: false,
     });
     let query = s.e().sum(base, row);
     let skip = s.int(skip);
@@ -354,6 +394,7 @@ fn attention(compute: Lane, skip: i64) -> Sketch {
         depth: cols,
         accumulate: true,
         masked: Some(partial),
+        open: false,
     });
     let body = std::mem::replace(&mut s.program.body, outer);
     let two = s.int(2);
@@ -503,7 +544,7 @@ fn lines_and_matrices_that_are_stored_narrow() {
         for (rhs, accumulate) in [(whole(v), false), (tiled(wide), true)] {
             let (dst, lhs, masked) = (tiled(acc), tiled(scores), None);
             let (cols, depth) = (depth, cols);
-            s.program.body.push(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked });
+            s.program.body.push(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open: false });
         }
         let value = s.element(acc, row, col);
         s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, rows, depth, value);

@@ -6,22 +6,24 @@
 //! Decisions read extents at a *hint* (the upper end of the plan row); they
 //! change speed and memory, never meaning. Knows nothing of loop statements.
 
+mod outputs;
+mod sharing;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use attnc_algebra::{
-    AxisId, AxisSet, BinaryOp, DType, Extents, InputId, Node, ReduceOp, Spec, TermId, TermSet, Terms, Type, UnaryOp,
+    AxisId, AxisSet, BinaryOp, DType, Extents, InputId, Node, Spec, TermId, TermSet, Terms, Type, UnaryOp,
 };
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::alike::{Alike, Form};
 use crate::error::PlanError;
 use crate::graph::{Plan, PlanBuffer, PlanBufferId, Role, Stage};
-use crate::joint::joint;
-use crate::loops::{ExprId, Exprs};
+use crate::loops::{Access, ExprId, Exprs};
 use crate::lower::{self, AttendState, Folded, StageShape};
 
-mod sharing;
+pub(crate) use outputs::Wanted;
 
 /// Key positions of a tile, the width of a packed block, and the rows of a chunk of a scan.
 pub const TILE: i64 = 64;
@@ -149,14 +151,6 @@ const MINOR: f64 = 256.0;
 /// Elements up to which any value may be given a buffer.
 const FEW_ELEMENTS: f64 = 4_194_304.0;
 
-/// An output and the term it holds.
-#[derive(Clone, Debug)]
-pub(crate) struct Wanted {
-    pub term: TermId,
-    pub axes: Vec<AxisId>,
-    pub target: PlanBufferId,
-}
-
 /// State of planning one spec.
 pub(crate) struct Planner<'a> {
     /// With axes and inputs that planning adds.
@@ -184,6 +178,8 @@ pub(crate) struct Planner<'a> {
     by_the_way: Vec<Wanted>,
     /// All sums of the outputs' terms.
     sums: Vec<TermId>,
+    /// Log-sum-exps of which outputs are read, with the axes of their buffers.
+    read_later: Vec<(TermId, Vec<AxisId>)>,
     /// Buffers of the inputs.
     pub inputs: Vec<PlanBufferId>,
     data_free: BTreeMap<TermId, bool>,
@@ -214,6 +210,7 @@ impl<'a> Planner<'a> {
             stages: 0,
             by_the_way: Vec::new(),
             sums: Vec::new(),
+            read_later: Vec::new(),
             inputs: Vec::new(),
             data_free: BTreeMap::new(),
             depths: BTreeMap::new(),
@@ -249,53 +246,6 @@ impl<'a> Planner<'a> {
     /// The launch-time extent of an axis.
     pub fn axis_extent(&mut self, axis: AxisId) -> ExprId {
         lower::extent::extent(&self.terms, self.spec.axis(axis).extent, &mut self.plan.shapes)
-    }
-
-    fn outputs(&mut self) -> Result<(), PlanError> {
-        let outputs: Vec<Wanted> = (0..self.spec.outputs.len()).map(|k| self.declare_output(k)).collect();
-        let roots: Vec<TermId> = outputs.iter().map(|o| o.term).collect();
-        self.limits = self.rank_limits(&roots);
-        self.sums = self.sums_of(&roots);
-        self.joint = joint(&self.terms, &roots, |t| self.is_summary(t));
-        // A log-sum-exp may come with the attention over the same scores: that goes first.
-        let is_lse =
-            |wanted: &Wanted| matches!(self.terms.node(wanted.term), Node::Reduce { op: ReduceOp::LogSumExp, .. });
-        let (lse, others): (Vec<Wanted>, Vec<Wanted>) = outputs.into_iter().partition(is_lse);
-        self.by_the_way.clone_from(&lse);
-        for wanted in others {
-            self.output(&wanted)?;
-        }
-        for wanted in lse {
-            if self.by_the_way.iter().any(|w| w.target == wanted.target) {
-                self.output(&wanted)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn declare_output(&mut self, k: usize) -> Wanted {
-        let output = self.spec.outputs[k].clone();
-        let shape = output.axes.iter().map(|a| self.axis_extent(*a)).collect();
-        let dtype = match self.terms.ty(output.term) {
-            Type::Real => self.compute,
-            Type::Int => DType::I64,
-            Type::Bool => DType::Bool,
-        };
-        let target = self.add_buffer(&output.name, dtype, shape, Role::Output(k as u32));
-        let term = self.divisions_as_factors(output.term, &mut BTreeMap::new());
-        Wanted { term, axes: output.axes.clone(), target }
-    }
-
-    fn output(&mut self, wanted: &Wanted) -> Result<(), PlanError> {
-        let axes = wanted.axes.clone();
-        self.stage(wanted.term, axes.clone(), Layout::Plain(axes), false, wanted.target)
-    }
-
-    /// Takes the log-sum-exp outputs of a term off the list of those to be written.
-    pub fn take_by_the_way(&mut self, term: TermId, fits: impl Fn(&Wanted) -> bool) -> Vec<Wanted> {
-        let (now, later) = self.by_the_way.drain(..).partition(|w| w.term == term && fits(w));
-        self.by_the_way = later;
-        now
     }
 
     /// The term with quotients of data written as products with a reciprocal,
@@ -337,22 +287,25 @@ impl<'a> Planner<'a> {
         let plain = !exact && matches!(layout, Layout::Plain(_));
         let folded = if plain { self.folded(term, &axes, &shape)? } else { None };
         let (term, shape) = folded.unwrap_or((term, shape));
-        let (stage, mut targets) = lower::lower_stage(self, term, &shape, &layout, exact, target)?;
-        targets.push(target);
-        self.add_stage(stage, &targets);
+        let stage = lower::lower_stage(self, term, &shape, &layout, exact, target)?;
+        self.add_stage(stage);
         Ok(())
     }
 
-    /// Adds a stage that writes `targets`, after those that write what it reads.
-    fn add_stage(&mut self, stage: Stage, targets: &[PlanBufferId]) {
-        let reads: Vec<PlanBufferId> = stage.args.iter().copied().filter(|b| !targets.contains(b)).collect();
+    /// Adds a stage, after those that write what it reads.
+    fn add_stage(&mut self, stage: Stage) {
+        let accessed = |access: Access| {
+            let buffers = stage.args.iter().zip(&stage.program.buffers);
+            buffers.filter(|(_, b)| b.access == access).map(|(id, _)| *id).collect::<Vec<PlanBufferId>>()
+        };
+        let (reads, writes) = (accessed(Access::Read), accessed(Access::Write));
         let node = self.plan.graph.add_node(stage);
         for buffer in reads {
             if let Some(source) = self.producers.get(&buffer) {
                 self.plan.graph.add_edge(*source, node, buffer);
             }
         }
-        self.producers.extend(targets.iter().map(|target| (*target, node)));
+        self.producers.extend(writes.iter().map(|target| (*target, node)));
     }
 
     /// The buffer that holds `term` in `layout`, built on first request. With
@@ -413,7 +366,7 @@ impl<'a> Planner<'a> {
         let grid = lead.iter().copied().filter(|a| *a != rows).collect();
         let shape = StageShape { rows: Some(rows), cols, grid, sequential: false, folded };
         let stage = lower::lower_state_stage(self, term, &shape, before.as_ref(), &state)?;
-        self.add_stage(stage, &[max, sum, acc]);
+        self.add_stage(stage);
         self.states.insert(key, state.clone());
         Ok(state)
     }

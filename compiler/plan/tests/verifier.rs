@@ -278,6 +278,7 @@ fn microkernels_get_unit_strides_and_vectors() {
             depth,
             accumulate: false,
             masked: None,
+            open: false,
         }
     };
     let mut s = Sketch::new();
@@ -371,6 +372,7 @@ fn every_third(count: impl FnOnce(&mut Sketch) -> ExprId) -> Vec<String> {
         depth,
         accumulate: false,
         masked: None,
+        open: false,
     };
     s.refusals(vec![product])
 }

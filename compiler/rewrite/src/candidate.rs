@@ -25,6 +25,9 @@ const CHUNK: f64 = 64.0;
 /// Keys of both sides are sorted where rows are brought back from their order.
 const SIDES: f64 = 2.0;
 
+/// Pointwise operations for each pair of a restriction that compares a weight: products and exponentials in f64, twice.
+const WEIGHED: f64 = 800.0;
+
 /// A position looked at for a pair of positions, in pointwise operations.
 const SEARCHED: f64 = 16.0;
 
@@ -353,8 +356,8 @@ impl<'a> Pricing<'a> {
         if scaled { time * SCALED } else { time }
     }
 
-    /// Pointwise operations for each pair of a restriction that looks for some position of an axis. What does not
-    /// vary along the reduced axis is looked for once for each row.
+    /// Pointwise operations for each pair of a restriction that looks for some position of an axis, or weighs. What does
+    /// not vary along the reduced axis is looked for once for each row.
     fn searches(&self, domain: TermId, reduced: AxisId) -> f64 {
         let terms = &self.graph.analysis.spec.terms;
         let mut seen = TermSet::new();
@@ -365,8 +368,12 @@ impl<'a> Pricing<'a> {
                 continue;
             }
             let node = terms.node(term);
-            if let Node::Reduce { op: ReduceOp::Any | ReduceOp::All, axis, .. } = node {
-                work += SEARCHED * self.volumes.extent(*axis);
+            match node {
+                Node::Reduce { op: ReduceOp::Any | ReduceOp::All, axis, .. } => {
+                    work += SEARCHED * self.volumes.extent(*axis);
+                }
+                Node::Softmax { .. } => work += WEIGHED,
+                _ => {}
             }
             if !matches!(node, Node::Order { .. } | Node::At { .. }) {
                 open.extend(node.operands());

@@ -132,6 +132,35 @@ pub(crate) trait Square<T: Element>: Lanes<T> {
     /// Whether `transpose` stays in registers; else plain loops over memory are quicker.
     const SHUFFLES: bool = false;
 
+    /// The lanes in which the mask holds, as bits.
+    #[inline(always)]
+    fn lanes_of(self, mask: Self::Mask) -> u64 {
+        let mut lanes = [T::ZERO; MOST_LANES];
+        let held = self.select(mask, self.splat(T::ONE), self.splat(T::ZERO));
+        // SAFETY: no instruction set has more than 16 lanes.
+        unsafe { self.store(lanes.as_mut_ptr(), held) };
+        let mut bits = 0;
+        for (at, lane) in lanes.iter().enumerate() {
+            bits |= u64::from(*lane != T::ZERO) << at;
+        }
+        bits
+    }
+    /// `v` in the lanes whose bits are set, `other` elsewhere.
+    #[inline(always)]
+    fn keep_lanes(self, bits: u64, v: Self::V, other: Self::V) -> Self::V {
+        let (mut lanes, mut others) = ([T::ZERO; MOST_LANES], [T::ZERO; MOST_LANES]);
+        // SAFETY: no instruction set has more than 16 lanes.
+        unsafe {
+            self.store(lanes.as_mut_ptr(), v);
+            self.store(others.as_mut_ptr(), other);
+            for (at, (lane, other)) in lanes.iter_mut().zip(others).enumerate() {
+                if bits >> at & 1 == 0 {
+                    *lane = other;
+                }
+            }
+            self.load(lanes.as_ptr())
+        }
+    }
     /// Lane i is the sum of the lanes of `rows[i]`, for the first `N` rows.
     #[inline(always)]
     fn sum_of_each(self, rows: &[Self::V; 16]) -> Self::V {

@@ -12,6 +12,7 @@
 mod blocks;
 mod column;
 mod few;
+pub(crate) mod open;
 pub(crate) mod sparse;
 
 use crate::lanes::{Element, Lanes, Square};

@@ -1,7 +1,7 @@
 //! Row-wise passes over a matrix: the finiteness check, the scaling by one number per row, spans of each row that are
 //! kept, and the clear largest.
 
-use crate::lanes::{Element, Lanes, MOST_LANES};
+use crate::lanes::{Element, Lanes, Square};
 
 /// Whether all elements are finite. `x * 0` is 0 for a finite x and NaN for any other, and a sum keeps a NaN.
 ///
@@ -142,6 +142,57 @@ impl KeyRange {
     }
 }
 
+/// Columns whose keys are narrowed together.
+const KEYS: usize = 256;
+
+/// Columns of most tiles: with a number known here their keys stay in registers.
+const TILE: usize = 64;
+
+/// The keys of a range's columns, narrowed.
+struct NarrowKeys {
+    keys: [i32; KEYS],
+    inside: bool,
+}
+
+impl NarrowKeys {
+    /// # Safety
+    /// The range's keys must be valid for `cols <= KEYS` elements.
+    #[inline(always)]
+    unsafe fn of(range: &KeyRange, cols: usize) -> Option<NarrowKeys> {
+        let (mut keys, mut fit) = ([0; KEYS], true);
+        for (c, narrow) in keys.iter_mut().enumerate().take(cols) {
+            // SAFETY: the caller's keys.
+            let key = unsafe { range.keys.add(c).read_unaligned() };
+            // Ends beyond these may be clamped to them: no key is there.
+            fit &= key > i64::from(i32::MIN) && key < i64::from(i32::MAX);
+            *narrow = key as i32;
+        }
+        fit.then_some(NarrowKeys { keys, inside: range.inside })
+    }
+
+    /// The first key that holds and how many more do, counted around: what lies outside of a range is one too.
+    #[inline(always)]
+    fn ends(&self, (least, most): (i64, i64)) -> (i32, u32) {
+        let clamp = |end: i64| end.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
+        let (least, most) = (clamp(least), clamp(most));
+        let more = most.wrapping_sub(least) as u32;
+        // No key is the largest number.
+        let nothing = (i32::MAX, 0);
+        match (least <= most, self.inside) {
+            (true, true) => (least, more),
+            (false, true) => nothing,
+            (true, false) if more == u32::MAX => nothing,
+            (true, false) => (most.wrapping_add(1), u32::MAX - 1 - more),
+            (false, false) => (0, u32::MAX),
+        }
+    }
+
+    #[inline(always)]
+    fn holds(&self, (least, more): (i32, u32), column: usize) -> bool {
+        self.keys[column].wrapping_sub(least) as u32 <= more
+    }
+}
+
 /// `scores[r, c] = fill` where no range holds. Loops are written such that the compiler makes vectors of them.
 ///
 /// # Safety
@@ -155,28 +206,88 @@ pub(crate) unsafe fn keep_keys<T: Element>(
     ranges: &[KeyRange],
     fill: T,
 ) {
-    let [first, rest @ ..] = ranges else { return };
-    for r in 0..rows {
-        let row = scores.wrapping_offset(r as isize * rs);
-        // SAFETY: rows `r < rows` and columns `c < cols` of what the caller gave.
-        unsafe {
-            let of_first = first.of_row(r);
-            match rest {
-                [second, ..] => {
-                    let of_second = second.of_row(r);
-                    for c in 0..cols {
-                        let kept = first.holds(of_first, c) | second.holds(of_second, c);
-                        let old = row.add(c).read_unaligned();
-                        row.add(c).write_unaligned(if kept { old } else { fill });
+    if cols == TILE {
+        // SAFETY: the caller's.
+        return unsafe { keep_few_keys(rows, TILE, scores, rs, ranges, 0, fill) };
+    }
+    let mut c = 0;
+    while c < cols {
+        let n = (cols - c).min(KEYS);
+        // SAFETY: the columns `c .. c + n` of what the caller gave.
+        unsafe { keep_few_keys(rows, n, scores.wrapping_add(c), rs, ranges, c, fill) };
+        c += n;
+    }
+}
+
+/// As [`keep_keys`], of at most [`KEYS`] columns that begin at `first` of the keys.
+#[inline(always)]
+unsafe fn keep_few_keys<T: Element>(
+    rows: usize,
+    cols: usize,
+    scores: *mut T,
+    rs: isize,
+    ranges: &[KeyRange],
+    first: usize,
+    fill: T,
+) {
+    let at = |range: &KeyRange| KeyRange { keys: range.keys.wrapping_add(first), ..*range };
+    // SAFETY: rows `r < rows` and columns `c < cols` of what the caller gave.
+    unsafe {
+        match ranges {
+            [one, other, ..] => {
+                let (one, other) = (at(one), at(other));
+                match (NarrowKeys::of(&one, cols), NarrowKeys::of(&other, cols)) {
+                    (Some(keys), Some(more)) => {
+                        for r in 0..rows {
+                            let ends = (keys.ends(one.of_row(r)), more.ends(other.of_row(r)));
+                            keep_row(scores.wrapping_offset(r as isize * rs), cols, fill, |c| {
+                                keys.holds(ends.0, c) | more.holds(ends.1, c)
+                            });
+                        }
                     }
-                }
-                [] => {
-                    for c in 0..cols {
-                        let old = row.add(c).read_unaligned();
-                        row.add(c).write_unaligned(if first.holds(of_first, c) { old } else { fill });
+                    _ => {
+                        for r in 0..rows {
+                            let ends = (one.of_row(r), other.of_row(r));
+                            keep_row(scores.wrapping_offset(r as isize * rs), cols, fill, |c| {
+                                one.holds(ends.0, c) | other.holds(ends.1, c)
+                            });
+                        }
                     }
                 }
             }
+            [one] => {
+                let one = at(one);
+                match NarrowKeys::of(&one, cols) {
+                    Some(keys) => {
+                        for r in 0..rows {
+                            let ends = keys.ends(one.of_row(r));
+                            keep_row(scores.wrapping_offset(r as isize * rs), cols, fill, |c| keys.holds(ends, c));
+                        }
+                    }
+                    None => {
+                        for r in 0..rows {
+                            let ends = one.of_row(r);
+                            keep_row(scores.wrapping_offset(r as isize * rs), cols, fill, |c| one.holds(ends, c));
+                        }
+                    }
+                }
+            }
+            [] => {}
+        }
+    }
+}
+
+/// `row[c] = fill` unless `kept(c)`.
+///
+/// # Safety
+/// `row` must be valid for `cols` elements.
+#[inline(always)]
+unsafe fn keep_row<T: Element>(row: *mut T, cols: usize, fill: T, kept: impl Fn(usize) -> bool) {
+    for c in 0..cols {
+        // SAFETY: a column of the caller's row.
+        unsafe {
+            let old = row.add(c).read_unaligned();
+            row.add(c).write_unaligned(if kept(c) { old } else { fill });
         }
     }
 }
@@ -204,7 +315,7 @@ unsafe fn fill_span<T: Element, S: Lanes<T>>(s: S, row: *mut T, [from, to]: [usi
 /// # Safety
 /// `scores` must be valid for the described elements, `slack` and `dst` for `rows` elements.
 #[inline(always)]
-pub(crate) unsafe fn clear_largest<S: Lanes<f32>>(
+pub(crate) unsafe fn clear_largest<S: Square<f32>>(
     s: S,
     rows: usize,
     cols: usize,
@@ -244,7 +355,7 @@ unsafe fn largest_of_few(cols: usize, row: *const f32) -> [f32; 2] {
 
 /// The largest element of a row and the largest of the others; -inf where there is none.
 #[inline(always)]
-unsafe fn largest_two<S: Lanes<f32>>(s: S, cols: usize, row: *const f32) -> [f32; 2] {
+unsafe fn largest_two<S: Square<f32>>(s: S, cols: usize, row: *const f32) -> [f32; 2] {
     let lowest = s.splat(f32::NEG_INFINITY);
     let (mut first, mut second) = (lowest, lowest);
     let mut c = 0;
@@ -258,35 +369,30 @@ unsafe fn largest_two<S: Lanes<f32>>(s: S, cols: usize, row: *const f32) -> [f32
         first = s.max(v, first);
         c += n;
     }
-    let (mut firsts, mut seconds) = ([f32::NEG_INFINITY; MOST_LANES], [f32::NEG_INFINITY; MOST_LANES]);
-    // SAFETY: the arrays hold a vector.
-    unsafe {
-        s.store(firsts.as_mut_ptr(), first);
-        s.store(seconds.as_mut_ptr(), second);
+    let one = s.largest(first);
+    let at = s.lanes_of(s.eq(first, s.splat(one)));
+    if at == 0 {
+        return [one, one];
     }
-    let (mut one, mut two) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
-    for x in firsts.into_iter().chain(seconds) {
-        two = if x > one { one } else { two.max(x) };
-        one = one.max(x);
-    }
-    [one, two]
+    // The first lane of the largest holds another second; of two that are largest, the other is second.
+    let others = s.keep_lanes(!(at & at.wrapping_neg()), first, second);
+    [one, s.largest(s.max(others, second))]
 }
 
 /// The first column that holds a value.
 #[inline(always)]
-unsafe fn column_of<S: Lanes<f32>>(s: S, cols: usize, row: *const f32, value: f32) -> Option<usize> {
+unsafe fn column_of<S: Square<f32>>(s: S, cols: usize, row: *const f32, value: f32) -> Option<usize> {
     let wanted = s.splat(value);
     let mut c = 0;
-    while c + S::N <= cols {
-        // SAFETY: the columns `c .. c + N` of the caller's row.
-        if s.any(s.eq(unsafe { s.load(row.add(c)) }, wanted)) {
-            break;
+    while c < cols {
+        let head = s.head((cols - c).min(S::N));
+        // SAFETY: the columns of `head` from `c` on of the caller's row.
+        let v = unsafe { s.load_head(row.add(c), head) };
+        let found = s.lanes_of(s.eq(v, wanted)) & (u64::MAX >> (u64::BITS as usize - (cols - c).min(S::N)));
+        if found != 0 {
+            return Some(c + found.trailing_zeros() as usize);
         }
         c += S::N;
     }
-    // SAFETY: columns of the caller's row.
-    while c < cols && unsafe { row.add(c).read_unaligned() } != value {
-        c += 1;
-    }
-    (c < cols).then_some(c)
+    None
 }

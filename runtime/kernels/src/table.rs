@@ -172,10 +172,14 @@ pub struct KernelTable {
     pub product_f32: Product<f32>,
     /// Tile product of `f64`.
     pub product_f64: Product<f64>,
-    /// Tile product in which an exactly zero element of A contributes nothing, whatever B holds. Slow.
+    /// Tile product in which an exactly zero element of A contributes nothing, whatever B holds; quick where B is finite.
     pub product_sparse_f32: Product<f32>,
     /// As `product_sparse_f32`.
     pub product_sparse_f64: Product<f64>,
+    /// Tile product, but where C is -inf it stays so; the last argument is not read, and nothing accumulates.
+    pub product_open_f32: Product<f32>,
+    /// As `product_open_f32`.
+    pub product_open_f64: Product<f64>,
     /// Whether all is finite.
     pub all_finite_f32: AllFinite<f32>,
     /// Whether all is finite.

@@ -8,7 +8,7 @@ use common::{Draws, EDGES, Guarded, tables};
 
 /// Drives one element type.
 macro_rules! product_tests {
-    ($t:ty, $product:ident, $sparse:ident, $tolerance:expr) => {
+    ($t:ty, $product:ident, $sparse:ident, $open:ident, $tolerance:expr) => {
         use super::*;
 
         const CANARY: $t = 12345.678;
@@ -139,6 +139,90 @@ macro_rules! product_tests {
             }
         }
 
+        /// Masks of many shapes: nothing, everything, bands, blocks and single elements.
+        fn is_open(pattern: usize, i: usize, j: usize, draws: &mut Draws) -> bool {
+            match pattern {
+                0 => false,
+                1 => true,
+                2 => i.abs_diff(j) <= 3,
+                3 => j <= i,
+                4 => (i / 9 + j / 17) % 2 == 0,
+                5 => i % 7 == 3 || j == 20,
+                _ => draws.below(pattern) == 0,
+            }
+        }
+
+        #[test]
+        fn zeros_leave_out_terms_and_change_no_sum() {
+            for (isa, kernels) in tables() {
+                let mut draws = Draws(21);
+                for pattern in 0..12 {
+                    let [m, n] = [draws.pick(&EDGES), draws.pick(&EDGES)];
+                    for k in [5, 16, 40, 64, 65, 150] {
+                        let mut case = Case::draw(&mut draws, m, n, k);
+                        for i in 0..m {
+                            for k in 0..k {
+                                if !is_open(pattern, i, k, &mut draws) {
+                                    let (row, col) = if case.columns_of_a_first { (k, i) } else { (i, k) };
+                                    case.a.set(row, col, 0.0);
+                                }
+                            }
+                        }
+                        for accumulate in [false, true] {
+                            let before: Vec<Vec<$t>> = (0..m).map(|i| case.c.row(i).to_vec()).collect();
+                            case.run(kernels.$sparse, accumulate);
+                            let sparse: Vec<Vec<$t>> = (0..m).map(|i| case.c.row(i).to_vec()).collect();
+                            for i in 0..m {
+                                for j in 0..n {
+                                    case.c.set(i, j, before[i][j]);
+                                }
+                            }
+                            case.run(kernels.$product, accumulate);
+                            for i in 0..m {
+                                assert_eq!(case.c.row(i), &sparse[i][..], "{isa} {m}x{n}x{k} pattern {pattern}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_not_open_stays_so_whatever_its_product_is() {
+            for (isa, kernels) in tables() {
+                let mut draws = Draws(22);
+                for pattern in 0..12 {
+                    for n in EDGES {
+                        let [m, k] = [draws.pick(&EDGES), draws.pick(&EDGES[..15])];
+                        let mut case = Case::draw(&mut draws, m, n, k);
+                        case.run(kernels.$product, false);
+                        let whole: Vec<Vec<$t>> = (0..m).map(|i| case.c.row(i).to_vec()).collect();
+                        let bad = draws.below(n + 1);
+                        for i in 0..m {
+                            for j in 0..n {
+                                let open = j != bad && is_open(pattern, i, j, &mut draws);
+                                case.c.set(i, j, if open { 7.5 } else { <$t>::NEG_INFINITY });
+                            }
+                        }
+                        // A column that no row sees.
+                        for k in (0..k).filter(|_| bad < n) {
+                            case.b.set(k, bad, <$t>::NAN);
+                        }
+                        let masked: Vec<Vec<$t>> = (0..m).map(|i| case.c.row(i).to_vec()).collect();
+                        case.run(kernels.$open, false);
+                        for i in 0..m {
+                            for j in 0..n {
+                                let closed = masked[i][j] == <$t>::NEG_INFINITY;
+                                let want = if closed { masked[i][j] } else { whole[i][j] };
+                                let place = format!("{isa} {m}x{n}x{k} pattern {pattern} [{i}, {j}]");
+                                assert_eq!(case.c.at(i, j).to_bits(), want.to_bits(), "{place}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+
         #[test]
         fn sparse_zeros_silence_nan_and_infinity() {
             for (_, kernels) in tables() {
@@ -166,9 +250,9 @@ macro_rules! product_tests {
 }
 
 mod single {
-    product_tests!(f32, product_f32, product_sparse_f32, 1.2e-7);
+    product_tests!(f32, product_f32, product_sparse_f32, product_open_f32, 1.2e-7);
 }
 
 mod double {
-    product_tests!(f64, product_f64, product_sparse_f64, 2.3e-16);
+    product_tests!(f64, product_f64, product_sparse_f64, product_open_f64, 2.3e-16);
 }

@@ -67,13 +67,31 @@ fn spans_are_kept_or_filled() {
 
 #[test]
 fn keys_in_ranges_are_kept() {
-    let ends = [(0, 100), (-3, 5), (2, 2), (7, 3), (i64::MIN, i64::MAX), (i64::MAX, i64::MAX), (i64::MIN, i64::MIN)];
+    let ends = [
+        (0, 100),
+        (-3, 5),
+        (2, 2),
+        (7, 3),
+        (i64::MIN, i64::MAX),
+        (i64::MAX, i64::MAX),
+        (i64::MIN, i64::MIN),
+        (1 << 40, 0),
+        (-1 << 40, 1 << 40),
+    ];
     let (least, most): (Vec<i64>, Vec<i64>) = ends.iter().copied().unzip();
     let (second_least, second_most): (Vec<i64>, Vec<i64>) = ends.iter().rev().copied().unzip();
     let mut draws = Draws(5);
     for (isa, kernels) in tables() {
-        for cols in EDGES {
-            let mut key = |_| draws.pick(&[-3, 0, 2, 3, 5, 7, 101, i64::MIN, i64::MAX]);
+        let largest = i64::from(i32::MAX);
+        // Keys of which one is wide, keys as wide as narrow ones can be, and narrow keys.
+        let kinds = [
+            [-3, 0, 2, 3, 5, 7, 101, i64::MIN, i64::MAX],
+            [-3, 0, 2, 3, 5, 7, 101, -largest, largest - 1],
+            [-3, 0, 2, 3, 5, 7, 101, -largest - 1, largest],
+            [-3, 0, 2, 3, 5, 7, 101, 4, 6],
+        ];
+        for (cols, kind) in EDGES.into_iter().chain([256, 300]).flat_map(|cols| kinds.map(|kind| (cols, kind))) {
+            let mut key = |_| draws.pick(&kind);
             let keys: Vec<i64> = (0..cols).map(&mut key).collect();
             let other: Vec<i64> = (0..cols).map(&mut key).collect();
             for flags in 0..8u64 {

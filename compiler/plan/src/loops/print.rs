@@ -172,16 +172,13 @@ impl Printer<'_> {
                     self.expr(*value, 0)
                 )
             }
-            Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked } => {
+            Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open } => {
                 let assign = if *accumulate { "+=" } else { "=" };
+                let open = if *open { " where open" } else { "" };
                 let masked = masked.map_or(String::new(), |m| format!(" masked if {}", self.expr(m, 0)));
-                format!(
-                    "product {} {} {assign} {} * {}{masked}",
-                    self.shape(&[*rows, *cols, *depth]),
-                    self.view(dst),
-                    self.view(lhs),
-                    self.view(rhs)
-                )
+                let [dst, lhs, rhs] = [dst, lhs, rhs].map(|view| self.view(view));
+                let shape = self.shape(&[*rows, *cols, *depth]);
+                format!("product {shape} {dst} {assign} {lhs} * {rhs}{masked}{open}")
             }
             Stmt::Dots { dst, lhs, rhs, rows, cols, depth } => {
                 let [dst, lhs, rhs] = [dst, lhs, rhs].map(|view| self.view(view));

@@ -282,6 +282,9 @@ pub enum Stmt {
         /// Scalar condition under which exact zeros of `lhs` are masked
         /// elements: they must contribute nothing even against NaN or inf in `rhs`.
         masked: Option<ExprId>,
+        /// Whether elements of `dst` that are -inf stay so, and need not be computed; nothing accumulates then, and
+        /// `masked` is `None`.
+        open: bool,
     },
     /// `dst[r, c] = sum over k < depth of lhs[r, k] * rhs[c, k]`, each in an order that depends on the depth alone. `dst`
     /// and `lhs` are of F32, `rhs` lies in a buffer of a type that [`is_line_type`] names; all have unit column stride.

@@ -56,7 +56,6 @@ impl Nest<'_, '_> {
 
     fn begin_beside(&mut self, sum: TermId, rows: AxisId, r: Reduction) -> Beside {
         let (buffer, axes) = self.planner.buffer_beside(sum);
-        self.beside.push(buffer);
         let compute = self.program.compute;
         let (one, cap) = (self.x().int(1), self.dim(rows).cap);
         let tile = self.tile("sum", compute, one, cap);
@@ -75,8 +74,17 @@ impl Nest<'_, '_> {
         let (one, rows, depth) = (self.x().int(1), self.dim(sum.axis).count, self.dim(along).count);
         let dst = self.tile_view(sum.tile);
         let ones = self.tile_view(sum.ones);
-        let product =
-            |dst, lhs, rhs, rows, cols| Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked: None };
+        let product = |dst, lhs, rhs, rows, cols| Stmt::Product {
+            dst,
+            lhs,
+            rhs,
+            rows,
+            cols,
+            depth,
+            accumulate,
+            masked: None,
+            open: false,
+        };
         let stmt = match lhs {
             // The operand lies along its rows: these are columns of a product with one row.
             View::Tile { transposed: true, .. } => product(dst, ones, lhs.turned(), one, rows),

@@ -180,7 +180,17 @@ impl Nest<'_, '_> {
                 };
                 let (rows, cols) = nest.counts(frame);
                 let (dst, depth) = (nest.tile_view(acc), nest.dim(split.over).count);
-                nest.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate: at > 0, masked: None });
+                nest.emit(Stmt::Product {
+                    dst,
+                    lhs,
+                    rhs,
+                    rows,
+                    cols,
+                    depth,
+                    accumulate: at > 0,
+                    masked: None,
+                    open: false,
+                });
                 Ok(())
             })?;
         }

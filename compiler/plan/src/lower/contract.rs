@@ -123,19 +123,20 @@ impl Nest<'_, '_> {
                 depth,
                 accumulate,
                 masked: None,
+                open: false,
             }];
             // Bound again inside, so that the operand is not made for a single row.
             let along = frame.cols.map(|a| (a, self.binding(a).clone()));
             let otherwise = self.inner(along, |nest| {
                 let rhs = nest.rhs_view(rhs, rhs_frame)?;
-                nest.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked: None });
+                nest.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked: None, open: false });
                 Ok(())
             })?;
             self.emit(Stmt::If { cond: single, then, otherwise });
             return Ok(());
         }
         let rhs = self.rhs_view(rhs, rhs_frame)?;
-        self.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked: partial });
+        self.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked: partial, open: false });
         Ok(())
     }
 

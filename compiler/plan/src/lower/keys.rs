@@ -5,7 +5,7 @@
 //! a microkernel fills what lies in none of them. Pairs would be compared two
 //! at a time.
 
-use attnc_algebra::{AxisId, BinaryOp, DType, NaryOp, Node, TermId, UnaryOp};
+use attnc_algebra::{AxisId, BinaryOp, DType, NaryOp, Node, ReduceOp, TermId, UnaryOp};
 
 use crate::error::PlanError;
 use crate::loops::expr::{ExprId, Lane};
@@ -18,6 +18,9 @@ const MOST_CLAUSES: usize = 6;
 
 /// Atoms of a clause before those of one key are joined.
 const MOST_ATOMS: usize = 3;
+
+/// A quantifier over more positions than this stays one.
+const MOST_POSITIONS: i64 = 4;
 
 /// Constants beyond this are not added to what they are compared with.
 const LARGE: i64 = 1 << 40;
@@ -139,10 +142,52 @@ impl Nest<'_, '_> {
             (Node::Binary(BinaryOp::Le | BinaryOp::Lt, x, y), _) if self.integral(*x) && self.integral(*y) => {
                 self.magnitudes(term, positive)
             }
+            (Node::Reduce { .. }, _) => match self.unrolled(term) {
+                Some(unrolled) => self.clauses(unrolled, positive)?,
+                None => vec![vec![(term, positive)]],
+            },
             _ => vec![vec![(term, positive)]],
         };
         let fits = all.len() <= MOST_CLAUSES && all.iter().all(|clause| clause.len() <= MOST_ATOMS);
         fits.then_some(all)
+    }
+
+    /// A quantifier over a few positions, a number known here, as a disjunction or conjunction.
+    fn unrolled(&mut self, term: TermId) -> Option<TermId> {
+        let Node::Reduce { op, axis, domain, body } = *self.planner.terms.node(term) else { return None };
+        let join = match op {
+            ReduceOp::Any => NaryOp::Or,
+            ReduceOp::All => NaryOp::And,
+            _ => return None,
+        };
+        let Node::Int(count) = *self.planner.terms.node(self.planner.spec.axis(axis).extent) else { return None };
+        if !self.is_true(domain) || !(2..=MOST_POSITIONS).contains(&count) {
+            return None;
+        }
+        let parts: Option<Vec<TermId>> = (0..count).map(|at| self.at_position(body, axis, at)).collect();
+        Some(self.planner.terms.nary(join, parts?))
+    }
+
+    /// The term at one position of an axis; `None` if something in it runs over an axis.
+    fn at_position(&mut self, term: TermId, axis: AxisId, at: i64) -> Option<TermId> {
+        if !self.planner.terms.free(term).contains(axis) {
+            return Some(term);
+        }
+        let node = self.planner.terms.node(term).clone();
+        if node.runs_over_axis() {
+            return None;
+        }
+        if let Node::Position(_) = node {
+            return Some(self.planner.terms.int(at));
+        }
+        let mut whole = true;
+        let node = node.map_operands(|x| {
+            self.at_position(x, axis, at).unwrap_or_else(|| {
+                whole = false;
+                x
+            })
+        });
+        whole.then(|| self.planner.terms.add(node))
     }
 
     /// A comparison of integers with a magnitude, as clauses without it.

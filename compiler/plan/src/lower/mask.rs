@@ -6,13 +6,14 @@
 //! another one does ([`super::keys`]). Only what is left is evaluated pair by
 //! pair.
 
-use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, TermId};
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, TermId, UnaryOp};
 
 use crate::error::PlanError;
 use crate::loops::expr::{ExprId, Lane};
 use crate::loops::{Stmt, TileId};
 
 use super::domain::{Alternative, Linear};
+use super::keys::Atom;
 use super::nest::{Binding, Frame, Nest};
 
 /// The columns `from .. to` of a row, lane expressions over the rows; `None` is no bound.
@@ -75,6 +76,36 @@ impl Nest<'_, '_> {
             self.emit(Stmt::If { cond: partial, then, otherwise: Vec::new() });
         }
         Ok(())
+    }
+
+    /// Whether some part of the domain leaves out columns that lie together, so that a block of rows may not see them.
+    pub fn mask_narrows(&mut self, domain: TermId, frame: Frame) -> bool {
+        let Some(cols) = frame.cols else { return false };
+        let parts = match self.planner.terms.node(domain).clone() {
+            Node::Nary(NaryOp::And, xs) => xs,
+            _ => vec![domain],
+        };
+        let ascending = |nest: &mut Self, atom: &Atom| match atom {
+            Atom::Compared { key, .. } | Atom::Apart { key, .. } => nest.is_in_order(*key, cols),
+            Atom::OfRow(..) | Atom::OfColumn(..) => false,
+        };
+        parts.into_iter().any(|part| match self.clauses_of(part, frame) {
+            Some(clauses) => clauses.iter().any(|clause| clause.iter().all(|atom| ascending(self, atom))),
+            None => true,
+        })
+    }
+
+    /// Whether equal or near values of an integer lie together along an axis.
+    fn is_in_order(&mut self, key: TermId, axis: AxisId) -> bool {
+        if !self.planner.terms.free(key).contains(axis) || self.planner.equal_keys(key, axis).is_some() {
+            return true;
+        }
+        match self.planner.terms.node(key).clone() {
+            Node::Position(_) | Node::Order { .. } => true,
+            Node::Unary(UnaryOp::Neg, x) | Node::Binary(BinaryOp::FloorDiv, x, _) => self.is_in_order(x, axis),
+            Node::Nary(NaryOp::Add, xs) => xs.into_iter().all(|x| self.is_in_order(x, axis)),
+            _ => false,
+        }
     }
 
     /// Emits the mask of one of `count` parts, where the part fails if the others may be what makes the tile partial.

@@ -43,7 +43,7 @@ pub(crate) use folded::Folded;
 use nest::{Binding, Dim, Frame, Nest};
 pub(crate) use shape::StageShape;
 
-/// Builds the stage that writes `term` to `target`; with the buffers that it writes besides.
+/// Builds the stage that writes `term` to `target`.
 pub(crate) fn lower_stage(
     planner: &mut Planner<'_>,
     term: TermId,
@@ -51,9 +51,9 @@ pub(crate) fn lower_stage(
     layout: &Layout,
     exact: bool,
     target: PlanBufferId,
-) -> Result<(Stage, Vec<PlanBufferId>), PlanError> {
+) -> Result<Stage, PlanError> {
     if let attnc_algebra::Node::Order { axis, key } = *planner.terms.node(term) {
-        return Ok((bucket::lower_order_stage(planner, term, (axis, key), target)?, Vec::new()));
+        return bucket::lower_order_stage(planner, term, (axis, key), target);
     }
     let mut nest = Nest::new(planner, term);
     bind_task(&mut nest, term, shape, layout)?;
@@ -64,7 +64,7 @@ pub(crate) fn lower_stage(
     nest.finish();
     let kind = shape.kind(nest.planner, term, layout);
     nest.program.name = nest.planner.stage_name(kind, target);
-    Ok((Stage { kind, program: nest.program, args: nest.args }, nest.beside))
+    Ok(Stage { kind, program: nest.program, args: nest.args })
 }
 
 /// Binds the axes of a task: the grid, the columns, and a block of rows.

@@ -116,8 +116,6 @@ pub(crate) struct Nest<'p, 'a> {
     pub root: TermId,
     /// The number of the stage.
     pub stage: u32,
-    /// Buffers that the stage writes besides the one of its term.
-    pub beside: Vec<PlanBufferId>,
     /// Parts of this chunk of a scan stage, by query, keys and decay.
     pub chunks: BTreeMap<(TermId, TermId, TermId), super::scan::ChunkShared>,
 }
@@ -150,7 +148,6 @@ impl<'p, 'a> Nest<'p, 'a> {
             sequential: None,
             folded: None,
             root,
-            beside: Vec::new(),
             chunks: BTreeMap::new(),
         }
     }
@@ -248,6 +245,16 @@ impl<'p, 'a> Nest<'p, 'a> {
     /// Appends a statement to the current scope.
     pub fn emit(&mut self, stmt: Stmt) {
         self.scopes[self.depth].stmts.push(stmt);
+    }
+
+    /// The statement appended last to the current scope.
+    pub fn last_emitted(&self) -> Option<&Stmt> {
+        self.scopes[self.depth].stmts.last()
+    }
+
+    /// Takes back the statement appended last to the current scope.
+    pub fn take_last_emitted(&mut self) -> Option<Stmt> {
+        self.scopes[self.depth].stmts.pop()
     }
 
     /// The binding of an axis that is visible in the current scope.

@@ -235,7 +235,7 @@ impl Nest<'_, '_> {
             let dst = View::Tile { tile: acc, row: from, col: zero, transposed: false };
             let lhs = View::Tile { tile: shared.pairs, row: from, col: zero, transposed: false };
             let rhs = values.clone();
-            nest.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth: seen, accumulate: false, masked });
+            nest.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth: seen, accumulate: false, masked, open: false });
         })?;
         let product = |dst: View, lhs, rhs, rows, cols, depth| Stmt::Product {
             dst,
@@ -246,6 +246,7 @@ impl Nest<'_, '_> {
             depth,
             accumulate: true,
             masked: None,
+            open: false,
         };
         let (acc, own) = (self.tile_view(acc), self.tile_view(state));
         let before = if one_column { own.turned() } else { own.clone() };
@@ -342,7 +343,17 @@ impl Nest<'_, '_> {
             let zero = nest.x().int(0);
             let dst = View::Tile { tile: pairs, row: from, col: zero, transposed: false };
             let (lhs, rhs) = (nest.rows_from(query, from), nest.tile_view(turned));
-            nest.emit(Stmt::Product { dst, lhs, rhs, rows, cols: seen, depth, accumulate: false, masked: None });
+            nest.emit(Stmt::Product {
+                dst,
+                lhs,
+                rhs,
+                rows,
+                cols: seen,
+                depth,
+                accumulate: false,
+                masked: None,
+                open: false,
+            });
             nest.mask_pairs(pairs, [from, rows, seen], segments);
         })?;
         Ok(pairs)
@@ -486,7 +497,17 @@ impl Nest<'_, '_> {
                     let rhs = nest.tile_view(state);
                     let dst = View::Tile { tile: acc, row: t, col: zero, transposed: false };
                     let depth = nest.counts(state_frame).0;
-                    nest.emit(Stmt::Product { dst, lhs, rhs, rows: one, cols, depth, accumulate: false, masked: None });
+                    nest.emit(Stmt::Product {
+                        dst,
+                        lhs,
+                        rhs,
+                        rows: one,
+                        cols,
+                        depth,
+                        accumulate: false,
+                        masked: None,
+                        open: false,
+                    });
                 }
                 None => {
                     let col = nest.lane_index(state_frame).1;

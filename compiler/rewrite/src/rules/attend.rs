@@ -4,7 +4,7 @@
 //! computed (online, tiled, split over keys) is the planner's choice, so the
 //! deferred normalisation of flash attention needs no form of its own here.
 
-use attnc_algebra::{AxisId, NaryOp, Node, ReduceOp, TermId, UnaryOp};
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, Terms, UnaryOp};
 use egg::Id;
 
 use crate::build::Tree;
@@ -18,6 +18,7 @@ const MAY_BE_EMPTY: &str = "a row may have no element";
 const DOMAIN_BINDS: &str = "a restriction mentions the other axis";
 const MAY_BE_INFINITE: &str = "the shift may be infinite";
 const NO_SHIFT: &str = "no summand is free of the softmax's axis";
+const ASKS_ELSEWHERE: &str = "a weight is asked for outside of its own restriction, or beside more than one other part";
 const NOT_DISJOINT: &str = "the parts of the domain are not proved disjoint";
 
 pub(super) static RULES: &[Rule] = &[
@@ -110,6 +111,29 @@ pub(super) static RULES: &[Rule] = &[
         class: Exact,
         source: "L2 self-attention, arXiv 2006.04710 section 3.2",
         draw: ["softmax[j where $m(i, j)]($r(h) * ($r(i, j) + $r(i)))"],
+    },
+    rule! {
+        /// A restriction to keys of positive weight is none among the keys that have a weight.
+        name: "weights-are-positive",
+        before: "attend[j where m and softmax[j where m](t) > 0](s, v)",
+        after: "attend[j where m](s, v)",
+        search: [
+            Kind::Softmax,
+            Kind::Attend,
+            Kind::Reduce(ReduceOp::Sum),
+            Kind::Reduce(ReduceOp::LogSumExp),
+        ],
+        apply: weights_are_positive,
+        when: [ASKS_ELSEWHERE],
+        sound: "an exponential is positive, and so is a quotient of it and of a sum of such",
+        stability: Same,
+        class: Exact,
+        source: "the definition of softmax",
+        draw: [
+            "sum[j](softmax[j where j <= i and softmax[j where j <= i]($r(i, j)) > 0]($r(i, j)) * $r(j, e))",
+            "logsumexp[j where softmax[j]($r(i, j)) > 0]($r(i, j))",
+            "sum[j where abs(i - j) <= 2 and j <= i and softmax[j where abs(i - j) <= 2 and j <= i]($r(i, j)) > 0]($r(i, j))",
+        ],
     },
     rule! {
         /// Attention over disjoint domains is the merge of its parts by their log-sum-exp.
@@ -259,6 +283,58 @@ fn score_factor_distributes(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
                 out.union(Tree::matched_with(product, at, Tree::matched(addition)), Tree::Sum(parts));
             }
         }
+    }
+}
+
+fn weights_are_positive(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
+    let (axis, domain) = match node {
+        ENode::Softmax(axis, domain, _) | ENode::Attend(axis, domain, _) | ENode::Reduce(_, axis, domain, _) => {
+            (*axis, *domain)
+        }
+        _ => return,
+    };
+    let spec = site.spec();
+    let parts = match spec.terms.node(domain) {
+        Node::Nary(NaryOp::And, parts) => parts.clone(),
+        _ => vec![domain],
+    };
+    for (at, part) in parts.iter().enumerate() {
+        let Some(own) = weights_domain(&spec.terms, *part, axis) else { continue };
+        let rest: Vec<TermId> = parts.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, t)| *t).collect();
+        let left = match rest[..] {
+            [] if site.is_full(own) => own,
+            [one] if site.domain(one).is_subset(spec, &site.domain(own)) => one,
+            _ => match spec.terms.node(own) {
+                Node::Nary(NaryOp::And, xs) if *xs == rest => own,
+                _ => {
+                    out.decline(ASKS_ELSEWHERE);
+                    continue;
+                }
+            },
+        };
+        let mut to = node.clone();
+        match &mut to {
+            ENode::Softmax(_, domain, _) | ENode::Attend(_, domain, _) | ENode::Reduce(_, _, domain, _) => {
+                *domain = left
+            }
+            _ => {}
+        }
+        out.union(Tree::matched(node), Tree::matched(&to));
+    }
+}
+
+/// The restriction of the softmax along `axis` whose weights a predicate asks to be positive.
+fn weights_domain(terms: &Terms, predicate: TermId, axis: AxisId) -> Option<TermId> {
+    let Node::Binary(BinaryOp::Lt, zero, weight) = *terms.node(predicate) else { return None };
+    let is_zero = match terms.node(zero) {
+        Node::Int(v) => *v == 0,
+        Node::Real(v) => v.get() == 0.0,
+        Node::Unary(UnaryOp::ToReal, x) => *terms.node(*x) == Node::Int(0),
+        _ => false,
+    };
+    match *terms.node(weight) {
+        Node::Softmax { axis: over, domain, .. } if is_zero && over == axis => Some(domain),
+        _ => None,
     }
 }
 

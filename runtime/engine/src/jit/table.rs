@@ -24,6 +24,8 @@ fn address(t: &KernelTable, kernel: Microkernel) -> *const () {
         ProductF64 => t.product_f64 as *const (),
         ProductSparseF32 => t.product_sparse_f32 as *const (),
         ProductSparseF64 => t.product_sparse_f64 as *const (),
+        ProductOpenF32 => t.product_open_f32 as *const (),
+        ProductOpenF64 => t.product_open_f64 as *const (),
         AllFiniteF32 => t.all_finite_f32 as *const (),
         AllFiniteF64 => t.all_finite_f64 as *const (),
         SoftmaxUpdateF32 => t.softmax_update_f32 as *const (),

@@ -121,6 +121,14 @@ macro_rules! lanes {
             const SHUFFLES: bool = true;
 
             #[inline(always)]
+            fn lanes_of(self, mask: $mask) -> u64 {
+                u64::from(mask)
+            }
+            #[inline(always)]
+            fn keep_lanes(self, bits: u64, v: $v, other: $v) -> $v {
+                with_features!($blend(bits as $mask, other, v))
+            }
+            #[inline(always)]
             fn sum_of_each(self, rows: &[$v; 16]) -> $v {
                 with_features!($sum_of_each(rows))
             }

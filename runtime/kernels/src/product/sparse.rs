@@ -1,19 +1,132 @@
-//! The product for operands that may hold NaN or infinities behind zeros: an exactly zero element of A
-//! contributes nothing.
+//! The product for operands with zeros that are masked elements: an exactly zero element of A contributes nothing,
+//! even against NaN or infinities.
 //!
-//! Weights of masked keys are exactly 0, and what a key outside the mask holds must not reach the result. Callers
-//! check their operands with `all_finite` and come here when it fails, so this is written to be short; it keeps
-//! the order of additions of the fast product.
+//! Weights of masked keys are exactly 0, and what a key outside the mask holds must not reach the result. Where B is
+//! finite, terms that a whole block of rows leaves out are not computed, and the others are by the fast product; the
+//! order of additions is the same. Otherwise terms are left out element by element.
 
-use super::Operands;
-use crate::lanes::{Element, Lanes};
+use super::{Blocks, Operands, product, product_part};
+use crate::lanes::{Element, Lanes, Square};
+use crate::rows::all_finite;
+
+/// Terms whose zeros are looked at together: bits of a word.
+pub(super) const WORD: usize = 64;
+
+/// Blocks of rows whose terms are known before any is computed.
+const BLOCKS: usize = 32;
+
+/// Terms left out in a row that are not worth beginning anew.
+const GAP: u32 = 3;
 
 /// The product, skipping the terms whose element of A is 0.
 ///
 /// # Safety
 /// As for [`super::product`].
 #[inline(always)]
-pub(crate) unsafe fn product_sparse<T: Element, S: Lanes<T>>(s: S, p: &Operands<T>) {
+pub(crate) unsafe fn product_sparse<T: Element, S: Blocks<T>>(s: S, p: &Operands<T>) {
+    if p.a_cs != 1 || p.k == 0 {
+        // SAFETY: the caller's operands.
+        return unsafe { if all_finite(s, p.k, p.n, p.b, p.b_rs) { product(s, p) } else { element_by_element(s, p) } };
+    }
+    let height = const { S::ROWS[S::MAIN] };
+    let mut i = 0;
+    while i < p.m {
+        let m = (p.m - i).min(BLOCKS * height);
+        let rows = Operands { m, ..p.at(i, 0) };
+        let mut k0 = 0;
+        while k0 < p.k {
+            let part = rows.part(k0, (p.k - k0).min(WORD));
+            // SAFETY: rows and terms of the caller's operands.
+            unsafe { few_terms(s, &part, height) };
+            k0 += part.k;
+        }
+        i += m;
+    }
+}
+
+/// At most [`WORD`] terms of at most [`BLOCKS`] blocks of rows.
+#[inline(always)]
+unsafe fn few_terms<T: Element, S: Blocks<T>>(s: S, p: &Operands<T>, height: usize) {
+    let mut used = [0u64; BLOCKS];
+    let mut all = 0;
+    for (block, used) in used.iter_mut().enumerate().take(p.m.div_ceil(height)) {
+        for i in block * height..p.m.min((block + 1) * height) {
+            // SAFETY: row `i` of the caller's A, whose elements are adjacent.
+            *used |= unsafe { places_other_than(s, p.at(i, 0).a, p.k, T::ZERO) };
+        }
+        all |= *used;
+    }
+    let mut at = 0;
+    while let Some([from, to]) = next_run(all, at, GAP) {
+        let run = p.part(from, to - from);
+        // SAFETY: rows `from .. to` of the caller's B.
+        if !unsafe { all_finite(s, run.k, p.n, run.b, run.b_rs) } {
+            // SAFETY: the caller's operands.
+            return unsafe { element_by_element(s, p) };
+        }
+        at = to;
+    }
+    for (block, &used) in used.iter().enumerate().take(p.m.div_ceil(height)) {
+        let i = block * height;
+        let rows = Operands { m: (p.m - i).min(height), ..p.at(i, 0) };
+        let mut accumulate = p.accumulate;
+        let mut at = 0;
+        while let Some([from, to]) = next_run(used, at, GAP) {
+            // SAFETY: rows and terms of the caller's operands.
+            unsafe { product_part(s, &Operands { accumulate, ..rows.part(from, to - from) }) };
+            accumulate = true;
+            at = to;
+        }
+        if !accumulate {
+            // SAFETY: rows of the caller's; no term, which makes them 0.
+            unsafe { product_part(s, &rows.part(0, 0)) };
+        }
+    }
+}
+
+/// The first run of set bits from `at` on, with what lies between it and others that are at most `gap` apart.
+#[inline(always)]
+pub(super) fn next_run(bits: u64, at: usize, gap: u32) -> Option<[usize; 2]> {
+    let left = bits & u64::MAX.checked_shl(at as u32).unwrap_or(0);
+    if left == 0 {
+        return None;
+    }
+    let from = left.trailing_zeros();
+    let mut to = from;
+    loop {
+        to += (left >> to).trailing_ones();
+        let rest = left.checked_shr(to).unwrap_or(0);
+        if rest == 0 || rest.trailing_zeros() > gap {
+            return Some([from as usize, to as usize]);
+        }
+        to += rest.trailing_zeros();
+    }
+}
+
+/// Where the first `n <= 64` elements differ from a value (NaN does), as bits.
+///
+/// # Safety
+/// `p` must be valid for reading `n` elements.
+#[inline(always)]
+pub(super) unsafe fn places_other_than<T: Element, S: Square<T>>(s: S, p: *const T, n: usize, value: T) -> u64 {
+    let value = s.splat(value);
+    let (mut same, mut at) = (0, 0);
+    // SAFETY: the caller's elements.
+    unsafe {
+        while at + S::N <= n {
+            same |= s.lanes_of(s.eq(s.load(p.add(at)), value)) << at;
+            at += S::N;
+        }
+        if at < n {
+            same |= s.lanes_of(s.eq(s.load_head(p.add(at), s.head(n - at)), value)) << at;
+        }
+    }
+    !same & (u64::MAX >> (WORD - n.clamp(1, WORD)))
+}
+
+/// The product, asking for each element of A whether it is 0.
+#[inline(always)]
+unsafe fn element_by_element<T: Element, S: Lanes<T>>(s: S, p: &Operands<T>) {
     for i in 0..p.m {
         let mut j = 0;
         while j < p.n {

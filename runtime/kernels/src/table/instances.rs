@@ -10,7 +10,7 @@ use crate::function::log::{Log, Log1p};
 use crate::function::trig::{Cos, Sin};
 use crate::function::{map, pow, scalar};
 use crate::lanes::Halves;
-use crate::product::{Blocks, MOST_ROWS, Operands, few_rows, product, sparse::product_sparse};
+use crate::product::{Blocks, MOST_ROWS, Operands, few_rows, open::product_open, product, sparse::product_sparse};
 use crate::through::{Through, product_tanh};
 use crate::{convert, order, rows, search, softmax, spans, transpose};
 
@@ -47,6 +47,8 @@ macro_rules! instantiate {
         instantiate!(@product $token, product, product_f64, f64 $(, #[$features])?);
         instantiate!(@product $token, product_sparse, product_sparse_f32, f32 $(, #[$features])?);
         instantiate!(@product $token, product_sparse, product_sparse_f64, f64 $(, #[$features])?);
+        instantiate!(@product $token, product_open, product_open_f32, f32 $(, #[$features])?);
+        instantiate!(@product $token, product_open, product_open_f64, f64 $(, #[$features])?);
         instantiate!(@rows $token, all_finite_f32, softmax_update_f32, scale_rows_f32, f32 $(, #[$features])?);
         instantiate!(@spans $token, keep_spans_f32, f32, narrowed $(, #[$features])?);
         instantiate!(@spans $token, keep_spans_f64, f64, f64::from_bits $(, #[$features])?);
@@ -172,6 +174,8 @@ macro_rules! instantiate {
             product_f64,
             product_sparse_f32,
             product_sparse_f64,
+            product_open_f32,
+            product_open_f64,
             all_finite_f32,
             all_finite_f64,
             softmax_update_f32,

@@ -40,7 +40,7 @@ impl Machine<'_, '_> {
     }
 
     fn product(&mut self, stmt: &Stmt) -> Run<()> {
-        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked } = stmt else { return Ok(()) };
+        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open } = stmt else { return Ok(()) };
         let shape = [self.int(*rows)?.max(0), self.int(*cols)?.max(0), self.int(*depth)?.max(0)];
         let [rows, cols, depth] = shape;
         let masked = match masked {
@@ -65,7 +65,9 @@ impl Machine<'_, '_> {
                 }
             }
             for col in 0..cols {
-                self.set_element(&dst, row, col, line[col as usize])?;
+                if !*open || self.element(&dst, row, col)?.real() != f64::NEG_INFINITY {
+                    self.set_element(&dst, row, col, line[col as usize])?;
+                }
             }
         }
         Ok(())

@@ -96,7 +96,8 @@ impl Verifier<'_> {
 
     /// Views in range, of one real type, with unit strides where the microkernel wants them.
     pub(super) fn product(&mut self, stmt: &Stmt) {
-        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, masked, .. } = stmt else { return };
+        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open } = stmt else { return };
+        self.require(!*open || !*accumulate && masked.is_none(), "what stays open is neither added to nor masked");
         self.scalars(&[*rows, *cols, *depth], Lane::I64);
         if let Some(masked) = masked {
             self.scalars(&[*masked], Lane::Bool);
@@ -108,7 +109,8 @@ impl Verifier<'_> {
         self.view(lhs, *rows, *depth, false, lane);
         match self.program.stored_narrow(rhs) {
             true => {
-                self.require(masked.is_none() && lane == Lane::F32, "such a product has no narrow operand");
+                let plain = masked.is_none() && !*open && lane == Lane::F32;
+                self.require(plain, "such a product has no narrow operand");
                 self.view_in_range(rhs, Some(*depth), *cols, true);
             }
             false => self.view(rhs, *depth, *cols, true, lane),
