@@ -47,7 +47,7 @@ class EngineError(Exception):
     """What attnc said."""
 
 
-def library_path():
+def module_path():
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     names = ["libattnc_bench.so", "libattnc_bench.dylib", "attnc_bench.dll"]
     found = [target / "release" / name for name in names if (target / "release" / name).exists()]
@@ -57,7 +57,7 @@ def library_path():
 
 
 def load():
-    library = ctypes.CDLL(str(library_path()))
+    library = ctypes.CDLL(str(module_path()))
     tensors, message = ctypes.POINTER(Tensor), ctypes.POINTER(Message)
     library.attnc_bench_compile.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t, message]
     library.attnc_bench_compile.restype = ctypes.c_void_p

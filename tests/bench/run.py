@@ -190,7 +190,7 @@ def spread(name, values):
 
 def first_result(args):
     """Seconds from exec to the result of `first-result`, and of a program that does nothing."""
-    program = engine.library_path().parent / "first-result"
+    program = engine.module_path().parent / "first-result"
     command = [str(program), str(cases.ROOT / cases.DENSE), "512", "8", "64", str(args.threads)]
     times, idle = [], []
     for _ in range(4 * args.repeat):
