@@ -429,6 +429,13 @@ pub enum Stmt {
     },
 }
 
+impl Stmt {
+    /// A tile product of `[rows, cols, depth]`, nothing masked.
+    pub fn product(dst: View, lhs: View, rhs: View, [rows, cols, depth]: [ExprId; 3], accumulate: bool) -> Self {
+        Self::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked: None, open: false }
+    }
+}
+
 /// The loop nest of one stage.
 ///
 /// `vars[v]` is the type of variable v. The grid variables are bound by the

@@ -139,17 +139,7 @@ impl Nest<'_, '_> {
                     nest.map(scores, weights, value);
                 }
                 let (dst, lhs) = (dst.clone(), lhs.clone());
-                nest.emit(Stmt::Product {
-                    dst,
-                    lhs,
-                    rhs,
-                    rows,
-                    cols,
-                    depth,
-                    accumulate: true,
-                    masked: None,
-                    open: false,
-                });
+                nest.emit(Stmt::product(dst, lhs, rhs, [rows, cols, depth], true));
                 Ok(())
             })?;
             match partial {

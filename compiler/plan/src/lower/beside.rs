@@ -74,17 +74,7 @@ impl Nest<'_, '_> {
         let (one, rows, depth) = (self.x().int(1), self.dim(sum.axis).count, self.dim(along).count);
         let dst = self.tile_view(sum.tile);
         let ones = self.tile_view(sum.ones);
-        let product = |dst, lhs, rhs, rows, cols| Stmt::Product {
-            dst,
-            lhs,
-            rhs,
-            rows,
-            cols,
-            depth,
-            accumulate,
-            masked: None,
-            open: false,
-        };
+        let product = |dst, lhs, rhs, rows, cols| Stmt::product(dst, lhs, rhs, [rows, cols, depth], accumulate);
         let stmt = match lhs {
             // The operand lies along its rows: these are columns of a product with one row.
             View::Tile { transposed: true, .. } => product(dst, ones, lhs.turned(), one, rows),

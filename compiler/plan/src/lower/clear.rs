@@ -180,17 +180,7 @@ impl Nest<'_, '_> {
                 };
                 let (rows, cols) = nest.counts(frame);
                 let (dst, depth) = (nest.tile_view(acc), nest.dim(split.over).count);
-                nest.emit(Stmt::Product {
-                    dst,
-                    lhs,
-                    rhs,
-                    rows,
-                    cols,
-                    depth,
-                    accumulate: at > 0,
-                    masked: None,
-                    open: false,
-                });
+                nest.emit(Stmt::product(dst, lhs, rhs, [rows, cols, depth], at > 0));
                 Ok(())
             })?;
         }

@@ -114,22 +114,12 @@ impl Nest<'_, '_> {
             let one = self.x().int(1);
             let single = self.x().binary(BinaryOp::Eq, rows, one);
             let [lhs_turned, rhs_turned, dst_turned] = turned;
-            let then = vec![Stmt::Product {
-                dst: dst_turned,
-                lhs: lhs_turned,
-                rhs: rhs_turned,
-                rows: cols,
-                cols: one,
-                depth,
-                accumulate,
-                masked: None,
-                open: false,
-            }];
+            let then = vec![Stmt::product(dst_turned, lhs_turned, rhs_turned, [cols, one, depth], accumulate)];
             // Bound again inside, so that the operand is not made for a single row.
             let along = frame.cols.map(|a| (a, self.binding(a).clone()));
             let otherwise = self.inner(along, |nest| {
                 let rhs = nest.rhs_view(rhs, rhs_frame)?;
-                nest.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked: None, open: false });
+                nest.emit(Stmt::product(dst, lhs, rhs, [rows, cols, depth], accumulate));
                 Ok(())
             })?;
             self.emit(Stmt::If { cond: single, then, otherwise });

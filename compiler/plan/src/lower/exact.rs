@@ -39,7 +39,7 @@ impl Nest<'_, '_> {
             let rhs = nest.exact_operand(rhs, Frame::new(Some(r.axis), Some(cols)))?;
             let (rows, cols) = nest.counts(frame);
             let (dst, depth) = (nest.tile_view(acc), nest.dim(r.axis).count);
-            nest.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate: false, masked: None, open: false });
+            nest.emit(Stmt::product(dst, lhs, rhs, [rows, cols, depth], false));
             Ok(())
         })?;
         Ok(Some(self.element(acc, frame)))

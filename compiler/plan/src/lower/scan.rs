@@ -237,17 +237,7 @@ impl Nest<'_, '_> {
             let rhs = values.clone();
             nest.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth: seen, accumulate: false, masked, open: false });
         })?;
-        let product = |dst: View, lhs, rhs, rows, cols, depth| Stmt::Product {
-            dst,
-            lhs,
-            rhs,
-            rows,
-            cols,
-            depth,
-            accumulate: true,
-            masked: None,
-            open: false,
-        };
+        let product = |dst: View, lhs, rhs, rows, cols, depth| Stmt::product(dst, lhs, rhs, [rows, cols, depth], true);
         let (acc, own) = (self.tile_view(acc), self.tile_view(state));
         let before = if one_column { own.turned() } else { own.clone() };
         self.emit(product(acc, shared.query, before, rows, cols, width));
@@ -343,17 +333,7 @@ impl Nest<'_, '_> {
             let zero = nest.x().int(0);
             let dst = View::Tile { tile: pairs, row: from, col: zero, transposed: false };
             let (lhs, rhs) = (nest.rows_from(query, from), nest.tile_view(turned));
-            nest.emit(Stmt::Product {
-                dst,
-                lhs,
-                rhs,
-                rows,
-                cols: seen,
-                depth,
-                accumulate: false,
-                masked: None,
-                open: false,
-            });
+            nest.emit(Stmt::product(dst, lhs, rhs, [rows, seen, depth], false));
             nest.mask_pairs(pairs, [from, rows, seen], segments);
         })?;
         Ok(pairs)
@@ -497,17 +477,7 @@ impl Nest<'_, '_> {
                     let rhs = nest.tile_view(state);
                     let dst = View::Tile { tile: acc, row: t, col: zero, transposed: false };
                     let depth = nest.counts(state_frame).0;
-                    nest.emit(Stmt::Product {
-                        dst,
-                        lhs,
-                        rhs,
-                        rows: one,
-                        cols,
-                        depth,
-                        accumulate: false,
-                        masked: None,
-                        open: false,
-                    });
+                    nest.emit(Stmt::product(dst, lhs, rhs, [one, cols, depth], false));
                 }
                 None => {
                     let col = nest.lane_index(state_frame).1;
