@@ -160,155 +160,177 @@ pub type MergeSpans = unsafe extern "C" fn(*mut i64, usize, i64) -> usize;
 /// `(rows, cols, dst, dst_rs, src, src_rs)`: `dst[c * dst_rs + r] = src[r * src_rs + c]`.
 pub type Transpose<T> = unsafe extern "C" fn(usize, usize, *mut T, isize, *const T, isize);
 
-/// The microkernels of one instruction set.
-///
-/// # Safety
-/// Every function requires its pointers to be valid for the elements it describes. A table is only handed out
-/// where the CPU has the instructions ([`table`]).
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct KernelTable {
-    /// Tile product of `f32`.
-    pub product_f32: Product<f32>,
-    /// Tile product of `f64`.
-    pub product_f64: Product<f64>,
-    /// Tile product in which an exactly zero element of A contributes nothing, whatever B holds; quick where B is finite.
-    pub product_sparse_f32: Product<f32>,
-    /// As `product_sparse_f32`.
-    pub product_sparse_f64: Product<f64>,
-    /// Tile product, but where C is -inf it stays so; the last argument is not read, and nothing accumulates.
-    pub product_open_f32: Product<f32>,
-    /// As `product_open_f32`.
-    pub product_open_f64: Product<f64>,
-    /// Whether all is finite.
-    pub all_finite_f32: AllFinite<f32>,
-    /// Whether all is finite.
-    pub all_finite_f64: AllFinite<f64>,
-    /// Online softmax; exponentials with a relative error of at most `1e-7 + 2e-9 |x|`, and weights below 2^-125 may
-    /// be 0.
-    pub softmax_update_f32: SoftmaxUpdate<f32>,
-    /// Online softmax; exponentials as `exp_f64`.
-    pub softmax_update_f64: SoftmaxUpdate<f64>,
-    /// Rows times a number each.
-    pub scale_rows_f32: ScaleRows<f32>,
-    /// Rows times a number each.
-    pub scale_rows_f64: ScaleRows<f64>,
-    /// e^x, within 1.1 ULP (1.2 on portable).
-    pub exp_f32: Map,
-    /// e^x - 1, within 2 ULP.
-    pub expm1_f32: Map,
-    /// Natural logarithm, within 1 ULP.
-    pub log_f32: Map,
-    /// Natural logarithm of 1 + x, within 1 ULP.
-    pub log1p_f32: Map,
-    /// Hyperbolic tangent, within 3 ULP.
-    pub tanh_f32: Map,
-    /// Sine of radians, within 3 ULP.
-    pub sin_f32: Map,
-    /// Cosine of radians, within 3 ULP.
-    pub cos_f32: Map,
-    /// Error function, within 3.5 ULP.
-    pub erf_f32: Map,
-    /// a^b, within 0.51 ULP.
-    pub pow_f32: Map2,
-    /// e^x.
-    pub exp_f64: Scalar,
-    /// e^x - 1.
-    pub expm1_f64: Scalar,
-    /// Natural logarithm.
-    pub log_f64: Scalar,
-    /// Natural logarithm of 1 + x.
-    pub log1p_f64: Scalar,
-    /// Hyperbolic tangent.
-    pub tanh_f64: Scalar,
-    /// Sine of radians.
-    pub sin_f64: Scalar,
-    /// Cosine of radians.
-    pub cos_f64: Scalar,
-    /// Error function.
-    pub erf_f64: Scalar,
-    /// a^b.
-    pub pow_f64: Scalar2,
-    /// bfloat16 to `f32`.
-    pub widen_bf16: Widen,
-    /// IEEE half to `f32`.
-    pub widen_f16: Widen,
-    /// `f32` to bfloat16.
-    pub narrow_bf16: Narrow,
-    /// `f32` to IEEE half.
-    pub narrow_f16: Narrow,
-    /// Search in a sorted table.
-    pub lower_bound_i32: LowerBound<i32>,
-    /// Search in a sorted table.
-    pub lower_bound_i64: LowerBound<i64>,
-    /// Stable order of integer keys.
-    pub order_keys: OrderKeys,
-    /// Ranks of numbers.
-    pub ranks_f64: Ranks<f64>,
-    /// Ranks of integers.
-    pub ranks_i64: Ranks<i64>,
-    /// Union of spans.
-    pub merge_spans: MergeSpans,
-    /// Transposition.
-    pub transpose_f32: Transpose<f32>,
-    /// The largest of each row, where no other comes near.
-    pub clear_largest_f32: ClearLargest,
-    /// What lies outside each row's span, or inside.
-    pub keep_spans_f32: KeepSpans<f32>,
-    /// As `keep_spans_f32`.
-    pub keep_spans_f64: KeepSpans<f64>,
-    /// What lies outside of ranges of keys.
-    pub keep_keys_f32: KeepKeys<f32>,
-    /// As `keep_keys_f32`.
-    pub keep_keys_f64: KeepKeys<f64>,
-    /// Product through `tanh`, each value of which is within 6e-7, beside the rounding of the sums.
-    pub product_tanh_f32: ProductThrough,
-    /// The sum of two matrices.
-    pub add_plane_f32: AddPlane,
-    /// A multiple of positions added.
-    pub add_ramp_f32: AddRamp,
-    /// Rows through a function: the argument itself.
-    pub affine_same_f32: Affine,
-    /// Rows through a function: the larger of x and 0.
-    pub affine_relu_f32: Affine,
-    /// Rows through a function: x above 0, else e^x - 1; within 2 ULP.
-    pub affine_elu_f32: Affine,
-    /// Rows through a function: x + 1 above 0, else e^x; within 1.2 ULP.
-    pub affine_elu_plus_one_f32: Affine,
-    /// Rows through a function: As `exp_f32`.
-    pub affine_exp_f32: Affine,
-    /// Rows through a function: As `tanh_f32`.
-    pub affine_tanh_f32: Affine,
-    /// Rows through a function: 1 / (1 + e^-x), within 2.5 ULP.
-    pub affine_sigmoid_f32: Affine,
-    /// Rows through a function: x / (1 + e^-x), within 2.5 ULP.
-    pub affine_silu_f32: Affine,
-    /// Rows through a function: x (1 + erf(x / sqrt 2)) / 2, within 6e-7 and 6e-7 |x|.
-    pub affine_gelu_f32: Affine,
-    /// Rows through a function: As `sin_f32`.
-    pub affine_sin_f32: Affine,
-    /// Rows through a function: As `cos_f32`.
-    pub affine_cos_f32: Affine,
-    /// Few rows by many lines of `f32`.
-    pub dots_f32: DotProducts<f32>,
-    /// Few rows by many lines of bfloat16.
-    pub dots_bf16: DotProducts<u16>,
-    /// Few rows by many lines of IEEE halves.
-    pub dots_f16: DotProducts<u16>,
-    /// Few rows by many lines of bytes.
-    pub dots_i8: DotProducts<i8>,
-    /// Few rows by a matrix of bfloat16.
-    pub product_bf16: ProductOf<u16>,
-    /// Few rows by a matrix of IEEE halves.
-    pub product_f16: ProductOf<u16>,
-    /// Few rows by a matrix of bytes.
-    pub product_i8: ProductOf<i8>,
-    /// Rows of bfloat16 to `f32`.
-    pub widen_rows_bf16: WidenRows<u16>,
-    /// Rows of IEEE halves to `f32`.
-    pub widen_rows_f16: WidenRows<u16>,
-    /// Rows of bytes to `f32`.
-    pub widen_rows_i8: WidenRows<i8>,
+/// Declares the table of functions, and how one is found by its name: the one list of them.
+macro_rules! kernel_table {
+    ($(#[$about:meta])* pub struct $table:ident { $($(#[$doc:meta])* pub $field:ident: $function:ty,)* }) => {
+        $(#[$about])*
+        pub struct $table {
+            $($(#[$doc])* pub $field: $function,)*
+        }
+
+        impl $table {
+            /// The address of a function by its field's name. What it takes is its field's type.
+            pub fn address(&self, name: &str) -> Option<*const ()> {
+                match name {
+                    $(stringify!($field) => Some(self.$field as *const ()),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+kernel_table! {
+    /// The microkernels of one instruction set.
+    ///
+    /// # Safety
+    /// Every function requires its pointers to be valid for the elements it describes. A table is only handed out
+    /// where the CPU has the instructions ([`table`]).
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug)]
+    pub struct KernelTable {
+        /// Tile product of `f32`.
+        pub product_f32: Product<f32>,
+        /// Tile product of `f64`.
+        pub product_f64: Product<f64>,
+        /// Tile product in which an exactly zero element of A contributes nothing, whatever B holds; quick where B is finite.
+        pub product_sparse_f32: Product<f32>,
+        /// As `product_sparse_f32`.
+        pub product_sparse_f64: Product<f64>,
+        /// Tile product, but where C is -inf it stays so; the last argument is not read, and nothing accumulates.
+        pub product_open_f32: Product<f32>,
+        /// As `product_open_f32`.
+        pub product_open_f64: Product<f64>,
+        /// Whether all is finite.
+        pub all_finite_f32: AllFinite<f32>,
+        /// Whether all is finite.
+        pub all_finite_f64: AllFinite<f64>,
+        /// Online softmax; exponentials with a relative error of at most `1e-7 + 2e-9 |x|`, and weights below 2^-125 may
+        /// be 0.
+        pub softmax_update_f32: SoftmaxUpdate<f32>,
+        /// Online softmax; exponentials as `exp_f64`.
+        pub softmax_update_f64: SoftmaxUpdate<f64>,
+        /// Rows times a number each.
+        pub scale_rows_f32: ScaleRows<f32>,
+        /// Rows times a number each.
+        pub scale_rows_f64: ScaleRows<f64>,
+        /// e^x, within 1.1 ULP (1.2 on portable).
+        pub exp_f32: Map,
+        /// e^x - 1, within 2 ULP.
+        pub expm1_f32: Map,
+        /// Natural logarithm, within 1 ULP.
+        pub log_f32: Map,
+        /// Natural logarithm of 1 + x, within 1 ULP.
+        pub log1p_f32: Map,
+        /// Hyperbolic tangent, within 3 ULP.
+        pub tanh_f32: Map,
+        /// Sine of radians, within 3 ULP.
+        pub sin_f32: Map,
+        /// Cosine of radians, within 3 ULP.
+        pub cos_f32: Map,
+        /// Error function, within 3.5 ULP.
+        pub erf_f32: Map,
+        /// a^b, within 0.51 ULP.
+        pub pow_f32: Map2,
+        /// e^x.
+        pub exp_f64: Scalar,
+        /// e^x - 1.
+        pub expm1_f64: Scalar,
+        /// Natural logarithm.
+        pub log_f64: Scalar,
+        /// Natural logarithm of 1 + x.
+        pub log1p_f64: Scalar,
+        /// Hyperbolic tangent.
+        pub tanh_f64: Scalar,
+        /// Sine of radians.
+        pub sin_f64: Scalar,
+        /// Cosine of radians.
+        pub cos_f64: Scalar,
+        /// Error function.
+        pub erf_f64: Scalar,
+        /// a^b.
+        pub pow_f64: Scalar2,
+        /// bfloat16 to `f32`.
+        pub widen_bf16: Widen,
+        /// IEEE half to `f32`.
+        pub widen_f16: Widen,
+        /// `f32` to bfloat16.
+        pub narrow_bf16: Narrow,
+        /// `f32` to IEEE half.
+        pub narrow_f16: Narrow,
+        /// Search in a sorted table.
+        pub lower_bound_i32: LowerBound<i32>,
+        /// Search in a sorted table.
+        pub lower_bound_i64: LowerBound<i64>,
+        /// Stable order of integer keys.
+        pub order_keys: OrderKeys,
+        /// Ranks of numbers.
+        pub ranks_f64: Ranks<f64>,
+        /// Ranks of integers.
+        pub ranks_i64: Ranks<i64>,
+        /// Union of spans.
+        pub merge_spans: MergeSpans,
+        /// Transposition.
+        pub transpose_f32: Transpose<f32>,
+        /// The largest of each row, where no other comes near.
+        pub clear_largest_f32: ClearLargest,
+        /// What lies outside each row's span, or inside.
+        pub keep_spans_f32: KeepSpans<f32>,
+        /// As `keep_spans_f32`.
+        pub keep_spans_f64: KeepSpans<f64>,
+        /// What lies outside of ranges of keys.
+        pub keep_keys_f32: KeepKeys<f32>,
+        /// As `keep_keys_f32`.
+        pub keep_keys_f64: KeepKeys<f64>,
+        /// Product through `tanh`, each value of which is within 6e-7, beside the rounding of the sums.
+        pub product_tanh_f32: ProductThrough,
+        /// The sum of two matrices.
+        pub add_plane_f32: AddPlane,
+        /// A multiple of positions added.
+        pub add_ramp_f32: AddRamp,
+        /// Rows through a function: the argument itself.
+        pub affine_same_f32: Affine,
+        /// Rows through a function: the larger of x and 0.
+        pub affine_relu_f32: Affine,
+        /// Rows through a function: x above 0, else e^x - 1; within 2 ULP.
+        pub affine_elu_f32: Affine,
+        /// Rows through a function: x + 1 above 0, else e^x; within 1.2 ULP.
+        pub affine_elu_plus_one_f32: Affine,
+        /// Rows through a function: As `exp_f32`.
+        pub affine_exp_f32: Affine,
+        /// Rows through a function: As `tanh_f32`.
+        pub affine_tanh_f32: Affine,
+        /// Rows through a function: 1 / (1 + e^-x), within 2.5 ULP.
+        pub affine_sigmoid_f32: Affine,
+        /// Rows through a function: x / (1 + e^-x), within 2.5 ULP.
+        pub affine_silu_f32: Affine,
+        /// Rows through a function: x (1 + erf(x / sqrt 2)) / 2, within 6e-7 and 6e-7 |x|.
+        pub affine_gelu_f32: Affine,
+        /// Rows through a function: As `sin_f32`.
+        pub affine_sin_f32: Affine,
+        /// Rows through a function: As `cos_f32`.
+        pub affine_cos_f32: Affine,
+        /// Few rows by many lines of `f32`.
+        pub dots_f32: DotProducts<f32>,
+        /// Few rows by many lines of bfloat16.
+        pub dots_bf16: DotProducts<u16>,
+        /// Few rows by many lines of IEEE halves.
+        pub dots_f16: DotProducts<u16>,
+        /// Few rows by many lines of bytes.
+        pub dots_i8: DotProducts<i8>,
+        /// Few rows by a matrix of bfloat16.
+        pub product_bf16: ProductOf<u16>,
+        /// Few rows by a matrix of IEEE halves.
+        pub product_f16: ProductOf<u16>,
+        /// Few rows by a matrix of bytes.
+        pub product_i8: ProductOf<i8>,
+        /// Rows of bfloat16 to `f32`.
+        pub widen_rows_bf16: WidenRows<u16>,
+        /// Rows of IEEE halves to `f32`.
+        pub widen_rows_f16: WidenRows<u16>,
+        /// Rows of bytes to `f32`.
+        pub widen_rows_i8: WidenRows<i8>,
+    }
 }
 
 /// The table of an instruction set, or `None` if this CPU lacks it.
