@@ -3,7 +3,7 @@
 
 use attnc::{BindError, DType, Engine, Error, Kernel, Options, Tensor, TensorView, compile};
 use attnc_algebra::{Diagnostic, Limits, SettingValue, Settings};
-use attnc_compiler::extents::defaults;
+use attnc_compiler::extents::{by_number, defaults};
 use attnc_compiler::{Analysis, CompileError, Unobserved};
 use attnc_tests::corpus;
 use ndarray::{ArrayD, IxDyn};
@@ -454,6 +454,30 @@ fn products_of_extents_that_overflow_are_refused() {
     for engine in ENGINES {
         let outcome = compile(text, &options(engine)).and_then(|kernel| run(&kernel, &[("q", &q)]));
         assert!(outcome.is_err(), "{engine:?}");
+    }
+}
+
+#[test]
+fn extents_that_lengths_make_negative_are_refused() {
+    for extent in ["-N", "N - 5"] {
+        let text = format!(
+            "spec x\naxis i, j = {extent}\ninput q[i, d]\ninput k[j, d]\ninput doc: i64[j] runs 9\ninput v[j, e]\n\
+             output out[i, e] = sum[j](softmax[j where doc[i] == doc[j]](sum[d](q * k)) * v)\n"
+        );
+        let analysis = Analysis::new(&text, &attnc_compiler::Options::default(), &mut Unobserved).expect("a spec");
+        for n in [3, 16] {
+            let extents = defaults(analysis.spec(), &Settings::default().with("N", n));
+            let plan = analysis.choose(&extents).and_then(|candidate| analysis.plan(&candidate, &extents));
+            let plan = plan.expect("a plan, which serves other lengths");
+            plan.predict(&by_number(analysis.spec(), &extents), &analysis.options().profile);
+        }
+        let drawn = attnc_algebra::draw_inputs(
+            analysis.spec(),
+            &defaults(analysis.spec(), &Settings::default().with("N", 3)),
+            1,
+        );
+        let found = drawn.expect_err("nothing to draw").to_string();
+        assert!(found.contains("axis `i` has extent -"), "{found}");
     }
 }
 

@@ -10,7 +10,7 @@ mod generator;
 mod permitted;
 
 use crate::axis::InputId;
-use crate::spec::{DType, Extents, Input, Spec};
+use crate::spec::{DType, Extents, Input, Spec, unusable_extent};
 use crate::tensor::Tensor;
 use crate::term::{Node, TermId, Type};
 
@@ -24,12 +24,14 @@ const VOLUME_LIMIT: i64 = 1 << 34;
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DrawError {
     /// An axis of an input without a usable extent.
-    #[error("input `{input}`: axis `{axis}` has no usable extent")]
+    #[error("input `{input}`: {}", unusable_extent(axis, *extent))]
     AxisExtent {
         /// The input.
         input: String,
         /// The axis.
         axis: String,
+        /// Its extent, if it is a number.
+        extent: Option<i64>,
     },
     /// A tensor of too many elements.
     #[error("input `{input}` would have more than 2^34 elements")]
@@ -95,9 +97,9 @@ fn shape_of(spec: &Spec, extents: &Extents, input: &Input) -> Result<Vec<usize>,
     let mut shape = Vec::with_capacity(input.axes.len());
     for axis in &input.axes {
         let axis = spec.axis(*axis);
-        let extent = spec.eval_extent(axis.extent, extents).filter(|e| *e >= 1);
-        let extent =
-            extent.ok_or_else(|| DrawError::AxisExtent { input: input.name.clone(), axis: axis.name.clone() })?;
+        let extent = spec.eval_extent(axis.extent, extents);
+        let unusable = || DrawError::AxisExtent { input: input.name.clone(), axis: axis.name.clone(), extent };
+        let extent = extent.filter(|e| *e >= 1).ok_or_else(unusable)?;
         volume = volume
             .checked_mul(extent)
             .filter(|v| *v <= VOLUME_LIMIT)

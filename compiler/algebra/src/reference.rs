@@ -250,10 +250,12 @@ fn bind_axes(spec: &Spec, outputs: &[TermId], extents: &Extents) -> Result<Vec<u
     }
     let bind = |at: usize| {
         let axis = &spec.axes[at];
-        let extent = spec.eval_extent(axis.extent, extents).filter(|e| *e >= 1).and_then(|e| usize::try_from(e).ok());
-        match extent {
+        let extent = spec.eval_extent(axis.extent, extents);
+        match extent.filter(|e| *e >= 1).and_then(|e| usize::try_from(e).ok()) {
             Some(extent) => Ok(extent),
-            None if used.contains(AxisId(at as u32)) => Err(ReferenceError::AxisExtent { axis: axis.name.clone() }),
+            None if used.contains(AxisId(at as u32)) => {
+                Err(ReferenceError::AxisExtent { axis: axis.name.clone(), extent })
+            }
             None => Ok(1),
         }
     };

@@ -227,3 +227,12 @@ impl Spec {
         Some(value)
     }
 }
+
+/// What is wrong with the extent of an axis, for messages.
+pub(crate) fn unusable_extent(axis: &str, extent: Option<i64>) -> String {
+    match extent {
+        Some(extent) if extent < 1 => format!("axis `{axis}` has extent {extent}; an extent is at least 1"),
+        Some(extent) => format!("axis `{axis}` has extent {extent}, which does not fit"),
+        None => format!("the extent of axis `{axis}` is unknown or does not fit in 64 bits"),
+    }
+}

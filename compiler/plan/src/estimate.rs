@@ -206,7 +206,7 @@ impl Counter<'_> {
             Expr::Select(c, a, b) => self.value(if self.truth(*c) { *a } else { *b }),
             Expr::Load { buffer, index, .. } => self.table(*buffer, index),
             Expr::LowerBound { buffer, count, value, .. } => match self.runs[buffer.0 as usize] {
-                Some(run) => Known::Int(self.int(*value).saturating_mul(run).clamp(0, self.int(*count))),
+                Some(run) => Known::Int(self.int(*value).saturating_mul(run).clamp(0, self.int(*count).max(0))),
                 None => Known::Int(0),
             },
             _ => Known::Nothing,

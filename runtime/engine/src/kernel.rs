@@ -309,8 +309,8 @@ impl Kernel {
     }
 
     /// The plan of a form for lengths from `n` on, and up to which it serves: as far as it is not much slower than a
-    /// plan for a length alone, at `n` and half way. What a long sequence computes again, since it has no room, a
-    /// short one may keep.
+    /// plan for a length alone, at `n` and half way, and between these where it is another than at `n`. What a long
+    /// sequence computes again, since it has no room, a short one may keep.
     fn plan_from(
         &self,
         candidate: &Candidate,
@@ -321,9 +321,13 @@ impl Kernel {
         let ends = [to].into_iter().chain(ROW_ENDS.into_iter().filter(|end| (n + 1..to).contains(end)));
         for end in ends.filter(|end| *end > n) {
             let plan = self.analysis.plan(candidate, &at(end))?;
-            let half_way = ((n as f64) * (end as f64)).sqrt() as i64;
-            let serves = self.serves(&plan, &nearest, &at(n))
-                && self.serves(&plan, &self.analysis.plan(candidate, &at(half_way))?, &at(half_way));
+            let between = |a: i64, b: i64| ((a as f64) * (b as f64)).sqrt() as i64;
+            let half_way = between(n, end);
+            let mut serves = self.serves(&plan, &nearest, &at(n));
+            let nearer = (!same_plan(&plan, &nearest)).then(|| between(n, half_way));
+            for length in nearer.into_iter().chain([half_way]) {
+                serves = serves && self.serves(&plan, &self.analysis.plan(candidate, &at(length))?, &at(length));
+            }
             if serves {
                 return Ok((plan, end));
             }

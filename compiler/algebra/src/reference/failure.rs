@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::spec::{DType, Spec};
+use crate::spec::{DType, Spec, unusable_extent};
 use crate::term::{Node, TermId, Terms};
 
 /// Why the reference cannot evaluate a spec on given inputs.
@@ -37,10 +37,12 @@ pub enum ReferenceError {
         given: Vec<usize>,
     },
     /// An axis whose extent is not bound, not positive, or too large.
-    #[error("axis `{axis}` has no usable extent at the given extents")]
+    #[error("{}", unusable_extent(axis, *extent))]
     AxisExtent {
         /// Its name.
         axis: String,
+        /// Its extent, if it is a number.
+        extent: Option<i64>,
     },
     /// An index that decides a result lies outside its axis.
     #[error("index {index} of axis `{axis}` of `{input}` is out of range: the axis has {extent} positions")]

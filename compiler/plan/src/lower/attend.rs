@@ -49,11 +49,13 @@ impl Nest<'_, '_> {
         frame: Frame,
         exact: bool,
     ) -> Result<ExprId, PlanError> {
-        let tied =
-            |nest: &Self, a: Option<AxisId>, t: TermId| a.is_some_and(|a| nest.planner.terms.free(t).contains(a));
-        let fits = !tied(self, frame.cols, score) && !tied(self, frame.cols, domain) && !tied(self, frame.rows, value);
-        if !fits || exact {
+        let tied = |a: Option<AxisId>, t: TermId| a.is_some_and(|a| self.planner.terms.free(t).contains(a));
+        let weighs = |a: Option<AxisId>| tied(a, score) || tied(a, domain);
+        if exact || weighs(frame.cols) && weighs(frame.rows) {
             return self.attend_as_sum(axis, domain, score, value, frame, exact);
+        }
+        if weighs(frame.cols) || !weighs(frame.rows) && tied(frame.rows, value) && !tied(frame.cols, value) {
+            return self.attend_turned(axis, domain, score, value, frame);
         }
         let zero = self.constant(0.0);
         let (online, acc) = match self.split_off(axis, domain, score, value, frame)? {
@@ -101,52 +103,16 @@ impl Nest<'_, '_> {
         online: &Online,
         acc: TileId,
     ) -> Result<(), PlanError> {
+        let parts = self.parts_of_values(value, frame);
         self.for_tiles(axis, domain, false, &mut |nest, domain, partial| {
             let scores = nest.online_step(axis, domain, score, online, partial)?;
             let (rows, cols) = nest.counts(frame);
             nest.emit(Stmt::ScaleRows { tile: acc, alpha: online.alpha, rows, cols });
-            let (dst, lhs) = (nest.tile_view(acc), nest.tile_view(scores));
-            let depth = nest.dim(axis).count;
-            let across = Frame::new(Some(axis), frame.cols);
-            let wide = |nest: &mut Self| {
-                let rhs = nest.rhs_view(value, across)?;
-                let (dst, lhs) = (dst.clone(), lhs.clone());
-                nest.emit(Stmt::Product {
-                    dst,
-                    lhs,
-                    rhs,
-                    rows,
-                    cols,
-                    depth,
-                    accumulate: true,
-                    masked: partial,
-                    open: false,
-                });
-                Ok(())
-            };
-            let always = partial.is_some_and(|partial| nest.truth_of(partial) == Some(true));
-            let narrow = if always { None } else { nest.narrow_view(value, across, frame)? };
-            let Some((rhs, factors)) = narrow else { return wide(nest) };
-            // Values as they lie, factors of keys with the weights; but where weights are masked, zeros must count for
-            // nothing whatever they meet.
-            let along = nest.binding(axis).clone();
-            let plain = nest.inner(Some((axis, along.clone())), |nest| {
-                if !factors.is_empty() {
-                    let weights = Frame::new(frame.rows, Some(axis));
-                    let factor = nest.planner.product(factors);
-                    let (factor, weight) = (nest.eval(factor, weights, false)?, nest.element(scores, weights));
-                    let value = nest.x().times(weight, factor);
-                    nest.map(scores, weights, value);
-                }
-                let (dst, lhs) = (dst.clone(), lhs.clone());
-                nest.emit(Stmt::product(dst, lhs, rhs, [rows, cols, depth], true));
-                Ok(())
-            })?;
-            match partial {
-                None => plain.into_iter().for_each(|stmt| nest.emit(stmt)),
-                Some(cond) => {
-                    let then = nest.inner(Some((axis, along)), wide)?;
-                    nest.emit(Stmt::If { cond, then, otherwise: plain });
+            for part in &parts {
+                let weights = nest.weights_with(scores, &part.weights, axis, frame, partial)?;
+                match part.turns {
+                    true => nest.add_in_turns(part.value, weights, axis, frame, partial, acc)?,
+                    false => nest.add_product(part.value, weights, axis, frame, partial, acc)?,
                 }
             }
             Ok(())
@@ -233,7 +199,23 @@ impl Nest<'_, '_> {
         Ok(())
     }
 
-    /// The general form, for frames in which the weights cannot be a left operand.
+    /// Over a frame whose columns the weights have, or whose rows only the values have: as if these were each other.
+    fn attend_turned(
+        &mut self,
+        axis: AxisId,
+        domain: TermId,
+        score: TermId,
+        value: TermId,
+        frame: Frame,
+    ) -> Result<ExprId, PlanError> {
+        let turned = Frame::new(frame.cols, frame.rows);
+        let value = self.lower_attend(axis, domain, score, value, turned, false)?;
+        let tile = self.as_tile("turned", value, turned);
+        let ((row, col), lane) = (self.lane_index(frame), self.program.compute);
+        Ok(self.x().add(Expr::Tile { tile, row: col, col: row }, Some(lane)))
+    }
+
+    /// The general form, for frames whose rows and columns both have weights of their own.
     fn attend_as_sum(
         &mut self,
         axis: AxisId,

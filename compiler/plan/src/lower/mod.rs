@@ -29,6 +29,7 @@ mod scan;
 mod shape;
 mod split;
 mod through;
+mod values;
 
 use attnc_algebra::{AxisId, TermId};
 

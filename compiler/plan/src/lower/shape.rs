@@ -157,15 +157,17 @@ fn split_quality(
     let has = |t: TermId, a: Option<AxisId>| a.is_some_and(|a| planner.terms.free(t).contains(a));
     match node {
         Node::Attend { score, value, .. } => {
-            let apart = !has(*score, cols) && !has(*value, rows);
             // Scores are computed again for each position of an axis in the grid that the value alone has.
             let again = |a: &AxisId| Some(*a) != cols && has(*value, Some(*a)) && !has(*score, Some(*a));
-            let weight = match (has(*score, rows), has(*value, cols)) {
+            match (has(*score, rows), has(*value, cols)) {
+                _ if has(*score, cols) => 0.0,
+                // Keys take turns, but scores are computed for many rows at once, and once.
+                (true, true) if has(*value, rows) => 1.25,
+                _ if has(*value, rows) => 0.0,
                 (true, true) => 4.0,
                 (true, false) if cols.is_none() && !axes.iter().any(again) => 3.0,
                 _ => 1.0,
-            };
-            if apart { weight } else { 0.0 }
+            }
         }
         Node::Reduce { op: ReduceOp::LogSumExp | ReduceOp::ArgMax | ReduceOp::ArgMin, body, .. } => {
             f64::from(u8::from(has(*body, rows) && !has(*body, cols)))
