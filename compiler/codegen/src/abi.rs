@@ -185,6 +185,11 @@ microkernels! {
     KeepKeysF32 = "keep_keys_f32": KeepKeys,
     /// The same on f64.
     KeepKeysF64 = "keep_keys_f64": KeepKeys,
+    /// `dst[r, at[r, c]] += src[r, c]` where `0 <= at[r, c] < width`: `(rows, cols, width: usize, dst: *mut f32,
+    /// dst_rs: isize, src: *const f32, src_rs: isize, at: *const i64, at_rs: isize)`.
+    ScatterAddF32 = "scatter_add_f32": AddPlane,
+    /// The same on f64.
+    ScatterAddF64 = "scatter_add_f64": AddPlane,
     /// `C[i, j] = (accumulate ? C : 0) + sum_k W[i, k] tanh(A[i, k] + B[k, j])`:
     /// `(m, n, k: usize, w: *const f32, w_rs, w_cs: isize, a: *const f32, a_rs, a_cs: isize, b: *const f32, b_rs: isize,
     /// c: *mut f32, c_rs: isize, accumulate: u64)`.

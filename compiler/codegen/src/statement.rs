@@ -111,6 +111,17 @@ impl<'a> Lower<'a, '_> {
                 Ok(())
             }
             Stmt::KeepKeys { .. } => self.keep_keys(stmt),
+            Stmt::ScatterAdd { dst, src, at, rows, cols, width } => {
+                let kernel = self.by_lane(*dst, Microkernel::ScatterAddF32, Microkernel::ScatterAddF64)?;
+                let [rows, cols, width] = self.lengths([*rows, *cols, *width])?;
+                let mut args = vec![rows, cols, width];
+                for tile in [dst, src, at] {
+                    let (base, stride) = self.tile(*tile);
+                    args.extend([base, stride]);
+                }
+                self.call(kernel, &args);
+                Ok(())
+            }
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let kernel = self.by_lane(*tile, Microkernel::ScaleRowsF32, Microkernel::ScaleRowsF64)?;
                 let [rows, cols] = self.lengths([*rows, *cols])?;

@@ -4,107 +4,8 @@
 mod support;
 
 use attnc_algebra::{BinaryOp, DType, UnaryOp};
-use attnc_plan::loops::verify::verify;
-use attnc_plan::loops::{
-    Access, Buffer, BufferId, Dst, Expr, ExprId, Exprs, KeyRange, Lane, LoopProgram, Piece, SpanLoop, Stmt, Tile,
-    TileId, VarId, View,
-};
-use support::{Memory, check};
-
-/// A program under construction.
-struct Sketch {
-    program: LoopProgram,
-    row: ExprId,
-    col: ExprId,
-    zero: ExprId,
-    one: ExprId,
-}
-
-impl Sketch {
-    fn new(compute: Lane) -> Self {
-        let mut exprs = Exprs::default();
-        let (row, col) = (exprs.add(Expr::Row, None), exprs.add(Expr::Col, None));
-        let (zero, one) = (exprs.int(0), exprs.int(1));
-        let program = LoopProgram {
-            name: "sketch".into(),
-            compute,
-            exprs,
-            vars: vec![],
-            buffers: vec![],
-            tiles: vec![],
-            grid: vec![],
-            body: vec![],
-        };
-        Self { program, row, col, zero, one }
-    }
-
-    fn e(&mut self) -> &mut Exprs {
-        &mut self.program.exprs
-    }
-
-    fn dtype(&self) -> DType {
-        if self.program.compute == Lane::F64 { DType::F64 } else { DType::F32 }
-    }
-
-    fn var(&mut self) -> (VarId, ExprId) {
-        self.program.vars.push(Lane::I64);
-        let id = VarId(self.program.vars.len() as u32 - 1);
-        (id, self.e().add(Expr::Var(id), Some(Lane::I64)))
-    }
-
-    fn buffer(&mut self, dtype: DType, shape: &[ExprId], access: Access, unit_dim: Option<usize>) -> BufferId {
-        let name = format!("b{}", self.program.buffers.len());
-        self.program.buffers.push(Buffer { name, dtype, shape: shape.to_vec(), access, unit_dim });
-        BufferId(self.program.buffers.len() as u32 - 1)
-    }
-
-    fn tile(&mut self, lane: Lane, rows: ExprId, cols: ExprId) -> TileId {
-        let name = format!("t{}", self.program.tiles.len());
-        self.program.tiles.push(Tile { name, lane, rows, cols });
-        TileId(self.program.tiles.len() as u32 - 1)
-    }
-
-    fn map(&mut self, dst: Dst, rows: ExprId, cols: ExprId, value: ExprId) {
-        self.program.body.push(Stmt::Map { dst, rows, cols, value });
-    }
-
-    fn at(&self, tile: TileId) -> Dst {
-        Dst::Tile { tile, row: self.row, col: self.col }
-    }
-
-    fn in_column(&self, tile: TileId) -> Dst {
-        Dst::Tile { tile, row: self.row, col: self.zero }
-    }
-
-    fn element(&mut self, tile: TileId, row: ExprId, col: ExprId) -> ExprId {
-        let lane = self.program.tiles[tile.0 as usize].lane;
-        self.e().add(Expr::Tile { tile, row, col }, Some(lane))
-    }
-
-    fn load(&mut self, buffer: BufferId, index: &[ExprId]) -> ExprId {
-        let lane = attnc_plan::loops::storage::lane_of(self.program.buffers[buffer.0 as usize].dtype);
-        self.e().add(Expr::Load { buffer, index: index.to_vec(), clamp: false }, Some(lane))
-    }
-
-    /// Verifies and runs on both engines; real inputs from `value`, by buffer and element.
-    fn check(&self, extents: &[i64], tolerance: f64, value: impl Fn(usize, usize) -> f64) {
-        let errors: Vec<String> = verify(&self.program).iter().map(ToString::to_string).collect();
-        assert!(errors.is_empty(), "{errors:#?}\n{}", self.program);
-        let buffers = self.program.buffers.iter().enumerate();
-        let memories: Vec<Memory> = buffers
-            .map(|(at, buffer)| {
-                let shape = self.program.buffer_shape(at, extents).expect("shapes");
-                Memory::new(buffer.dtype, &shape, 3, |_| 0).fill(|element| value(at, element))
-            })
-            .collect();
-        check(&self.program, extents, &memories, tolerance);
-    }
-}
-
-fn random(at: usize, element: usize) -> f64 {
-    let x = (at * 7919 + element).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    x as f64 / (1u64 << 23) as f64 - 1.0
-}
+use attnc_plan::loops::{Access, Dst, Expr, ExprId, KeyRange, Lane, Piece, SpanLoop, Stmt, VarId, View};
+use support::sketch::{Sketch, random};
 
 /// `out = op(lhs) * rhs`, from buffers or through tiles.
 fn product(compute: Lane, through_tiles: bool, transposed: bool, accumulate: bool, masked: Option<bool>) -> Sketch {
@@ -589,6 +490,34 @@ fn keys_in_ranges_are_kept_or_filled() {
         let value = s.element(tile, row, col);
         s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, rows, cols, value);
         for extents in [[1, 1], [9, 4], [12, 33]] {
+            s.check(&extents, 0.0, |_, _| 0.0);
+        }
+    }
+}
+
+#[test]
+fn weights_are_added_up_by_place() {
+    for compute in [Lane::F32, Lane::F64] {
+        let mut s = Sketch::new(compute);
+        let [rows, cols, width] = [0, 1, 2].map(|x| s.e().add(Expr::Extent(x), None));
+        let dtype = s.dtype();
+        let out = s.buffer(dtype, &[rows, width], Access::Write, None);
+        let (row, col) = (s.row, s.col);
+        let (dst, src) = (s.tile(compute, rows, width), s.tile(compute, rows, cols));
+        let at = s.tile(Lane::I64, rows, cols);
+        let sum = s.e().sum(row, col);
+        let value = s.e().cast(compute, sum);
+        s.map(s.at(src), rows, cols, value);
+        s.map(s.at(dst), rows, width, value);
+        // Places before the first and beyond the last are none.
+        let two = s.int(2);
+        let (folded, minus) = (s.e().binary(BinaryOp::FloorDiv, col, two), s.e().difference(row, two));
+        let place = s.e().sum(folded, minus);
+        s.map(s.at(at), rows, cols, place);
+        s.program.body.push(Stmt::ScatterAdd { dst, src, at, rows, cols, width });
+        let value = s.element(dst, row, col);
+        s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, rows, width, value);
+        for extents in [[1, 1, 1], [9, 4, 3], [12, 33, 17]] {
             s.check(&extents, 0.0, |_, _| 0.0);
         }
     }

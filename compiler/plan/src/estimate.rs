@@ -328,6 +328,10 @@ impl Counter<'_> {
             Stmt::KeepSpans { rows, cols, .. } | Stmt::KeepKeys { rows, cols, .. } => {
                 self.work.pointwise += self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale / 8.0;
             }
+            // A read and a write where the position says.
+            Stmt::ScatterAdd { rows, cols, .. } => {
+                self.work.gather += self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
+            }
             Stmt::ScaleRows { rows, cols, .. } | Stmt::ClearLargest { rows, cols, .. } => {
                 self.work.pointwise += self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
             }
@@ -585,6 +589,7 @@ impl LoopProgram {
                 | Stmt::Ranks { rows, cols, .. }
                 | Stmt::KeepSpans { rows, cols, .. }
                 | Stmt::KeepKeys { rows, cols, .. }
+                | Stmt::ScatterAdd { rows, cols, .. }
                 | Stmt::ClearLargest { rows, cols, .. } => {
                     steering.extend([*rows, *cols].into_iter().flat_map(|e| self.vars_of(e)));
                 }

@@ -6,6 +6,7 @@
 //! Decisions read extents at a *hint* (the upper end of the plan row); they
 //! change speed and memory, never meaning. Knows nothing of loop statements.
 
+mod attends;
 mod outputs;
 mod sharing;
 

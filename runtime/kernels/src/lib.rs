@@ -23,6 +23,7 @@ mod order;
 pub mod peak;
 mod product;
 mod rows;
+mod scatter;
 mod search;
 mod softmax;
 mod spans;
@@ -34,5 +35,5 @@ pub use isa::Isa;
 pub use table::{
     AddPlane, AddRamp, Affine, AllFinite, ClearLargest, DotProducts, KeepKeys, KeepSpans, KernelTable, LowerBound, Map,
     Map2, MergeSpans, Narrow, OrderKeys, Product, ProductOf, ProductThrough, Ranks, Scalar, Scalar2, ScaleRows,
-    SoftmaxUpdate, Transpose, Widen, WidenRows, table,
+    ScatterAdd, SoftmaxUpdate, Transpose, Widen, WidenRows, table,
 };

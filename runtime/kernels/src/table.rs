@@ -120,6 +120,10 @@ pub type KeepKeys<T> = unsafe extern "C" fn(
     u64,
 );
 
+/// `(rows, cols, width, dst, dst_rs, src, src_rs, at, at_rs)`: `dst[r, at[r, c]] += src[r, c]`, one column after the
+/// other; positions outside of `0 .. width` add to nothing.
+pub type ScatterAdd<T> = unsafe extern "C" fn(usize, usize, usize, *mut T, isize, *const T, isize, *const i64, isize);
+
 /// `(dst, src, n)`: `dst[i] = f(src[i])`; `dst` may equal `src`.
 pub type Map = unsafe extern "C" fn(*mut f32, *const f32, usize);
 
@@ -282,6 +286,10 @@ kernel_table! {
         pub keep_keys_f32: KeepKeys<f32>,
         /// As `keep_keys_f32`.
         pub keep_keys_f64: KeepKeys<f64>,
+        /// Sums by position.
+        pub scatter_add_f32: ScatterAdd<f32>,
+        /// As `scatter_add_f32`.
+        pub scatter_add_f64: ScatterAdd<f64>,
         /// Product through `tanh`, each value of which is within 6e-7, beside the rounding of the sums.
         pub product_tanh_f32: ProductThrough,
         /// The sum of two matrices.

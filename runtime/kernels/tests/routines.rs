@@ -138,6 +138,44 @@ fn keys_in_ranges_are_kept() {
 }
 
 #[test]
+fn weights_are_added_up_by_place() {
+    let mut draws = Draws(11);
+    for (isa, kernels) in tables() {
+        for (rows, cols) in [(1, 1), (3, 7), (4, 16), (5, 33), (9, 64)] {
+            for width in [1, 2, 5, 40] {
+                let places = [0, 1, 2, 3, 39, 40, -1, i64::MIN, i64::MAX];
+                let at: Vec<i64> = (0..rows * cols).map(|_| draws.pick(&places)).collect();
+                let src: Vec<f32> = (0..rows * cols).map(|n| n as f32 / 7.0 - 3.0).collect();
+                let mut s = Guarded::new(rows, width, 2, CANARY, || 3.0f32);
+                let (stride, line) = (s.stride as isize, cols as isize);
+                // SAFETY: rows of places and weights at the stride of their columns, sums at that of the buffer.
+                unsafe {
+                    let (src, at) = (src.as_ptr(), at.as_ptr());
+                    (kernels.scatter_add_f32)(rows, cols, width, s.mut_ptr(), stride, src, line, at, line);
+                }
+                s.check("scatter_add");
+                for r in 0..rows {
+                    let mut expected = vec![3.0f32; width];
+                    for c in r * cols..(r + 1) * cols {
+                        if let Some(sum) = usize::try_from(at[c]).ok().and_then(|at| expected.get_mut(at)) {
+                            *sum += src[c];
+                        }
+                    }
+                    assert_eq!(s.row(r), expected, "{isa} {rows} {cols} {width}");
+                }
+            }
+        }
+        let mut sums = [1.0f64; 2];
+        // SAFETY: one row of three columns.
+        unsafe {
+            let (src, at) = ([0.5f64, 0.25, 4.0].as_ptr(), [1, 1, 2].as_ptr());
+            (kernels.scatter_add_f64)(1, 3, 2, sums.as_mut_ptr(), 2, src, 3, at, 3);
+        }
+        assert_eq!(sums, [1.0, 1.75]);
+    }
+}
+
+#[test]
 fn rows_are_scaled_and_ones_are_skipped() {
     for (isa, kernels) in tables() {
         for cols in EDGES {

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod sketch;
+
 use std::mem::transmute;
 
 use attnc_algebra::DType;

@@ -180,6 +180,7 @@ impl Machine<'_, '_> {
             | Stmt::Ranks { .. }
             | Stmt::KeepSpans { .. }
             | Stmt::KeepKeys { .. }
+            | Stmt::ScatterAdd { .. }
             | Stmt::Order { .. } => self.kernel(stmt),
         }
     }

@@ -204,33 +204,43 @@ impl Printer<'_> {
                 let [dst, scores, slack] = [dst, scores, slack].map(|t| self.tile_name(*t));
                 format!("clear-largest {} {dst} of {scores} slack {slack}", self.shape(&[*rows, *cols]))
             }
+            Stmt::ScatterAdd { dst, src, at, rows, cols, width } => {
+                let [dst, src, at] = [dst, src, at].map(|t| self.tile_name(*t));
+                format!(
+                    "scatter {} {dst}[row, {at} of {}] += {src}",
+                    self.shape(&[*rows, *cols]),
+                    self.shape(&[*width])
+                )
+            }
             Stmt::KeepSpans { tile, from, to, keep, fill, rows, cols } => {
                 let [tile, from, to] = [tile, from, to].map(|t| self.tile_name(*t));
                 let side = if *keep { "outside" } else { "inside" };
                 format!("fill {} {tile} = {fill:?} {side} {from}..{to}", self.shape(&[*rows, *cols]))
             }
-            Stmt::KeepKeys { tile, any, fill, rows, cols } => {
-                let ranges = any.iter().map(|range| {
-                    let [least, most] =
-                        [range.least, range.most].map(|t| t.map_or(String::new(), |t| self.tile_name(t)));
-                    let keys = self.tile_name(range.keys);
-                    let side = if range.inside { "in" } else { "not in" };
-                    format!("{keys} {side} {least}..={most}")
-                });
-                let ranges: Vec<String> = ranges.collect();
-                format!(
-                    "fill {} {} = {fill:?} unless {}",
-                    self.shape(&[*rows, *cols]),
-                    self.tile_name(*tile),
-                    ranges.join(" or ")
-                )
-            }
+            Stmt::KeepKeys { .. } => self.keep_keys(stmt),
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let (tile, alpha) = (self.tile_name(*tile), self.tile_name(*alpha));
                 format!("scale {} {tile} *= {alpha}", self.shape(&[*rows, *cols]))
             }
             Stmt::For { .. } | Stmt::Spans(_) | Stmt::If { .. } => String::new(),
         }
+    }
+
+    fn keep_keys(&self, stmt: &Stmt) -> String {
+        let Stmt::KeepKeys { tile, any, fill, rows, cols } = stmt else { return String::new() };
+        let ranges = any.iter().map(|range| {
+            let [least, most] = [range.least, range.most].map(|t| t.map_or(String::new(), |t| self.tile_name(t)));
+            let keys = self.tile_name(range.keys);
+            let side = if range.inside { "in" } else { "not in" };
+            format!("{keys} {side} {least}..={most}")
+        });
+        let ranges: Vec<String> = ranges.collect();
+        format!(
+            "fill {} {} = {fill:?} unless {}",
+            self.shape(&[*rows, *cols]),
+            self.tile_name(*tile),
+            ranges.join(" or ")
+        )
     }
 
     fn product_tanh(&self, stmt: &Stmt) -> String {

@@ -416,6 +416,21 @@ pub enum Stmt {
         /// Number of columns.
         cols: ExprId,
     },
+    /// `dst[r, at[r, c]] += src[r, c]`, one column after the other. Positions outside of `width` columns add to nothing.
+    ScatterAdd {
+        /// What is added to.
+        dst: TileId,
+        /// What is added.
+        src: TileId,
+        /// Columns of `dst`, an I64 tile.
+        at: TileId,
+        /// Number of rows.
+        rows: ExprId,
+        /// Number of columns of `src`.
+        cols: ExprId,
+        /// Number of columns of `dst`.
+        width: ExprId,
+    },
     /// `tile[r, c] *= alpha[r, 0]`
     ScaleRows {
         /// The scaled tile.

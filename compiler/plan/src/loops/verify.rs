@@ -277,6 +277,7 @@ impl<'p> Verifier<'p> {
                 self.operand_of(Lane::I64, *to, *rows, None);
             }
             Stmt::KeepKeys { .. } => self.keep_keys(stmt),
+            Stmt::ScatterAdd { .. } => self.scatter_add(stmt),
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 self.scalars(&[*rows, *cols], Lane::I64);
                 self.operand(*tile, *rows, Some(*cols));

@@ -66,6 +66,7 @@ impl Stmt {
                 }
                 ids
             }
+            Stmt::ScatterAdd { rows, cols, width, .. } => vec![*rows, *cols, *width],
             Stmt::Order { at, count, .. } => at.iter().copied().chain([*count]).collect(),
             Stmt::Ranks { rows, cols, limit, .. } => [*rows, *cols].into_iter().chain(*limit).collect(),
             Stmt::SoftmaxUpdate { rows, cols, .. }

@@ -103,17 +103,13 @@ impl Nest<'_, '_> {
         online: &Online,
         acc: TileId,
     ) -> Result<(), PlanError> {
-        let parts = self.parts_of_values(value, frame);
+        let parts = self.parts_of_values(value, axis, frame);
         self.for_tiles(axis, domain, false, &mut |nest, domain, partial| {
             let scores = nest.online_step(axis, domain, score, online, partial)?;
             let (rows, cols) = nest.counts(frame);
             nest.emit(Stmt::ScaleRows { tile: acc, alpha: online.alpha, rows, cols });
             for part in &parts {
-                let weights = nest.weights_with(scores, &part.weights, axis, frame, partial)?;
-                match part.turns {
-                    true => nest.add_in_turns(part.value, weights, axis, frame, partial, acc)?,
-                    false => nest.add_product(part.value, weights, axis, frame, partial, acc)?,
-                }
+                nest.add_part(part, scores, axis, frame, partial, acc)?;
             }
             Ok(())
         })

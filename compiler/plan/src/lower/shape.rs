@@ -156,7 +156,7 @@ fn split_quality(
 ) -> f64 {
     let has = |t: TermId, a: Option<AxisId>| a.is_some_and(|a| planner.terms.free(t).contains(a));
     match node {
-        Node::Attend { score, value, .. } => {
+        Node::Attend { axis, score, value, .. } => {
             // Scores are computed again for each position of an axis in the grid that the value alone has.
             let again = |a: &AxisId| Some(*a) != cols && has(*value, Some(*a)) && !has(*score, Some(*a));
             match (has(*score, rows), has(*value, cols)) {
@@ -164,6 +164,10 @@ fn split_quality(
                 // Keys take turns, but scores are computed for many rows at once, and once.
                 (true, true) if has(*value, rows) => 1.25,
                 _ if has(*value, rows) => 0.0,
+                // Rows that the keys have, too, make no tile of the scores.
+                (true, true) if reduces_along(planner, *score, *axis) => {
+                    2.0 + 2.0 * along_columns(planner, *score, rows, *axis)
+                }
                 (true, true) => 4.0,
                 (true, false) if cols.is_none() && !axes.iter().any(again) => 3.0,
                 _ => 1.0,

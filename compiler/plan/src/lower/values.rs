@@ -2,7 +2,9 @@
 //!
 //! A matrix of values that all rows share is the right operand of a tile
 //! product. Factors that differ from row to row but not along the columns go
-//! with the weights; what differs in both is added one key after the other.
+//! with the weights. Of a table that is read at a place of each pair, weights
+//! are added up by place and meet the whole table. What else differs in both
+//! is added one key after the other.
 
 use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, TermId};
 
@@ -12,47 +14,140 @@ use crate::loops::{Stmt, TileId};
 
 use super::nest::{Binding, Frame, Nest};
 
+/// Places of a table up to which the weights of a tile are added up by place.
+const PLACES: i64 = 256;
+
 /// A summand of the values.
 pub(super) struct Part {
     /// Factors that go with the weights.
-    pub weights: Vec<TermId>,
+    weights: Vec<TermId>,
     /// The product of the others.
-    pub value: TermId,
-    /// Whether the value differs from row to row: then keys take turns.
-    pub turns: bool,
+    value: TermId,
+    how: How,
+}
+
+enum How {
+    /// All rows share the values.
+    Product,
+    /// The values are those of a table whose first axis this is, at a place of each pair.
+    Places { axis: AxisId, place: TermId },
+    /// Keys take turns.
+    Turns,
 }
 
 impl Nest<'_, '_> {
-    /// The summands of values, each as it meets the weights of rows and the columns of `frame`.
-    pub fn parts_of_values(&mut self, value: TermId, frame: Frame) -> Vec<Part> {
-        let tied =
-            |nest: &Self, a: Option<AxisId>, t: TermId| a.is_some_and(|a| nest.planner.terms.free(t).contains(a));
-        if !tied(self, frame.rows, value) {
-            return vec![Part { weights: Vec::new(), value, turns: false }];
+    /// The summands of values, each as it meets weights over `axis` in the rows and columns of `frame`.
+    pub fn parts_of_values(&mut self, value: TermId, axis: AxisId, frame: Frame) -> Vec<Part> {
+        let plain = |value| Part { weights: Vec::new(), value, how: How::Product };
+        if !self.has(value, frame.rows) {
+            return vec![plain(value)];
         }
         let summands = match self.planner.terms.node(value) {
             Node::Nary(NaryOp::Add, xs) => xs.clone(),
             _ => vec![value],
         };
-        let (shared, own): (Vec<TermId>, Vec<TermId>) = summands.into_iter().partition(|t| !tied(self, frame.rows, *t));
+        let (shared, own): (Vec<TermId>, Vec<TermId>) = summands.into_iter().partition(|t| !self.has(*t, frame.rows));
         let mut parts = Vec::new();
         if !shared.is_empty() {
-            let value = self.planner.terms.nary(NaryOp::Add, shared);
-            parts.push(Part { weights: Vec::new(), value, turns: false });
+            parts.push(plain(self.planner.terms.nary(NaryOp::Add, shared)));
         }
-        for summand in own {
-            let factors = self.planner.factors(summand);
-            let (weights, values): (Vec<TermId>, Vec<TermId>) =
-                factors.into_iter().partition(|t| tied(self, frame.rows, *t) && !tied(self, frame.cols, *t));
-            let turns = values.iter().any(|t| tied(self, frame.rows, *t));
-            let value = self.planner.product(values);
-            parts.push(Part { weights, value, turns });
-        }
+        parts.extend(own.into_iter().map(|summand| self.part_of_rows(summand, axis, frame)));
         parts
     }
 
+    /// A summand that differs from row to row.
+    fn part_of_rows(&mut self, summand: TermId, axis: AxisId, frame: Frame) -> Part {
+        let factors = self.planner.factors(summand);
+        let (weights, values): (Vec<TermId>, Vec<TermId>) =
+            factors.iter().partition(|t| self.has(**t, frame.rows) && !self.has(**t, frame.cols));
+        if !values.iter().any(|t| self.has(*t, frame.rows)) {
+            return Part { weights, value: self.planner.product(values), how: How::Product };
+        }
+        let (values, weights): (Vec<TermId>, Vec<TermId>) = factors.into_iter().partition(|t| self.has(*t, frame.cols));
+        match self.by_place(&values, axis, frame) {
+            Some((value, axis, place)) => Part { weights, value, how: How::Places { axis, place } },
+            None => Part { weights, value: self.planner.product(values), how: How::Turns },
+        }
+    }
+
+    /// The product of factors as one over the places of the only table among them that is read at a place of each
+    /// pair, with the axis of the places and what is read of it.
+    fn by_place(&mut self, factors: &[TermId], axis: AxisId, frame: Frame) -> Option<(TermId, AxisId, TermId)> {
+        let paired = |nest: &Self, t: TermId| nest.has(t, frame.rows) || nest.has(t, Some(axis));
+        let (tables, mut others): (Vec<TermId>, Vec<TermId>) = factors.iter().partition(|t| paired(self, **t));
+        let &[table] = &tables[..] else { return None };
+        let Node::Input { input, index } = self.planner.terms.node(table).clone() else { return None };
+        let mut places = (0..index.len()).filter(|at| paired(self, index[*at]));
+        let (at, None) = (places.next()?, places.next()) else { return None };
+        if self.has(index[at], frame.cols) {
+            return None;
+        }
+        let held = self.planner.spec.input(input).axes[at];
+        if self.planner.hint_extent(held) > PLACES {
+            return None;
+        }
+        let extent = self.planner.spec.axis(held).extent;
+        let along = self.planner.new_axis("places", extent);
+        let (mut at_place, position) = (index.clone(), self.planner.terms.add(Node::Position(along)));
+        at_place[at] = position;
+        others.push(self.planner.terms.add(Node::Input { input, index: at_place }));
+        Some((self.planner.product(others), along, index[at]))
+    }
+
+    fn has(&self, term: TermId, axis: Option<AxisId>) -> bool {
+        axis.is_some_and(|axis| self.planner.terms.free(term).contains(axis))
+    }
+
+    /// Adds what a part of the values comes to with the weights of a tile to the accumulator.
+    pub fn add_part(
+        &mut self,
+        part: &Part,
+        weights: TileId,
+        axis: AxisId,
+        frame: Frame,
+        partial: Option<ExprId>,
+        acc: TileId,
+    ) -> Result<(), PlanError> {
+        let weights = self.weights_with(weights, &part.weights, axis, frame, partial)?;
+        match part.how {
+            How::Product => self.add_product(part.value, weights, axis, frame, partial, acc),
+            How::Places { axis: places, place } => {
+                let sums = self.weights_by_place(weights, places, place, axis, frame)?;
+                // A place that no key has counts for nothing, whatever the table holds there.
+                let always = self.x().truth(true);
+                self.with_whole(places, |nest| nest.add_product(part.value, sums, places, frame, Some(always), acc))
+            }
+            How::Turns => self.add_in_turns(part.value, weights, axis, frame, partial, acc),
+        }
+    }
+
+    /// The sums of a row's weights over the keys of each place.
+    fn weights_by_place(
+        &mut self,
+        weights: TileId,
+        places: AxisId,
+        place: TermId,
+        axis: AxisId,
+        frame: Frame,
+    ) -> Result<TileId, PlanError> {
+        let lanes = Frame::new(frame.rows, Some(axis));
+        let place = self.eval(place, lanes, false)?;
+        let at = self.frame_tile("at", Lane::I64, lanes);
+        self.map(at, lanes, place);
+        let (rows, cols) = self.counts(lanes);
+        self.with_whole(places, |nest| {
+            let held = Frame::new(frame.rows, Some(places));
+            let dst = nest.frame_tile("sums", nest.program.compute, held);
+            let zero = nest.constant(0.0);
+            nest.map(dst, held, zero);
+            let width = nest.dim(places).count;
+            nest.emit(Stmt::ScatterAdd { dst, src: weights, at, rows, cols, width });
+            Ok(dst)
+        })
+    }
+
     /// The weights of a tile times factors; where the tile is `partial`, a weight of 0 stays 0 whatever they are.
-    pub fn weights_with(
+    fn weights_with(
         &mut self,
         weights: TileId,
         factors: &[TermId],
@@ -85,7 +180,7 @@ impl Nest<'_, '_> {
     }
 
     /// Adds weights times values to the accumulator as a tile product.
-    pub fn add_product(
+    fn add_product(
         &mut self,
         value: TermId,
         weights: TileId,
@@ -143,7 +238,7 @@ impl Nest<'_, '_> {
     }
 
     /// Adds weights times values that differ from row to row to the accumulator, one key after the other.
-    pub fn add_in_turns(
+    fn add_in_turns(
         &mut self,
         value: TermId,
         weights: TileId,

@@ -55,7 +55,8 @@ impl Planner<'_> {
     }
 
     fn declare_output(&mut self, k: usize) -> Wanted {
-        let output = self.spec.outputs[k].clone();
+        let mut output = self.spec.outputs[k].clone();
+        output.term = self.attends_joined(output.term);
         let shape = output.axes.iter().map(|a| self.axis_extent(*a)).collect();
         let dtype = match self.terms.ty(output.term) {
             Type::Real => self.compute,

@@ -12,7 +12,7 @@ use crate::function::{map, pow, scalar};
 use crate::lanes::Halves;
 use crate::product::{Blocks, MOST_ROWS, Operands, few_rows, open::product_open, product, sparse::product_sparse};
 use crate::through::{Through, product_tanh};
-use crate::{convert, order, rows, search, softmax, spans, transpose};
+use crate::{convert, order, rows, scatter, search, softmax, spans, transpose};
 
 use super::KernelTable;
 
@@ -216,6 +216,8 @@ macro_rules! instantiate {
             keep_spans_f64,
             keep_keys_f32,
             keep_keys_f64,
+            scatter_add_f32: scatter::scatter_add::<f32>,
+            scatter_add_f64: scatter::scatter_add::<f64>,
             product_tanh_f32,
             add_plane_f32,
             add_ramp_f32,

@@ -24,6 +24,7 @@ impl Machine<'_, '_> {
             Stmt::Ranks { .. } => self.ranks(stmt),
             Stmt::KeepSpans { .. } => self.keep_spans(stmt),
             Stmt::KeepKeys { .. } => self.keep_keys(stmt),
+            Stmt::ScatterAdd { .. } => self.scatter_add(stmt),
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
                 for row in 0..rows {
@@ -141,6 +142,21 @@ impl Machine<'_, '_> {
                 }
                 if !kept {
                     self.write_tile(*tile, row, col, Value::Real(*fill))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn scatter_add(&mut self, stmt: &Stmt) -> Run<()> {
+        let Stmt::ScatterAdd { dst, src, at, rows, cols, width } = stmt else { return Ok(()) };
+        let (rows, cols, width) = (self.int(*rows)?, self.int(*cols)?, self.int(*width)?);
+        for row in 0..rows {
+            for col in 0..cols {
+                let to = self.read_tile(*at, row, col)?.int();
+                if (0..width).contains(&to) {
+                    let sum = self.read_tile(*dst, row, to)?.real() + self.read_tile(*src, row, col)?.real();
+                    self.write_tile(*dst, row, to, Value::Real(sum))?;
                 }
             }
         }

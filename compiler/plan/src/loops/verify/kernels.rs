@@ -94,6 +94,16 @@ impl Verifier<'_> {
         }
     }
 
+    /// Three matrices; what is added to is none of the others.
+    pub(super) fn scatter_add(&mut self, stmt: &Stmt) {
+        let Stmt::ScatterAdd { dst, src, at, rows, cols, width } = stmt else { return };
+        self.scalars(&[*rows, *cols, *width], Lane::I64);
+        self.operand(*dst, *rows, Some(*width));
+        self.operand(*src, *rows, Some(*cols));
+        self.operand_of(Lane::I64, *at, *rows, Some(*cols));
+        self.require(dst != src, "what is added to is not what is added");
+    }
+
     /// Views in range, of one real type, with unit strides where the microkernel wants them.
     pub(super) fn product(&mut self, stmt: &Stmt) {
         let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open } = stmt else { return };
