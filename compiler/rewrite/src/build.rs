@@ -4,7 +4,9 @@
 //! language: sorted products and sums with folded constants. Must not know of
 //! any rule.
 
-use attnc_algebra::{AxisId, NaryOp, Node, Real, ReduceOp, TermId, UnaryOp};
+use std::collections::BTreeMap;
+
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, Real, ReduceOp, TermId, UnaryOp};
 use egg::Id;
 
 use crate::bucket::Bucket;
@@ -29,6 +31,9 @@ pub enum Tree {
     Closed(TermId),
     /// The oldest form of a class, with one axis renamed: `(class, from, to)`.
     Renamed(Id, AxisId, AxisId),
+    /// The oldest form of a class with one axis renamed and read so many positions before it, 0 where there is none:
+    /// `(class, from, to, back)`.
+    Shifted(Id, AxisId, AxisId, i64),
     /// The tree where all the predicates hold, else 0.
     Guarded(Vec<TermId>, Box<Tree>),
     /// A difference or sum of closed integers made real: `(term, coefficient)` and a constant.
@@ -103,6 +108,18 @@ impl Tree {
                 let term = convert::to_term(&mut graph.analysis.spec.terms, &oldest);
                 let renamed = rename(graph, term, *from, *to);
                 convert::add_term(graph, renamed)
+            }
+            Self::Shifted(class, from, to, back) => {
+                let oldest = graph.id_to_expr(*class);
+                let spec = &mut graph.analysis.spec;
+                let term = convert::to_term(&mut spec.terms, &oldest);
+                let (position, off) = (spec.terms.position(*to), spec.terms.int(-*back));
+                let place = spec.terms.nary(NaryOp::Add, vec![position, off]);
+                let shifted = spec.substituted(term, &BTreeMap::from([(*from, place)]));
+                let first = spec.terms.int(*back);
+                let reached = spec.terms.binary(BinaryOp::Le, first, position);
+                let (then, zero) = (convert::add_term(graph, shifted), Self::Const(0.0).add(graph));
+                graph.add_uncanonical(ENode::Select(reached, [then, zero]))
             }
             Self::Guarded(predicates, tree) => {
                 let condition = graph.analysis.spec.terms.nary(NaryOp::And, predicates.clone());

@@ -294,12 +294,46 @@ impl Domain {
         None
     }
 
+    /// `(row, k)` if the domain is `axis <= row - k` with k above 0, over axes of one extent.
+    pub fn earlier_prefix(&self, spec: &Spec, axis: AxisId) -> Option<(AxisId, i64)> {
+        let (row, off) = self.ends_at(spec, axis)?;
+        (off < 0).then_some((row, -off))
+    }
+
+    /// `(row, off)` if the domain is `axis <= row + off`, over axes of one extent.
+    fn ends_at(&self, spec: &Spec, axis: AxisId) -> Option<(AxisId, i64)> {
+        let Self::AtLeast(form) = self else { return None };
+        let row = form.positions(&spec.terms)?.keys().copied().find(|a| *a != axis)?;
+        let same = spec.axis(row).extent == spec.axis(axis).extent;
+        (same && form.is_difference(&spec.terms, row, axis, form.constant)).then_some((row, form.constant))
+    }
+
     /// `(from, to)` if the domain is `from < t and t <= to` for positions of two axes.
     pub fn segment(&self, spec: &Spec, axis: AxisId) -> Option<(AxisId, AxisId)> {
-        let (to, rest) = self.prefix(spec, axis)?;
-        let [Self::AtLeast(form)] = rest.as_slice() else { return None };
-        let from = form.positions(&spec.terms)?.keys().copied().find(|a| *a != axis)?;
-        form.is_difference(&spec.terms, axis, from, -1).then_some((from, to))
+        let (from, to, off) = self.segment_until(spec, axis)?;
+        (off == 0).then_some((from, to))
+    }
+
+    /// `(from, to, off)` if the domain is `from < t and t <= to + off` for positions of two axes.
+    pub fn segment_until(&self, spec: &Spec, axis: AxisId) -> Option<(AxisId, AxisId, i64)> {
+        let ((from, 1), (to, off)) = self.between(spec, axis)? else { return None };
+        Some((from, to, off))
+    }
+
+    /// `((from, a), (to, b))` if the domain is `from + a <= t and t <= to + b` for positions of two axes.
+    pub fn between(&self, spec: &Spec, axis: AxisId) -> Option<((AxisId, i64), (AxisId, i64))> {
+        let Self::And(set) = self else { return None };
+        let [one, other] = set.iter().collect::<Vec<_>>()[..] else { return None };
+        let starts = |part: &Self| {
+            let Self::AtLeast(form) = part else { return None };
+            let from = form.positions(&spec.terms)?.keys().copied().find(|a| *a != axis)?;
+            form.is_difference(&spec.terms, axis, from, form.constant).then_some((from, -form.constant))
+        };
+        match (one.ends_at(spec, axis), other.ends_at(spec, axis)) {
+            (Some(end), _) => Some((starts(other)?, end)),
+            (None, Some(end)) => Some((starts(one)?, end)),
+            _ => None,
+        }
     }
 
     /// Whether every row is proved to have an element along `axis`.

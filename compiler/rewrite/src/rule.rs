@@ -212,14 +212,15 @@ impl<'a> Site<'a> {
     /// Whether a value may be taken out from under a restriction: nothing in it needs a guard, and it is
     /// finite even in rows that the restriction leaves empty.
     pub fn may_leave(&self, class: Id, axis: AxisId, domain: TermId) -> Result<(), &'static str> {
-        if self.is_full(domain) {
+        // Where no row is left empty the value is read in every row, and needs what guards it nowhere else.
+        if self.is_full(domain) || self.domain(domain).is_never_empty(self.spec(), axis) {
             return Ok(());
         }
         let facts = self.facts(class);
         let guarded = facts.guards.contains(axis) || !facts.guards.is_disjoint(self.domain_axes(domain));
         if guarded {
             Err(GUARDED)
-        } else if !facts.defined && !self.domain(domain).is_never_empty(self.spec(), axis) {
+        } else if !facts.defined {
             Err(MAY_BE_UNDEFINED)
         } else {
             Ok(())

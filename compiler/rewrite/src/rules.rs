@@ -13,6 +13,7 @@ mod gather;
 mod prefix;
 mod quotient;
 mod reassociation;
+mod shift;
 
 use std::sync::LazyLock;
 
@@ -25,6 +26,7 @@ static ALL: LazyLock<Vec<&'static Rule>> = LazyLock::new(|| {
         attend::RULES,
         quotient::RULES,
         prefix::RULES,
+        shift::RULES,
         bucket::RULES,
         exponents::RULES,
         angles::RULES,

@@ -177,12 +177,12 @@ fn segment_decay_is_scan(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
     }
 }
 
-fn others(factors: &[Id], at: usize) -> Vec<Id> {
+pub(super) fn others(factors: &[Id], at: usize) -> Vec<Id> {
     factors.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, f)| *f).collect()
 }
 
 /// The matched product with a tree for one factor.
-fn with_factor(from: &Tree, at: usize, factor: Tree) -> Tree {
+pub(super) fn with_factor(from: &Tree, at: usize, factor: Tree) -> Tree {
     match from {
         Tree::Node(product, children) => {
             let mut children = children.clone();
@@ -195,16 +195,22 @@ fn with_factor(from: &Tree, at: usize, factor: Tree) -> Tree {
 
 /// Whether a class is the closed integer `position(row) - position(axis)`, perhaps made real.
 fn is_distance(site: &Site<'_>, class: Id, row: AxisId, axis: AxisId) -> bool {
+    distance(site, class, row, axis) == Some(0)
+}
+
+/// The constant c if a class is the closed integer `position(row) - position(axis) + c`, perhaps made real.
+pub(super) fn distance(site: &Site<'_>, class: Id, row: AxisId, axis: AxisId) -> Option<i64> {
     let terms = &site.spec().terms;
-    let Some(mut term) = site.closed(class) else { return false };
+    let mut term = site.closed(class)?;
     while let Node::Unary(UnaryOp::ToReal | UnaryOp::ToInt, x) = terms.node(term) {
         term = *x;
     }
-    LinearForm::of(terms, term).is_some_and(|form| form.is_difference(terms, row, axis, 0))
+    let form = LinearForm::of(terms, term)?;
+    form.is_difference(terms, row, axis, form.constant).then_some(form.constant)
 }
 
 /// Whether no binder in the oldest form of the class would capture `axis`.
-fn is_readable_at(site: &Site<'_>, class: Id, axis: AxisId) -> bool {
+pub(super) fn is_readable_at(site: &Site<'_>, class: Id, axis: AxisId) -> bool {
     let terms = &site.spec().terms;
     let binds = |node: &Node| match node {
         Node::Reduce { axis: a, .. } | Node::Attend { axis: a, .. } | Node::Scan { axis: a, .. } => *a == axis,
