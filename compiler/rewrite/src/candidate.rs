@@ -41,6 +41,12 @@ const STORED_PAIRS: f64 = 64.0;
 /// What a quotient of exponential sums costs where its shift-stable form is known, in ns: it is never chosen.
 const UNSTABLE: f64 = 1e15;
 
+/// Pointwise operations of a difference of prefixes.
+const PREFIXED: f64 = 3.0;
+
+/// Pointwise operations of a position of a prefix, one after the other.
+const SUMMED: f64 = 32.0;
+
 /// What a constant in a sum of products costs more than outside of it where nothing else tells the two apart: sums that
 /// differ by a constant are then one sum.
 const SCALED: f64 = 1.0001;
@@ -205,7 +211,10 @@ impl<'a> Pricing<'a> {
         let reduced = self.reduced(class, &node);
         let share = reduced.as_ref().map_or(1.0, |r| r.density);
         let factors = fused.as_ref().map(|p| p.children());
-        let own = self.own(class, &node, factors) * share;
+        let own = match self.prefixes(class, &node) {
+            Some(own) => own,
+            None => self.own(class, &node, factors) * share,
+        };
         let pending = match &node {
             ENode::Reduce(..) | ENode::Attend(..) | ENode::Scan(..) => {
                 let free = self.free(class);
@@ -228,6 +237,18 @@ impl<'a> Pricing<'a> {
         let mut axes = self.graph.analysis.spec.terms.free(domain).intersection(&self.lengths);
         axes.insert(axis);
         Some(Reduced { axis, domain: axes, density, rows: self.free(class).intersection(&self.lengths) })
+    }
+
+    /// Time of a sum over the positions between a row's and a column's, a difference of two prefixes; `None` of
+    /// anything else.
+    fn prefixes(&self, class: Id, node: &ENode) -> Option<f64> {
+        let ENode::Reduce(ReduceOp::Sum, axis, domain, [body]) = node else { return None };
+        let spec = &self.graph.analysis.spec;
+        let ((from, _), (to, _)) = self.graph.analysis.domains.get(spec, *domain).between(spec, *axis)?;
+        let body = self.free(*body);
+        let apart = !body.contains(from) && !body.contains(to);
+        let points = PREFIXED * self.volume(self.free(class)) + SUMMED * self.volume(body);
+        apart.then(|| points * self.cost.pointwise() + self.cost.stage().0)
     }
 
     /// Time of the node itself over its whole box.

@@ -52,7 +52,7 @@ impl Nest<'_, '_> {
     }
 
     /// The operand widened into a tile, in the scope of its own axes.
-    fn exact_tile(&mut self, term: TermId, frame: Frame) -> Result<View, PlanError> {
+    pub fn exact_tile(&mut self, term: TermId, frame: Frame) -> Result<View, PlanError> {
         let depth = self.depth_of(term);
         let key = self.key(term, frame, true);
         let value = match self.remembered(depth, &key) {

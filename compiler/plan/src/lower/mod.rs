@@ -26,6 +26,7 @@ mod rank;
 mod reduce;
 mod rows;
 mod scan;
+mod segment;
 mod shape;
 mod split;
 mod through;

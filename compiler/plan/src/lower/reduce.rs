@@ -152,6 +152,9 @@ impl Nest<'_, '_> {
             if let Some(value) = self.lower_scan_product(term, r, frame)? {
                 return Ok(value);
             }
+            if let Some(value) = self.lower_segment_sum(r, frame)? {
+                return Ok(value);
+            }
             if let Some(value) = self.lower_contraction(r, frame)? {
                 return Ok(value);
             }
@@ -280,7 +283,7 @@ impl Nest<'_, '_> {
     }
 
     /// `acc = op(acc, body)` for one position after the other, in axis order.
-    fn lower_in_turns(&mut self, r: Reduction, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
+    pub fn lower_in_turns(&mut self, r: Reduction, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
         let lane = self.accumulator_lane(r, exact);
         let acc = self.frame_tile("a", lane, frame);
         let start = self.identity(r.op, lane);

@@ -88,6 +88,9 @@ impl Nest<'_, '_> {
         frame: Frame,
         exact: bool,
     ) -> Result<ExprId, PlanError> {
+        if exact && self.walks(term, frame) && self.dim(row).step == 1 {
+            return self.lower_scan_in_order((axis, row), decay, body, frame);
+        }
         if exact || !self.walks(term, frame) {
             return self.lower_scan_in_turns((axis, row), decay, body, frame, exact);
         }
@@ -147,6 +150,43 @@ impl Nest<'_, '_> {
         let from = self.x().int(0);
         self.emit(Stmt::For { var, from, to: end, step: 1, body: stmts });
         Ok(self.element(state, frame))
+    }
+
+    /// The prefix of one row after the other in f64, in axis order, the state kept from tile to tile.
+    fn lower_scan_in_order(
+        &mut self,
+        (axis, row): (AxisId, AxisId),
+        decay: TermId,
+        body: TermId,
+        frame: Frame,
+    ) -> Result<ExprId, PlanError> {
+        let line = Frame::new(None, frame.cols);
+        let zero = self.x().real(Lane::F64, 0.0);
+        let state = self.at(0, |nest| {
+            let state = nest.frame_tile("state", Lane::F64, line);
+            nest.map(state, line, zero);
+            state
+        });
+        let run = self.frame_tile("run", Lane::F64, frame);
+        let dim = self.dim(row);
+        let end = self.x().sum(dim.base, dim.count);
+        let (var, at) = self.var(Lane::I64);
+        let body = self.inner(Some((axis, Binding::Fixed(at))), |nest| {
+            let old = nest.element(state, line);
+            let (factor, value) = (nest.eval(decay, line, true)?, nest.eval(body, line, true)?);
+            let (factor, value) = (nest.x().cast(Lane::F64, factor), nest.x().cast(Lane::F64, value));
+            let kept = nest.x().times(old, factor);
+            let new = nest.x().sum(kept, value);
+            nest.map(state, line, new);
+            let (rows, cols) = nest.counts(line);
+            let own = nest.x().difference(at, dim.base);
+            let (_, col) = nest.lane_index(line);
+            let value = nest.element(state, line);
+            nest.emit(Stmt::Map { dst: Dst::Tile { tile: run, row: own, col }, rows, cols, value });
+            Ok(())
+        })?;
+        self.emit(Stmt::For { var, from: dim.base, to: end, step: 1, body });
+        Ok(self.element(run, frame))
     }
 
     fn lower_prefix(&mut self, prefix: &Prefix, frame: Frame) -> Result<ExprId, PlanError> {
