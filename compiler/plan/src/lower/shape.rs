@@ -157,6 +157,8 @@ fn split_quality(
     let has = |t: TermId, a: Option<AxisId>| a.is_some_and(|a| planner.terms.free(t).contains(a));
     match node {
         Node::Attend { axis, score, value, .. } => {
+            // A value that a sum outside runs along is an operand of that sum, whose frame counts.
+            let outside = planner.terms.free(*value).iter().any(|a| a != *axis && !axes.contains(&a));
             // Scores are computed again for each position of an axis in the grid that the value alone has.
             let again = |a: &AxisId| Some(*a) != cols && has(*value, Some(*a)) && !has(*score, Some(*a));
             match (has(*score, rows), has(*value, cols)) {
@@ -169,7 +171,7 @@ fn split_quality(
                     2.0 + 2.0 * along_columns(planner, *score, rows, *axis)
                 }
                 (true, true) => 4.0,
-                (true, false) if cols.is_none() && !axes.iter().any(again) => 3.0,
+                (true, false) if cols.is_none() && !outside && !axes.iter().any(again) => 3.0,
                 _ => 1.0,
             }
         }
