@@ -8,6 +8,7 @@
 
 mod attends;
 mod outputs;
+mod quotients;
 mod sharing;
 
 use std::borrow::Cow;

@@ -65,6 +65,7 @@ impl Planner<'_> {
         };
         let target = self.add_buffer(&output.name, dtype, shape, Role::Output(k as u32));
         let term = self.divisions_as_factors(output.term, &mut BTreeMap::new());
+        let term = self.quotients_apart(term, &mut BTreeMap::new());
         Wanted { term, axes: output.axes.clone(), target }
     }
 
