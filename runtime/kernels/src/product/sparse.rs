@@ -2,21 +2,27 @@
 //! even against NaN or infinities.
 //!
 //! Weights of masked keys are exactly 0, and what a key outside the mask holds must not reach the result. Where B is
-//! finite, terms that a whole block of rows leaves out are not computed, and the others are by the fast product; the
-//! order of additions is the same. Otherwise terms are left out element by element.
+//! finite, terms that a whole block of rows leaves out are not computed, and the others are by the fast product; where
+//! the rows of a block have few terms in common, each row has its own alone. The order of additions is the same.
+//! Otherwise terms are left out element by element.
 
-use super::{Blocks, Operands, product, product_part};
+use super::{Blocks, Operands, load_row, product, product_part};
 use crate::lanes::{Element, Lanes, Square};
 use crate::rows::all_finite;
 
 /// Terms whose zeros are looked at together: bits of a word.
-pub(super) const WORD: usize = 64;
+pub(crate) const WORD: usize = 64;
 
 /// Blocks of rows whose terms are known before any is computed.
 const BLOCKS: usize = 32;
 
 /// Terms left out in a row that are not worth beginning anew.
 const GAP: u32 = 3;
+
+/// What a term of a row costs, in quarters of what it costs in a block of rows; and what a row costs besides (measured
+/// on one Zen 5 core, 2026-11-23).
+const ALONE: u32 = 5;
+const ROW: u32 = 24;
 
 /// The product, skipping the terms whose element of A is 0.
 ///
@@ -47,13 +53,19 @@ pub(crate) unsafe fn product_sparse<T: Element, S: Blocks<T>>(s: S, p: &Operands
 /// At most [`WORD`] terms of at most [`BLOCKS`] blocks of rows.
 #[inline(always)]
 unsafe fn few_terms<T: Element, S: Blocks<T>>(s: S, p: &Operands<T>, height: usize) {
-    let mut used = [0u64; BLOCKS];
+    let (mut used, mut alone) = ([0u64; BLOCKS], [false; BLOCKS]);
     let mut all = 0;
-    for (block, used) in used.iter_mut().enumerate().take(p.m.div_ceil(height)) {
-        for i in block * height..p.m.min((block + 1) * height) {
+    for (block, (used, alone)) in used.iter_mut().zip(&mut alone).enumerate().take(p.m.div_ceil(height)) {
+        let mut terms = 0;
+        let rows = block * height..p.m.min((block + 1) * height);
+        let count = rows.len() as u32;
+        for i in rows {
             // SAFETY: row `i` of the caller's A, whose elements are adjacent.
-            *used |= unsafe { places_other_than(s, p.at(i, 0).a, p.k, T::ZERO) };
+            let own = unsafe { places_other_than(s, p.at(i, 0).a, p.k, T::ZERO) };
+            terms += own.count_ones();
+            *used |= own;
         }
+        *alone = terms * ALONE + count * ROW < used.count_ones() * count * 4;
         all |= *used;
     }
     let mut at = 0;
@@ -66,9 +78,16 @@ unsafe fn few_terms<T: Element, S: Blocks<T>>(s: S, p: &Operands<T>, height: usi
         }
         at = to;
     }
-    for (block, &used) in used.iter().enumerate().take(p.m.div_ceil(height)) {
+    for (block, (&used, &alone)) in used.iter().zip(&alone).enumerate().take(p.m.div_ceil(height)) {
         let i = block * height;
         let rows = Operands { m: (p.m - i).min(height), ..p.at(i, 0) };
+        if alone {
+            for i in 0..rows.m {
+                // SAFETY: a row of the block.
+                unsafe { row_alone(s, &rows.at(i, 0)) };
+            }
+            continue;
+        }
         let mut accumulate = p.accumulate;
         let mut at = 0;
         while let Some([from, to]) = next_run(used, at, GAP) {
@@ -80,6 +99,49 @@ unsafe fn few_terms<T: Element, S: Blocks<T>>(s: S, p: &Operands<T>, height: usi
         if !accumulate {
             // SAFETY: rows of the caller's; no term, which makes them 0.
             unsafe { product_part(s, &rows.part(0, 0)) };
+        }
+    }
+}
+
+/// One row of C: the terms whose element of A is not 0, at most [`WORD`].
+#[inline(always)]
+unsafe fn row_alone<T: Element, S: Blocks<T>>(s: S, p: &Operands<T>) {
+    // SAFETY: the caller's row of A, whose elements are adjacent; columns from `j` on, as many as a panel has.
+    unsafe {
+        let terms = places_other_than(s, p.a, p.k, T::ZERO);
+        let mut j = 0;
+        while j + 4 * S::N <= p.n {
+            row_panel::<T, S, 4>(s, &p.at(0, j), terms, s.head(S::N));
+            j += 4 * S::N;
+        }
+        while j < p.n {
+            row_panel::<T, S, 1>(s, &p.at(0, j), terms, s.head((p.n - j).min(S::N)));
+            j += S::N;
+        }
+    }
+}
+
+/// `W` vectors of a row, the last as far as `head`: the terms that are set.
+#[inline(always)]
+unsafe fn row_panel<T: Element, S: Blocks<T>, const W: usize>(s: S, p: &Operands<T>, terms: u64, head: S::Head) {
+    // SAFETY: the caller's columns of C and B, its terms of A and B.
+    unsafe {
+        let mut acc = [s.splat(T::ZERO); W];
+        if p.accumulate {
+            acc = load_row::<T, S, W, true>(s, p.c, head);
+        }
+        let mut left = terms;
+        while left != 0 {
+            let k = left.trailing_zeros() as isize;
+            left &= left - 1;
+            let (a, b) = (s.splat(p.a.offset(k).read_unaligned()), p.b.offset(k * p.b_rs));
+            for (acc, &b) in acc.iter_mut().zip(&load_row::<T, S, W, true>(s, b, head)) {
+                *acc = s.fma(a, b, *acc);
+            }
+        }
+        for (w, &acc) in acc.iter().enumerate() {
+            let c = p.c.add(w * S::N);
+            if w + 1 == W { s.store_head(c, head, acc) } else { s.store(c, acc) }
         }
     }
 }
@@ -108,7 +170,7 @@ pub(super) fn next_run(bits: u64, at: usize, gap: u32) -> Option<[usize; 2]> {
 /// # Safety
 /// `p` must be valid for reading `n` elements.
 #[inline(always)]
-pub(super) unsafe fn places_other_than<T: Element, S: Square<T>>(s: S, p: *const T, n: usize, value: T) -> u64 {
+pub(crate) unsafe fn places_other_than<T: Element, S: Square<T>>(s: S, p: *const T, n: usize, value: T) -> u64 {
     let value = s.splat(value);
     let (mut same, mut at) = (0, 0);
     // SAFETY: the caller's elements.
