@@ -233,6 +233,17 @@ microkernels! {
     DotsF16 = "dots_f16": Dots,
     /// The same with B of bytes.
     DotsI8 = "dots_i8": Dots,
+    /// `first + c` added to the list of row r for c of `from[r] .. to[r]` below `cols`, as far as there is room: `(rows, cols:
+    /// usize, list: *mut i64, list_rs: isize, room: usize, count, most: *mut i64, from, to: *const i64, first: i64)`.
+    ListSpans = "list_spans": Ranks,
+    /// The same for every c where `s[r, c]` is not -inf: `(rows, cols: usize, list: *mut i64, list_rs: isize, room: usize,
+    /// count, most: *mut i64, s: *const f32, s_rs: isize, first: i64)`.
+    ListOpenF32 = "list_open_f32": Ranks,
+    /// `C[r, c] = sum_k A[r, k] B[list[r, c], k]` for `c < count[r]`, else -inf: `(rows, cols, n, lines: usize, list: *const i64,
+    /// list_rs: isize, count: *const i64, a: *const f32, a_rs: isize, b: *const f32, b_rs: isize, c: *mut f32, c_rs: isize)`.
+    DotsListedF32 = "dots_listed_f32": Listed,
+    /// `C[r, j] += sum_c A[r, c] B[list[r, c], j]` over `c < count[r]`: as `dots_listed_f32`.
+    SumListedF32 = "sum_listed_f32": Listed,
     /// As `product_f32` with B of bfloat16.
     ProductBf16 = "product_bf16": Product,
     /// The same with B of half precision.
@@ -270,6 +281,7 @@ enum Form {
     Affine,
     AddPlane,
     Dots,
+    Listed,
 }
 
 impl Microkernel {
@@ -300,6 +312,7 @@ impl Microkernel {
             Form::KeepKeys => (vec![word; 12], None),
             Form::ProductThrough | Form::Affine => (vec![word; 14], None),
             Form::Dots => (vec![word; 9], None),
+            Form::Listed => (vec![word; 13], None),
         };
         let mut signature = Signature::new(convention);
         signature.params.extend(params.into_iter().map(AbiParam::new));

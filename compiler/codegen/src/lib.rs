@@ -19,6 +19,7 @@ mod function;
 mod graph;
 mod isa;
 mod lanes;
+mod listed;
 mod memory;
 mod nodes;
 mod place;

@@ -17,10 +17,10 @@ use crate::memory::Storage;
 use crate::place::Place;
 
 /// A matrix for a microkernel: the address of element (0, 0) and its strides.
-struct Matrix {
-    base: Value,
-    row_stride: Value,
-    col_stride: Value,
+pub(crate) struct Matrix {
+    pub base: Value,
+    pub row_stride: Value,
+    pub col_stride: Value,
 }
 
 impl<'a> Lower<'a, '_> {
@@ -78,6 +78,8 @@ impl<'a> Lower<'a, '_> {
             Stmt::Product { .. } => self.product(stmt),
             Stmt::Dots { .. } => self.dots(stmt),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
+            Stmt::List { .. } => self.list(stmt),
+            Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt),
             Stmt::SoftmaxUpdate { scores, max, sum, alpha, rows, cols } => {
                 let kernel = self.by_lane(*scores, Microkernel::SoftmaxUpdateF32, Microkernel::SoftmaxUpdateF64)?;
                 let [rows, cols] = self.lengths([*rows, *cols])?;
@@ -213,7 +215,7 @@ impl<'a> Lower<'a, '_> {
     }
 
     /// Scalars that count something: at least 0.
-    fn lengths<const N: usize>(&mut self, ids: [ExprId; N]) -> Result<[Value; N], CodegenError> {
+    pub(crate) fn lengths<const N: usize>(&mut self, ids: [ExprId; N]) -> Result<[Value; N], CodegenError> {
         let values = self.scalars(ids)?;
         Ok(values.map(|value| match self.constant_value(value) {
             Some(v) if v >= 0 => value,
@@ -418,7 +420,7 @@ impl Lower<'_, '_> {
         Ok(())
     }
 
-    fn matrix(&mut self, view: &View) -> Result<Matrix, CodegenError> {
+    pub(crate) fn matrix(&mut self, view: &View) -> Result<Matrix, CodegenError> {
         match view {
             View::Tile { tile, row, col, transposed } => {
                 let [row, col] = self.scalars([*row, *col])?;

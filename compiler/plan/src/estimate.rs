@@ -16,7 +16,7 @@ use attnc_cost::units::Nanos;
 use crate::graph::{Plan, Stage};
 use crate::loops::expr::{Expr, ExprId, Lane};
 use crate::loops::interpret::merged;
-use crate::loops::{Access, BufferId, Dst, LoopProgram, Piece, SpanLoop, Stmt, VarId, View};
+use crate::loops::{Access, BufferId, Dst, Listed, LoopProgram, Piece, SpanLoop, Stmt, TileId, VarId, View};
 
 /// Iterations of a loop that are followed where they differ, of one inside it, and so on; further inside one. The
 /// first is for row blocks of tasks.
@@ -37,6 +37,9 @@ const VECTOR: f64 = 16.0;
 /// Dot products of rows with a line take as long as a product of so many rows, and so many for each of theirs.
 const DOTS_ROWS: f64 = 2.0;
 const DOTS_SLOWER: f64 = 1.5;
+
+/// A multiply-add with a line of which a row makes the only use takes as long as so many of a product.
+const LISTED_SLOWER: f64 = 3.0;
 
 /// Gathers for each key of a row of which some are ranked.
 const RANKED: f64 = 4.0;
@@ -74,6 +77,7 @@ impl Plan {
             touched: BTreeMap::new(),
             depth: 1,
             steering: BTreeMap::new(),
+            listed: BTreeMap::new(),
             known: BTreeMap::new(),
         };
         counter.follow_tasks();
@@ -112,6 +116,8 @@ struct Counter<'a> {
     depth: usize,
     /// What steers a body, by its address.
     steering: BTreeMap<*const Stmt, Rc<BTreeSet<VarId>>>,
+    /// Pairs in lists.
+    listed: BTreeMap<TileId, f64>,
     /// Work of expressions met before.
     known: BTreeMap<ExprId, Rc<Lanes>>,
 }
@@ -304,6 +310,7 @@ impl Counter<'_> {
                 );
             }
             Stmt::Dots { .. } => self.dots(stmt, scale),
+            Stmt::List { .. } | Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt, scale),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt, scale),
             Stmt::SoftmaxUpdate { rows, cols, .. } => {
                 let elements = self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
@@ -422,6 +429,36 @@ impl Counter<'_> {
             if let View::Buffer { buffer, .. } = view {
                 self.touch(*buffer, elements * scale);
             }
+        }
+    }
+
+    /// What is listed costs about as much as a mask that is filled; pairs are known by the lists alone.
+    fn listed(&mut self, stmt: &Stmt, scale: f64) {
+        match stmt {
+            Stmt::List { list, rows, cols, share, .. } => {
+                let pairs = self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
+                self.work.pointwise += pairs / 8.0;
+                *self.listed.entry(*list).or_default() += pairs * share;
+            }
+            Stmt::DotsListed { of, depth, .. } => self.listed_lines(of, *depth, scale),
+            Stmt::SumListed { of, cols, .. } => {
+                self.listed_lines(of, *cols, scale);
+                let pairs = self.listed.remove(&of.list).unwrap_or_default();
+                self.work.exp += 1.5 * pairs;
+                self.work.pointwise += 4.0 * pairs;
+            }
+            _ => {}
+        }
+    }
+
+    /// Lines that are read for a row each, as many as are listed since lists were emptied.
+    fn listed_lines(&mut self, of: &Listed, width: ExprId, scale: f64) {
+        let pairs = self.listed.get(&of.list).copied().unwrap_or_default();
+        let width = self.int(width).max(0) as f64;
+        self.work.product_flops += 2.0 * LISTED_SLOWER * pairs * ((width / VECTOR).ceil() * VECTOR);
+        self.work.tiles += scale;
+        if let View::Buffer { buffer, .. } = of.lines {
+            self.touch(buffer, pairs * width);
         }
     }
 
@@ -590,11 +627,14 @@ impl LoopProgram {
                 | Stmt::KeepSpans { rows, cols, .. }
                 | Stmt::KeepKeys { rows, cols, .. }
                 | Stmt::ScatterAdd { rows, cols, .. }
+                | Stmt::List { rows, cols, .. }
                 | Stmt::ClearLargest { rows, cols, .. } => {
                     steering.extend([*rows, *cols].into_iter().flat_map(|e| self.vars_of(e)));
                 }
                 Stmt::Product { rows, cols, depth, .. }
                 | Stmt::Dots { rows, cols, depth, .. }
+                | Stmt::DotsListed { rows, cols, depth, .. }
+                | Stmt::SumListed { rows, cols, depth, .. }
                 | Stmt::ProductTanh { rows, cols, depth, .. } => {
                     steering.extend([*rows, *cols, *depth].into_iter().flat_map(|e| self.vars_of(e)));
                 }

@@ -3,8 +3,8 @@
 use attnc_algebra::{BinaryOp, DType, NaryOp, ReduceOp};
 use attnc_plan::loops::verify::verify;
 use attnc_plan::loops::{
-    Access, Buffer, BufferId, Dst, Expr, ExprId, Exprs, Lane, LoopProgram, Piece, SpanLoop, Stmt, Tile, TileId, VarId,
-    View,
+    Access, Additions, Buffer, BufferId, Dst, Expr, ExprId, Exprs, Lane, Listed, LoopProgram, Piece, SpanLoop, Stmt,
+    Tile, TileId, VarId, View,
 };
 
 /// A program over `x: f32[N]` (read), `y: f32[N]` (written), a 64 x 64 tile, a
@@ -388,4 +388,53 @@ fn steps_of_views_count() {
     };
     assert_eq!(every_third(thirds(2)), Vec::<String>::new());
     refused(&every_third(thirds(3)), "3 *");
+}
+
+/// Lists of 8, of `limit` lines of N elements of which `width` are taken, in a program where `spoil` was.
+fn listed(limit: i64, width: i64, spoil: impl FnOnce(&mut Stmt, &mut Stmt)) -> Vec<String> {
+    let mut s = Sketch::new();
+    let (n, zero, one, eight) = (s.n, s.zero, s.one, s.int(8));
+    s.program.buffers.push(Buffer {
+        name: "lines".into(),
+        dtype: DType::F32,
+        shape: vec![n, n],
+        access: Access::Read,
+        unit_dim: Some(1),
+    });
+    for (name, rows, cols) in [("list", eight, eight), ("count", eight, one), ("most", one, one)] {
+        s.program.tiles.push(Tile { name: name.into(), lane: Lane::I64, rows, cols });
+    }
+    let [list, count, most] = [2, 3, 4].map(TileId);
+    let (more, less) = (s.int(limit), s.int(width));
+    let (limit, width) = (s.e().sum(n, more), s.e().sum(n, less));
+    let width = s.e().min(width, eight);
+    let added = Additions::Open(SQUARE);
+    let mut first = Stmt::List { list, count, most, added, first: zero, rows: eight, cols: eight, share: 1.0 };
+    let lines =
+        View::Buffer { buffer: BufferId(2), index: vec![zero; 2], row_dim: Some(0), col_dim: Some(1), steps: [1, 1] };
+    let of = Listed { list, count, lines, limit };
+    let lhs = View::Tile { tile: SQUARE, row: zero, col: zero, transposed: false };
+    let mut second = Stmt::DotsListed { dst: SQUARE, lhs, of, rows: eight, cols: eight, depth: width };
+    spoil(&mut first, &mut second);
+    s.program.body = vec![first, second];
+    verify(&s.program).iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn listed_lines_are_in_range_whatever_a_list_holds() {
+    assert_eq!(listed(0, 0, |_, _| ()), Vec::<String>::new());
+    assert!(!listed(1, 0, |_, _| ()).is_empty(), "a line too many");
+    assert!(!listed(0, 1, |_, _| ()).is_empty(), "an element too many");
+    let one_tile = |first: &mut Stmt, _: &mut Stmt| {
+        if let Stmt::List { list, most, .. } = first {
+            *most = *list;
+        }
+    };
+    assert!(!listed(0, 0, one_tile).is_empty(), "a list that is its own count");
+    let wide = |_: &mut Stmt, second: &mut Stmt| {
+        if let Stmt::DotsListed { of, .. } = second {
+            of.list = COLUMN;
+        }
+    };
+    assert!(!listed(0, 0, wide).is_empty(), "a list of reals");
 }

@@ -88,6 +88,20 @@ pub(crate) trait Lanes<T: Element>: Copy {
     fn prefetch(self, _p: *const T) {}
     /// The first `n` lanes, `n <= N`.
     fn head(self, n: usize) -> Self::Head;
+    /// Whether a vector is as long as a line of memory, and there are [`Lanes::middle`] and [`Lanes::rotated`].
+    const LINE: bool = false;
+    /// The lanes `from .. to` as a `head`, where there is one.
+    #[inline(always)]
+    fn middle(self, from: usize, to: usize) -> Self::Head {
+        debug_assert!(from == 0, "only the first lanes are a head");
+        self.head(to)
+    }
+    /// Lane i is lane `(i + by) % N`, where there is [`Lanes::middle`].
+    #[inline(always)]
+    fn rotated(self, v: Self::V, by: usize) -> Self::V {
+        debug_assert!(by == 0, "no lanes are rotated");
+        v
+    }
     /// Reads the elements of `head`; the other lanes are 0.
     ///
     /// # Safety

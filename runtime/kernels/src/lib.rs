@@ -19,6 +19,7 @@ mod dots;
 mod function;
 pub mod isa;
 mod lanes;
+mod listed;
 mod order;
 pub mod peak;
 mod product;
@@ -33,7 +34,7 @@ mod transpose;
 
 pub use isa::Isa;
 pub use table::{
-    AddPlane, AddRamp, Affine, AllFinite, ClearLargest, DotProducts, KeepKeys, KeepSpans, KernelTable, LowerBound, Map,
-    Map2, MergeSpans, Narrow, OrderKeys, Product, ProductOf, ProductThrough, Ranks, Scalar, Scalar2, ScaleRows,
-    ScatterAdd, SoftmaxUpdate, Transpose, Widen, WidenRows, table,
+    AddPlane, AddRamp, Affine, AllFinite, ClearLargest, DotProducts, KeepKeys, KeepSpans, KernelTable, ListOpen,
+    ListSpans, Listed, LowerBound, Map, Map2, MergeSpans, Narrow, OrderKeys, Product, ProductOf, ProductThrough, Ranks,
+    Scalar, Scalar2, ScaleRows, ScatterAdd, SoftmaxUpdate, Transpose, Widen, WidenRows, table,
 };

@@ -78,6 +78,37 @@ pub type AddRamp = unsafe extern "C" fn(usize, usize, *mut f32, isize, *const f3
 pub type DotProducts<T> =
     unsafe extern "C" fn(usize, usize, usize, *const f32, isize, *const T, isize, *mut f32, isize);
 
+/// `(rows, cols, list, list_rs, room, count, most, from, to, first)`: `first + c` is added to the list of row r for every
+/// c of `from[r] .. to[r]` that is less than `cols`, as far as the `room` elements of `list[r, ..]` reach; `count[r]` is how
+/// many it has, and `most[0]` the largest of the counts if it was less. What follows a list in its row may be overwritten.
+pub type ListSpans =
+    unsafe extern "C" fn(usize, usize, *mut i64, isize, usize, *mut i64, *mut i64, *const i64, *const i64, i64);
+
+/// `(rows, cols, list, list_rs, room, count, most, s, s_rs, first)`: as [`ListSpans`], of every c where `s[r, c]` is not -inf.
+pub type ListOpen =
+    unsafe extern "C" fn(usize, usize, *mut i64, isize, usize, *mut i64, *mut i64, *const f32, isize, i64);
+
+/// `(rows, cols, n, lines, list, list_rs, count, a, a_rs, b, b_rs, c, c_rs)`: rows with the lines of B that they list.
+///
+/// Of dot products, `C[r, c] = sum_k A[r, k] B[list[r, c], k]` for `c < count[r]`, and -inf for the other `c < cols`; of sums,
+/// `C[r, j] += sum_c A[r, c] B[list[r, c], j]` over `c < count[r]`. Lines have `n` elements. Counts beyond `cols` are `cols`, positions
+/// beyond the `lines` are the last. The order of additions depends on n and on `count[r]` alone.
+pub type Listed = unsafe extern "C" fn(
+    usize,
+    usize,
+    usize,
+    usize,
+    *const i64,
+    isize,
+    *const i64,
+    *const f32,
+    isize,
+    *const f32,
+    isize,
+    *mut f32,
+    isize,
+);
+
 /// `(rows, cols, dst, dst_rs, src, src_rs)`: `dst[r, c] = src[r, c]`, exactly. Column strides are 1.
 pub type WidenRows<T> = unsafe extern "C" fn(usize, usize, *mut f32, isize, *const T, isize);
 
@@ -326,6 +357,14 @@ kernel_table! {
         pub dots_f16: DotProducts<u16>,
         /// Few rows by many lines of bytes.
         pub dots_i8: DotProducts<i8>,
+        /// Spans of columns added to lists.
+        pub list_spans: ListSpans,
+        /// Open columns added to lists.
+        pub list_open_f32: ListOpen,
+        /// Dot products with listed lines.
+        pub dots_listed_f32: Listed,
+        /// Weighted sums of listed lines.
+        pub sum_listed_f32: Listed,
         /// Few rows by a matrix of bfloat16.
         pub product_bf16: ProductOf<u16>,
         /// Few rows by a matrix of IEEE halves.

@@ -173,6 +173,9 @@ impl Machine<'_, '_> {
             Stmt::RowReduce { .. } => self.row_reduce(stmt),
             Stmt::Product { .. }
             | Stmt::Dots { .. }
+            | Stmt::List { .. }
+            | Stmt::DotsListed { .. }
+            | Stmt::SumListed { .. }
             | Stmt::ProductTanh { .. }
             | Stmt::SoftmaxUpdate { .. }
             | Stmt::ScaleRows { .. }

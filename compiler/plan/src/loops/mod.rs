@@ -18,5 +18,6 @@ mod walk;
 
 pub use expr::{Expr, ExprId, Exprs, Lane, ScalarFn};
 pub use program::{
-    Access, Buffer, BufferId, Dst, KeyRange, LoopProgram, Piece, SpanLoop, Stmt, Tile, TileId, VarId, View,
+    Access, Additions, Buffer, BufferId, Dst, KeyRange, Listed, LoopProgram, Piece, SpanLoop, Stmt, Tile, TileId,
+    VarId, View,
 };

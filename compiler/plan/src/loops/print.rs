@@ -12,7 +12,7 @@ use std::fmt::{self, Write};
 use attnc_algebra::{BinaryOp, NaryOp, UnaryOp};
 
 use super::expr::{Expr, ExprId, Lane};
-use super::program::{Access, BufferId, Dst, LoopProgram, Piece, SpanLoop, Stmt, TileId, View};
+use super::program::{Access, Additions, BufferId, Dst, Listed, LoopProgram, Piece, SpanLoop, Stmt, TileId, View};
 
 /// The text of `program`; extent symbol number n is called `symbols[n]`, or
 /// `$n` where no name is given.
@@ -184,6 +184,7 @@ impl Printer<'_> {
                 let [dst, lhs, rhs] = [dst, lhs, rhs].map(|view| self.view(view));
                 format!("dots {} {dst} = {lhs} * {rhs}'", self.shape(&[*rows, *cols, *depth]))
             }
+            Stmt::List { .. } | Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::SoftmaxUpdate { scores, max, sum, alpha, rows, cols } => {
                 let [scores, max, sum, alpha] = [scores, max, sum, alpha].map(|t| self.tile_name(*t));
@@ -241,6 +242,33 @@ impl Printer<'_> {
             self.tile_name(*tile),
             ranges.join(" or ")
         )
+    }
+
+    fn listed(&self, stmt: &Stmt) -> String {
+        let lines = |of: &Listed| {
+            let [list, count] = [of.list, of.count].map(|t| self.tile_name(t));
+            format!("{} at {list} up to {count} of {}", self.view(&of.lines), self.expr(of.limit, 5))
+        };
+        match stmt {
+            Stmt::List { list, count, most, added, first, rows, cols, .. } => {
+                let [list, count, most] = [list, count, most].map(|t| self.tile_name(*t));
+                let added = match added {
+                    Additions::Spans { from, to } => format!("{}..{}", self.tile_name(*from), self.tile_name(*to)),
+                    Additions::Open(tile) => format!("open in {}", self.tile_name(*tile)),
+                };
+                let (shape, first) = (self.shape(&[*rows, *cols]), self.expr(*first, 0));
+                format!("list {shape} {list} count {count} most {most} += {added} from {first}")
+            }
+            Stmt::DotsListed { dst, lhs, of, rows, cols, depth } => {
+                let (shape, dst) = (self.shape(&[*rows, *cols, *depth]), self.tile_name(*dst));
+                format!("dots {shape} {dst} = {} * {}'", self.view(lhs), lines(of))
+            }
+            Stmt::SumListed { dst, weights, of, rows, cols, depth } => {
+                let (shape, dst) = (self.shape(&[*rows, *cols, *depth]), self.tile_name(*dst));
+                format!("product {shape} {dst} += {} * {}", self.tile_name(*weights), lines(of))
+            }
+            _ => String::new(),
+        }
     }
 
     fn product_tanh(&self, stmt: &Stmt) -> String {

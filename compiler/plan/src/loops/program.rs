@@ -191,6 +191,33 @@ pub fn is_line_type(dtype: DType) -> bool {
     matches!(dtype, DType::F32 | DType::Bf16 | DType::F16 | DType::I8)
 }
 
+/// Columns that are added to the lists of rows, for [`Stmt::List`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Additions {
+    /// Those of `from[r, 0] .. to[r, 0]`.
+    Spans {
+        /// Column 0 of this I64 tile; may be negative.
+        from: TileId,
+        /// Column 0 of this I64 tile; may be less than the first.
+        to: TileId,
+    },
+    /// Those at which this F32 tile is not -inf.
+    Open(TileId),
+}
+
+/// Lines of which each row lists some. Whatever the lists hold, a position is held inside the lines, a count inside the list.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Listed {
+    /// I64 tile: positions of lines.
+    pub list: TileId,
+    /// Column 0 of this I64 tile: how many each row lists.
+    pub count: TileId,
+    /// F32 lines in a buffer, with unit column stride.
+    pub lines: View,
+    /// How many lines there are.
+    pub limit: ExprId,
+}
+
 /// One statement.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Stmt {
@@ -300,6 +327,58 @@ pub enum Stmt {
         /// Columns of the destination.
         cols: ExprId,
         /// Summed length.
+        depth: ExprId,
+    },
+    /// For each row r and each added column c < cols in ascending order, while there is room:
+    /// `list[r, count[r, 0]] = first + c`, and `count[r, 0]` is one more; then `most[0, 0]` is the largest count, if that is
+    /// more than it was. There is room for the columns of the list's tile.
+    List {
+        /// I64 tile.
+        list: TileId,
+        /// Column 0 of this I64 tile.
+        count: TileId,
+        /// I64 tile of one element.
+        most: TileId,
+        /// What is added.
+        added: Additions,
+        /// Position of column 0.
+        first: ExprId,
+        /// Number of rows.
+        rows: ExprId,
+        /// Number of columns.
+        cols: ExprId,
+        /// The share of the columns that is added, about: for the estimate.
+        share: f64,
+    },
+    /// `dst[r, c] = sum over k < depth of lhs[r, k] * line c of row r's list at k` for the listed c < cols, and -inf for the
+    /// others; all of F32, in an order that depends on the depth alone. `lhs` has unit column stride.
+    DotsListed {
+        /// Destination.
+        dst: TileId,
+        /// Rows.
+        lhs: View,
+        /// Lines.
+        of: Listed,
+        /// Rows of the destination.
+        rows: ExprId,
+        /// Columns of the destination.
+        cols: ExprId,
+        /// Summed length.
+        depth: ExprId,
+    },
+    /// `dst[r, e] += sum over the listed c < depth of weights[r, c] * line c of row r's list at e`, all of F32.
+    SumListed {
+        /// Destination.
+        dst: TileId,
+        /// Weights of the listed lines.
+        weights: TileId,
+        /// Lines.
+        of: Listed,
+        /// Rows of the destination.
+        rows: ExprId,
+        /// Columns of the destination.
+        cols: ExprId,
+        /// Most lines of a row.
         depth: ExprId,
     },
     /// `dst[rows, cols] (+)= sum over k < depth of weight[r, k] * tanh(lhs[r, k] + rhs[k, c])`, all of F32. `dst` and

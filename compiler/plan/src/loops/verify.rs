@@ -254,6 +254,8 @@ impl<'p> Verifier<'p> {
             Stmt::RowReduce { .. } => self.row_reduce(stmt),
             Stmt::Product { .. } => self.product(stmt),
             Stmt::Dots { .. } => self.dots(stmt),
+            Stmt::List { .. } => self.list(stmt),
+            Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::SoftmaxUpdate { scores, max, sum, alpha, rows, cols } => {
                 self.scalars(&[*rows, *cols], Lane::I64);

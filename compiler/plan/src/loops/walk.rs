@@ -38,32 +38,28 @@ impl Stmt {
             Stmt::Product { dst, lhs, rhs, rows, cols, depth, masked, .. } => {
                 let mut ids = vec![*rows, *cols, *depth];
                 ids.extend(*masked);
-                for view in [dst, lhs, rhs] {
-                    match view {
-                        View::Tile { row, col, .. } => ids.extend([*row, *col]),
-                        View::Buffer { index, .. } => ids.extend(index),
-                    }
-                }
+                ids.extend([dst, lhs, rhs].into_iter().flat_map(View::indices));
                 ids
             }
             Stmt::Dots { dst, lhs, rhs, rows, cols, depth } => {
                 let mut ids = vec![*rows, *cols, *depth];
-                for view in [dst, lhs, rhs] {
-                    match view {
-                        View::Tile { row, col, .. } => ids.extend([*row, *col]),
-                        View::Buffer { index, .. } => ids.extend(index),
-                    }
-                }
+                ids.extend([dst, lhs, rhs].into_iter().flat_map(View::indices));
                 ids
             }
             Stmt::ProductTanh { dst, weight, lhs, rhs, rows, cols, depth, .. } => {
                 let mut ids = vec![*rows, *cols, *depth];
-                for view in [dst, weight, lhs, rhs] {
-                    match view {
-                        View::Tile { row, col, .. } => ids.extend([*row, *col]),
-                        View::Buffer { index, .. } => ids.extend(index),
-                    }
-                }
+                ids.extend([dst, weight, lhs, rhs].into_iter().flat_map(View::indices));
+                ids
+            }
+            Stmt::List { first, rows, cols, .. } => vec![*first, *rows, *cols],
+            Stmt::DotsListed { lhs, of, rows, cols, depth, .. } => {
+                let mut ids = vec![*rows, *cols, *depth, of.limit];
+                ids.extend([lhs, &of.lines].into_iter().flat_map(View::indices));
+                ids
+            }
+            Stmt::SumListed { of, rows, cols, depth, .. } => {
+                let mut ids = vec![*rows, *cols, *depth, of.limit];
+                ids.extend(of.lines.indices());
                 ids
             }
             Stmt::ScatterAdd { rows, cols, width, .. } => vec![*rows, *cols, *width],
@@ -74,6 +70,16 @@ impl Stmt {
             | Stmt::KeepSpans { rows, cols, .. }
             | Stmt::KeepKeys { rows, cols, .. }
             | Stmt::ClearLargest { rows, cols, .. } => vec![*rows, *cols],
+        }
+    }
+}
+
+impl View {
+    /// The offsets.
+    fn indices(&self) -> Vec<ExprId> {
+        match self {
+            View::Tile { row, col, .. } => vec![*row, *col],
+            View::Buffer { index, .. } => index.clone(),
         }
     }
 }

@@ -103,6 +103,9 @@ impl Nest<'_, '_> {
         online: &Online,
         acc: TileId,
     ) -> Result<(), PlanError> {
+        if self.attend_listed(axis, domain, score, value, frame, online, acc)? {
+            return Ok(());
+        }
         let parts = self.parts_of_values(value, axis, frame);
         self.for_tiles(axis, domain, false, &mut |nest, domain, partial| {
             let scores = nest.online_step(axis, domain, score, online, partial)?;

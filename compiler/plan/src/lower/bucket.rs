@@ -199,6 +199,20 @@ impl Planner<'_> {
         self.shapes_mut().max(run, one)
     }
 
+    /// A guess at the number of values that a key takes, at the hint: those of its declared range, or buckets.
+    pub fn values_of(&mut self, key: TermId) -> i64 {
+        if let Node::Input { input, .. } = *self.terms.node(key)
+            && let Some((low, high)) = self.spec.input(input).range
+            && let (Node::Int(low), Node::Int(high)) = (self.terms.node(low), self.terms.node(high))
+        {
+            return high.saturating_sub(*low).saturating_add(1);
+        }
+        let values = self.buckets(key);
+        let extents: Option<Vec<i64>> =
+            (0..self.spec.symbols.len()).map(|at| self.hint_symbol(attnc_algebra::SymbolId(at as u32))).collect();
+        extents.and_then(|extents| self.shapes().eval_launch(values, &extents)).unwrap_or(UNKNOWN_BUCKETS)
+    }
+
     /// A guess at the number of values that a key takes.
     fn buckets(&mut self, key: TermId) -> ExprId {
         match self.terms.node(key).clone() {

@@ -53,7 +53,7 @@ impl Nest<'_, '_> {
         Ok(Some(self.element(acc, frame)))
     }
 
-    fn split(&mut self, r: Reduction, rows: Option<AxisId>, cols: AxisId) -> Option<Split> {
+    pub fn split(&mut self, r: Reduction, rows: Option<AxisId>, cols: AxisId) -> Option<Split> {
         let in_rows = |nest: &Self, t: TermId| rows.is_some_and(|a| nest.planner.terms.free(t).contains(a));
         let in_cols = |nest: &Self, t: TermId| nest.planner.terms.free(t).contains(cols);
         if in_cols(self, r.domain) {
@@ -330,7 +330,7 @@ impl Nest<'_, '_> {
     }
 
     /// As [`Self::direct_view`], of an input of a type that `fits`.
-    fn view_of_input(
+    pub fn view_of_input(
         &mut self,
         term: TermId,
         frame: Frame,
@@ -410,7 +410,7 @@ impl Nest<'_, '_> {
     }
 
     /// The right operand through a buffer of its own, where many tasks read it.
-    fn materialised_view(&mut self, term: TermId, frame: Frame) -> Result<Option<View>, PlanError> {
+    pub fn materialised_view(&mut self, term: TermId, frame: Frame) -> Result<Option<View>, PlanError> {
         let free = self.planner.terms.free(term).clone();
         let (Some(rows), Some(cols)) = (frame.rows, frame.cols) else { return Ok(None) };
         let both = free.contains(rows) && free.contains(cols);

@@ -18,7 +18,7 @@ use super::nest::{Binding, Frame, Nest};
 
 /// The columns `from .. to` of a row, lane expressions over the rows; `None` is no bound.
 #[derive(Clone, Copy, Default)]
-struct Span {
+pub(super) struct Span {
     from: Option<ExprId>,
     to: Option<ExprId>,
     /// Whether the row has a span at all; `None` for every row.
@@ -128,21 +128,10 @@ impl Nest<'_, '_> {
     }
 
     /// The one or two spans of columns that a predicate allows in each row; `None` if it is not of this kind.
-    fn spans_of(&mut self, predicate: TermId, frame: Frame) -> Result<Option<Vec<Span>>, PlanError> {
-        let (Some(rows), Some(cols)) = (frame.rows, frame.cols) else { return Ok(None) };
-        if !self.planner.terms.free(predicate).contains(cols) || matches!(self.binding(rows), Binding::Fixed(_)) {
+    pub(super) fn spans_of(&mut self, predicate: TermId, frame: Frame) -> Result<Option<Vec<Span>>, PlanError> {
+        let (Some(cols), Some(alternatives)) = (frame.cols, self.span_alternatives(predicate, frame)) else {
             return Ok(None);
-        }
-        let Some(alternatives) = self.alternatives(predicate, true) else { return Ok(None) };
-        if alternatives.is_empty() || alternatives.len() > 2 {
-            return Ok(None);
-        }
-        let fits = |nest: &mut Self, a: &Alternative| {
-            a.some.is_none() && a.atoms.iter().all(|(atom, positive)| nest.is_bound_of_row(*atom, *positive, cols))
         };
-        if !alternatives.iter().all(|a| fits(self, a)) {
-            return Ok(None);
-        }
         let mut spans = Vec::new();
         for alternative in &alternatives {
             let mut span = Span::default();
@@ -152,6 +141,19 @@ impl Nest<'_, '_> {
             spans.push(span);
         }
         Ok(Some(spans))
+    }
+
+    /// The one or two alternatives of a predicate each of which allows one span of columns in each row.
+    pub(super) fn span_alternatives(&mut self, predicate: TermId, frame: Frame) -> Option<Vec<Alternative>> {
+        let (rows, cols) = (frame.rows?, frame.cols?);
+        if !self.planner.terms.free(predicate).contains(cols) || matches!(self.binding(rows), Binding::Fixed(_)) {
+            return None;
+        }
+        let alternatives = self.alternatives(predicate, true)?;
+        let fits = |nest: &mut Self, a: &Alternative| {
+            a.some.is_none() && a.atoms.iter().all(|(atom, positive)| nest.is_bound_of_row(*atom, *positive, cols))
+        };
+        (matches!(alternatives.len(), 1 | 2) && alternatives.iter().all(|a| fits(self, a))).then_some(alternatives)
     }
 
     /// Whether an atom bounds the columns of each row, or does not mention them.
@@ -242,31 +244,12 @@ impl Nest<'_, '_> {
     fn keep_spans(&mut self, tile: TileId, spans: &[Span], frame: Frame, fill: f64) {
         let rows = Frame::new(frame.rows, None);
         let (zero, count) = (self.x().int(0), self.counts(frame).1);
-        // Of no columns where a row has none.
-        let ends: Vec<[ExprId; 2]> = spans
-            .iter()
-            .map(|span| {
-                let (from, to) = (span.from.unwrap_or(zero), span.to.unwrap_or(count));
-                match span.some {
-                    Some(some) => [from, self.choose(some, to, zero)],
-                    None => [from, to],
-                }
-            })
-            .collect();
+        let ends: Vec<[ExprId; 2]> = spans.iter().map(|span| self.ends_of(span, (zero, count))).collect();
         match ends[..] {
             [[a, b], [c, d]] => {
                 let [a, b] = self.span_tiles([a, b], rows);
                 let [c, d] = self.span_tiles([c, d], rows);
-                let (one, other) = (self.x().binary(BinaryOp::Lt, a, b), self.x().binary(BinaryOp::Lt, c, d));
-                let mut ends = |none: [ExprId; 2]| {
-                    let (a, b) = (self.choose(one, a, none[0]), self.choose(one, b, none[1]));
-                    let (c, d) = (self.choose(other, c, none[0]), self.choose(other, d, none[1]));
-                    [a, b, c, d]
-                };
-                let hull = ends([count, zero]);
-                let gap = ends([zero, count]);
-                let hull = [self.x().min(hull[0], hull[2]), self.x().max(hull[1], hull[3])];
-                let gap = [self.x().min(gap[1], gap[3]), self.x().max(gap[0], gap[2])];
+                let [hull, gap] = self.hull_and_gap([a, b], [c, d], count);
                 self.fill_spans(tile, hull, true, frame, fill);
                 self.fill_spans(tile, gap, false, frame, fill);
             }
@@ -275,7 +258,32 @@ impl Nest<'_, '_> {
         }
     }
 
-    fn span_tiles(&mut self, ends: [ExprId; 2], rows: Frame) -> [ExprId; 2] {
+    /// The ends of a span among the columns; of no columns where a row has none.
+    pub(super) fn ends_of(&mut self, span: &Span, (zero, count): (ExprId, ExprId)) -> [ExprId; 2] {
+        let (from, to) = (span.from.unwrap_or(zero), span.to.unwrap_or(count));
+        match span.some {
+            Some(some) => [from, self.choose(some, to, zero)],
+            None => [from, to],
+        }
+    }
+
+    /// The least span that holds both, and what lies between them.
+    pub(super) fn hull_and_gap(&mut self, [a, b]: [ExprId; 2], [c, d]: [ExprId; 2], count: ExprId) -> [[ExprId; 2]; 2] {
+        let zero = self.x().int(0);
+        let (one, other) = (self.x().binary(BinaryOp::Lt, a, b), self.x().binary(BinaryOp::Lt, c, d));
+        let mut ends = |none: [ExprId; 2]| {
+            let (a, b) = (self.choose(one, a, none[0]), self.choose(one, b, none[1]));
+            let (c, d) = (self.choose(other, c, none[0]), self.choose(other, d, none[1]));
+            [a, b, c, d]
+        };
+        let hull = ends([count, zero]);
+        let gap = ends([zero, count]);
+        let hull = [self.x().min(hull[0], hull[2]), self.x().max(hull[1], hull[3])];
+        let gap = [self.x().min(gap[1], gap[3]), self.x().max(gap[0], gap[2])];
+        [hull, gap]
+    }
+
+    pub(super) fn span_tiles(&mut self, ends: [ExprId; 2], rows: Frame) -> [ExprId; 2] {
         ends.map(|end| {
             let end = self.x().cast(Lane::I64, end);
             self.spill("end", end, rows)

@@ -18,6 +18,7 @@ mod exact;
 mod folded;
 mod interval;
 mod keys;
+mod listed;
 mod mask;
 mod nest;
 mod parts;

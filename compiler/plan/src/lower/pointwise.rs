@@ -365,7 +365,7 @@ impl Nest<'_, '_> {
     /// frame and factors without its columns, with the factors taken into the
     /// sums: they then scale a left operand once rather than every tile of
     /// columns. `None` where the product is not of this kind.
-    fn factors_into_sums(&mut self, xs: &[TermId], frame: Frame) -> Option<TermId> {
+    pub(super) fn factors_into_sums(&mut self, xs: &[TermId], frame: Frame) -> Option<TermId> {
         let (Some(_), Some(cols)) = (frame.rows, frame.cols) else { return None };
         if !matches!(self.binding(cols), Binding::Tile(_)) {
             return None;

@@ -28,6 +28,22 @@ const STEPPED_ROWS: i64 = 16;
 /// Rows of a task that holds whole lines of scores and ranks for each.
 const RANKED_ROWS: i64 = 24;
 
+/// A listed pair takes as long as so many of a tile, a row with its lists as so many pairs, and a pair that is only looked
+/// at as such a part of one (fitted to one Zen 5 core, 2026-11-23).
+const LISTED_PAIR: f64 = 2.5;
+const LISTED_ROW: f64 = 6.0;
+const LOOKED_AT: f64 = 0.1;
+
+/// Visited keys from which on what a row lists is not at hand since the row before, and how much longer it takes then.
+const FAR: f64 = 256.0;
+const FAR_SLOWER: f64 = 1.8;
+
+/// How much quicker lists must be.
+const MARGIN: f64 = 1.4;
+
+/// Below so many keys tiles are as good.
+const KEYS_TO_LIST: i64 = 3 * TILE;
+
 /// Keys of a vector. A product of one takes as long as a product of two.
 const LANES: i64 = 16;
 
@@ -57,6 +73,8 @@ struct Run {
     length: i64,
     /// Whether other rows see other positions.
     moves: bool,
+    /// The share of them that it sees, where that is scattered.
+    dense: f64,
 }
 
 /// Rows of a task's tile.
@@ -100,22 +118,11 @@ fn block_of_rows(planner: &Planner<'_>, term: TermId, rows: AxisId) -> Option<i6
 fn best_height(nest: &mut Nest<'_, '_>, term: TermId, rows: AxisId, step: i64) -> i64 {
     let mut runs = Vec::new();
     for (axis, domain) in nest.domains_of_rows(term, rows) {
-        let Some(alternatives) = nest.alternatives(domain, true) else { return ROWS };
-        for alternative in alternatives {
-            // An alternative of few rows says nothing of the others.
-            if alternative.atoms.iter().any(|(atom, _)| nest.planner.terms.free(*atom).contains(axis)) {
-                let run = nest.run_of(axis, rows, step, &alternative);
-                runs.push(Run { length: run.length.div_euclid(step).max(1), ..run });
-            }
-        }
+        let Some(own) = nest.runs_of(axis, domain, rows, step) else { return ROWS };
+        runs.extend(own);
     }
     let fixed = if step > 1 { FIXED_ROWS + STEPPED_ROWS } else { FIXED_ROWS };
-    let cost = |height: i64| {
-        let vectors = |keys: i64| (keys.div_euclid(LANES) * LANES + LANES).max(2 * LANES);
-        let keys = |run: &Run| vectors(if run.moves { run.length + height - 1 } else { run.length }) + FIXED_KEYS;
-        let keys: i64 = runs.iter().map(keys).sum();
-        (keys * (height + fixed)) as f64 / height as f64
-    };
+    let cost = |height: i64| cost_of(&runs, height, fixed);
     let longest = nest.planner.hint_extent(rows).div_euclid(step).max(1);
     let mut best = if step > 1 { ROWS.min(longest) } else { ROWS };
     for height in HEIGHTS {
@@ -132,7 +139,54 @@ fn best_height(nest: &mut Nest<'_, '_>, term: TermId, rows: AxisId, step: i64) -
     longest.div_euclid(tiles) + i64::from(longest % tiles != 0)
 }
 
+/// What a row of a tile costs, in pairs.
+fn cost_of(runs: &[Run], height: i64, fixed: i64) -> f64 {
+    let vectors = |keys: i64| (keys.div_euclid(LANES) * LANES + LANES).max(2 * LANES);
+    let keys = |run: &Run| vectors(run.beside(height)) + FIXED_KEYS;
+    let keys: i64 = runs.iter().map(keys).sum();
+    (keys * (height + fixed)) as f64 / height as f64
+}
+
+impl Run {
+    /// Positions that so many rows see together.
+    fn beside(&self, height: i64) -> i64 {
+        if self.moves { self.length + height - 1 } else { self.length }
+    }
+}
+
+/// Of the pairs in the tiles that a domain visits, the share that rows see; `None` unless listing them is quicker than
+/// computing the tiles.
+pub(super) fn share_of_lists(nest: &mut Nest<'_, '_>, rows: AxisId, axis: AxisId, domain: TermId) -> Option<f64> {
+    let keys = nest.planner.hint_extent(axis);
+    if keys < KEYS_TO_LIST {
+        return None;
+    }
+    let runs = nest.runs_of(axis, domain, rows, 1)?;
+    if runs.is_empty() {
+        return None;
+    }
+    let best = HEIGHTS.into_iter().map(|height| cost_of(&runs, height, FIXED_ROWS)).fold(f64::INFINITY, f64::min);
+    let seen: f64 = runs.iter().map(|run| run.length as f64 * run.dense).sum();
+    let visited: f64 = runs.iter().map(|run| run.beside(HEIGHTS[2]).min(keys) as f64).sum();
+    let pair = if visited > FAR { FAR_SLOWER * LISTED_PAIR } else { LISTED_PAIR };
+    let listed = pair * seen + LISTED_ROW + LOOKED_AT * visited;
+    (best > MARGIN * listed).then(|| (seen / visited).min(1.0))
+}
+
 impl Nest<'_, '_> {
+    /// About what one row sees, run by run; `None` if there are too many alternatives.
+    fn runs_of(&mut self, axis: AxisId, domain: TermId, rows: AxisId, step: i64) -> Option<Vec<Run>> {
+        let mut runs = Vec::new();
+        for alternative in self.alternatives(domain, true)? {
+            // An alternative of few rows says nothing of the others.
+            if alternative.atoms.iter().any(|(atom, _)| self.planner.terms.free(*atom).contains(axis)) {
+                let run = self.run_of(axis, rows, step, &alternative);
+                runs.push(Run { length: run.length.div_euclid(step).max(1), ..run });
+            }
+        }
+        Some(runs)
+    }
+
     /// Axis and domain of the reductions over many positions in which the rows take part.
     pub fn domains_of_rows(&self, term: TermId, rows: AxisId) -> Vec<(AxisId, TermId)> {
         let mut domains = Vec::new();
@@ -164,7 +218,7 @@ impl Nest<'_, '_> {
             Bound { variable: position, positive: true, rest: 0, moves: false },
             Bound { variable: position, positive: false, rest: last, moves: false },
         ];
-        let mut equal = None;
+        let (mut equal, mut dense) = (None, 1.0);
         for (atom, _) in alternative.atoms.iter().filter(|(_, positive)| *positive) {
             if step > 1 && self.row_modulus_of(*atom, rows) == Some(step) {
                 continue;
@@ -174,16 +228,20 @@ impl Nest<'_, '_> {
                     bounds.extend(self.bound_of(axis, rows, x, y, i64::from(op == BinaryOp::Lt)));
                 }
                 Node::Binary(BinaryOp::Eq, x, y) if self.integral(x) && self.integral(y) => {
-                    equal = equal.or(self.planner.equal_keys(x, axis)).or(self.planner.equal_keys(y, axis));
-                    bounds.extend(self.bound_of(axis, rows, x, y, 0));
-                    bounds.extend(self.bound_of(axis, rows, y, x, 0));
+                    let sorted = self.planner.equal_keys(x, axis).or(self.planner.equal_keys(y, axis));
+                    let ends = [self.bound_of(axis, rows, x, y, 0), self.bound_of(axis, rows, y, x, 0)];
+                    if sorted.is_none() && ends.iter().all(Option::is_none) {
+                        dense *= self.share_of_equal(axis, [x, y]);
+                    }
+                    equal = equal.or(sorted);
+                    bounds.extend(ends.into_iter().flatten());
                 }
                 _ => {}
             }
         }
-        let mut shortest = Run { length: last + 1, moves: false };
+        let mut shortest = Run { length: last + 1, moves: false, dense };
         if let Some(length) = equal.filter(|length| *length <= last) {
-            shortest = Run { length, moves: true };
+            shortest = Run { length, moves: true, dense };
         }
         for low in bounds.iter().filter(|b| b.positive) {
             for high in bounds.iter().filter(|b| !b.positive && b.variable == low.variable) {
@@ -196,11 +254,17 @@ impl Nest<'_, '_> {
                 let (length, moves) = (steps.saturating_mul(size), low.moves || high.moves);
                 // Of equally long ones, in whatever order they come, the one that all rows share.
                 if (length, moves) < (shortest.length, shortest.moves) {
-                    shortest = Run { length, moves };
+                    shortest = Run { length, moves, dense };
                 }
             }
         }
         shortest
+    }
+
+    /// The share of positions along `axis` at which an integer of the row equals one of the key.
+    fn share_of_equal(&mut self, axis: AxisId, sides: [TermId; 2]) -> f64 {
+        let keys = sides.into_iter().find(|t| self.planner.terms.free(*t).contains(axis));
+        keys.map_or(1.0, |key| 1.0 / self.planner.values_of(key).max(1) as f64)
     }
 
     /// `y - x - gap >= 0` as a bound on the position along `axis`, or on a quotient or remainder of it.

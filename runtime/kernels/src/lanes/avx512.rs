@@ -20,7 +20,7 @@ macro_rules! lanes {
      $set1:ident, $loadu:ident, $storeu:ident, $mload:ident, $mstore:ident, $blend:ident,
      $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident, $fnma:ident, $max:ident, $min:ident,
      $cmp:ident, $sum:ident, $largest:ident, $sum_of_each:expr, $largest_of_each:expr,
-     $transpose:expr) => {
+     $transpose:expr, $rotated:expr) => {
         impl Lanes<$t> for Avx512 {
             type V = $v;
             type Mask = $mask;
@@ -46,6 +46,15 @@ macro_rules! lanes {
             #[inline(always)]
             fn head(self, n: usize) -> $mask {
                 ((1u32 << n) - 1) as $mask
+            }
+            const LINE: bool = true;
+            #[inline(always)]
+            fn middle(self, from: usize, to: usize) -> $mask {
+                (((1u32 << to) - 1) & !((1u32 << from) - 1)) as $mask
+            }
+            #[inline(always)]
+            fn rotated(self, v: $v, by: usize) -> $v {
+                with_features!($rotated(v, by))
             }
             #[inline(always)]
             unsafe fn load_head(self, p: *const $t, head: $mask) -> $v {
@@ -168,7 +177,8 @@ lanes!(
     _mm512_reduce_max_ps,
     sums_of_16,
     maxima_of_16,
-    transpose_16
+    transpose_16,
+    rotated_16
 );
 lanes!(
     f64,
@@ -194,8 +204,24 @@ lanes!(
     _mm512_reduce_max_pd,
     sums_of_8,
     maxima_of_8,
-    transpose_8
+    transpose_8,
+    rotated_8
 );
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn rotated_16(v: __m512, by: usize) -> __m512 {
+    let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    // Of an index the lowest bits count.
+    _mm512_permutexvar_ps(_mm512_add_epi32(lanes, _mm512_set1_epi32(by as i32)), v)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn rotated_8(v: __m512d, by: usize) -> __m512d {
+    let lanes = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+    _mm512_permutexvar_pd(_mm512_add_epi64(lanes, _mm512_set1_epi64(by as i64)), v)
+}
 
 /// Reductions of many vectors at once: each level halves their number by combining two into one whose lanes are
 /// partial results of both, so that 16 rows take 15 steps of two shuffles, not 16 times four of one.

@@ -10,6 +10,7 @@ use crate::function::log::{Log, Log1p};
 use crate::function::trig::{Cos, Sin};
 use crate::function::{map, pow, scalar};
 use crate::lanes::Halves;
+use crate::listed::{Listed, Lists, dots_listed, list_open, list_spans, sum_listed};
 use crate::product::{Blocks, MOST_ROWS, Operands, few_rows, open::product_open, product, sparse::product_sparse};
 use crate::through::{Through, product_tanh};
 use crate::{convert, order, rows, scatter, search, softmax, spans, transpose};
@@ -157,6 +158,30 @@ macro_rules! instantiate {
             unsafe { add_ramp($token::assume(), &all, factor.read_unaligned(), start, [rs, cs]) }
         }
 
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "lists and spans")]
+        unsafe extern "C" fn list_spans_i64(
+            rows: usize, cols: usize, list: *mut i64, list_rs: isize, room: usize,
+            count: *mut i64, most: *mut i64, from: *const i64, to: *const i64, first: i64,
+        ) {
+            let lists = Lists { rows, cols, list, list_rs, room, count, most, first };
+            // SAFETY: the contract of the entry.
+            unsafe { list_spans(&lists, from, to) }
+        }
+
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "lists and a matrix")]
+        unsafe extern "C" fn list_open_f32(
+            rows: usize, cols: usize, list: *mut i64, list_rs: isize, room: usize,
+            count: *mut i64, most: *mut i64, s: *const f32, s_rs: isize, first: i64,
+        ) {
+            let lists = Lists { rows, cols, list, list_rs, room, count, most, first };
+            // SAFETY: the features are those of this function; the pointers are the contract of the entry.
+            unsafe { list_open($token::assume(), &lists, s, s_rs) }
+        }
+
+        instantiate!(@listed $token, dots_listed, dots_listed_f32 $(, #[$features])?);
+        instantiate!(@listed $token, sum_listed, sum_listed_f32 $(, #[$features])?);
         instantiate!(@lines $token, dots_f32, f32, f32 $(, #[$features])?);
         instantiate!(@lines $token, dots_bf16, u16, Bf16 $(, #[$features])?);
         instantiate!(@lines $token, dots_f16, u16, Half $(, #[$features])?);
@@ -236,6 +261,10 @@ macro_rules! instantiate {
             dots_bf16,
             dots_f16,
             dots_i8,
+            list_spans: list_spans_i64,
+            list_open_f32,
+            dots_listed_f32,
+            sum_listed_f32,
             product_bf16,
             product_f16,
             product_i8,
@@ -257,6 +286,22 @@ macro_rules! instantiate {
             let operands = Dots { m, n, k, a, a_rs, b: b.cast::<$stored>(), b_rs, c, c_rs, ahead: ahead::<$stored>(k, b_rs) };
             // SAFETY: the features are those of this function; the operands are the contract of the entry.
             unsafe { dots($token::assume(), &operands) }
+        }
+    };
+
+    (@listed $token:ident, $body:ident, $name:ident $(, #[$features:meta])?) => {
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "lists and three matrices")]
+        unsafe extern "C" fn $name(
+            rows: usize, cols: usize, n: usize, lines: usize,
+            list: *const i64, list_rs: isize, count: *const i64,
+            a: *const f32, a_rs: isize,
+            b: *const f32, b_rs: isize,
+            c: *mut f32, c_rs: isize,
+        ) {
+            let operands = Listed { rows, cols, n, lines, list, list_rs, count, a, a_rs, b, b_rs, c, c_rs };
+            // SAFETY: the features are those of this function; the operands are the contract of the entry.
+            unsafe { $body($token::assume(), &operands) }
         }
     };
 

@@ -3,7 +3,7 @@
 use super::{InterpretError, Machine, Run};
 use crate::loops::arithmetic::Value;
 use crate::loops::expr::{ExprId, Lane};
-use crate::loops::program::{Stmt, TileId, View};
+use crate::loops::program::{Additions, Listed, Stmt, TileId, View};
 
 /// A view whose offsets are evaluated.
 struct Corner<'a> {
@@ -17,6 +17,9 @@ impl Machine<'_, '_> {
         match stmt {
             Stmt::Product { .. } => self.product(stmt),
             Stmt::Dots { .. } => self.dots(stmt),
+            Stmt::List { .. } => self.list(stmt),
+            Stmt::DotsListed { .. } => self.dots_listed(stmt),
+            Stmt::SumListed { .. } => self.sum_listed(stmt),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::SoftmaxUpdate { .. } => self.softmax(stmt),
             Stmt::Order { .. } => self.sort(stmt),
@@ -84,6 +87,75 @@ impl Machine<'_, '_> {
                 let (x, y) = (&rows_of[(row * depth) as usize..], &lines[(col * depth) as usize..]);
                 let sum = x.iter().zip(y).take(depth as usize).map(|(x, y)| x * y).sum();
                 self.set_element(&dst, row, col, sum)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, stmt: &Stmt) -> Run<()> {
+        let Stmt::List { list, count, most, added, first, rows, cols, .. } = stmt else { return Ok(()) };
+        let (first, rows, cols) = (self.int(*first)?, self.int(*rows)?, self.int(*cols)?);
+        let room = self.int(self.program.tiles[list.0 as usize].cols)?;
+        for row in 0..rows {
+            let mut at = self.read_tile(*count, row, 0)?.int().clamp(0, room);
+            for col in 0..cols {
+                let added = match added {
+                    Additions::Spans { from, to } => {
+                        (self.read_tile(*from, row, 0)?.int()..self.read_tile(*to, row, 0)?.int()).contains(&col)
+                    }
+                    Additions::Open(tile) => self.read_tile(*tile, row, col)?.real() != f64::NEG_INFINITY,
+                };
+                if added && at < room {
+                    self.write_tile(*list, row, at, Value::Int(first + col))?;
+                    at += 1;
+                }
+            }
+            self.write_tile(*count, row, 0, Value::Int(at))?;
+            let largest = self.read_tile(*most, 0, 0)?.int().max(at);
+            self.write_tile(*most, 0, 0, Value::Int(largest))?;
+        }
+        Ok(())
+    }
+
+    /// The lines that a row lists, at most `most`; where there are no lines, none.
+    fn listed(&mut self, of: &Listed, row: i64, (limit, most): (i64, i64)) -> Run<Vec<i64>> {
+        let count = self.read_tile(of.count, row, 0)?.int().clamp(0, most);
+        let line = |at: i64| Ok((self.read_tile(of.list, row, at)?.int() as u64).min(limit as u64 - 1) as i64);
+        if limit < 1 { Ok(Vec::new()) } else { (0..count).map(line).collect() }
+    }
+
+    fn dots_listed(&mut self, stmt: &Stmt) -> Run<()> {
+        let Stmt::DotsListed { dst, lhs, of, rows, cols, depth } = stmt else { return Ok(()) };
+        let [rows, cols, depth] = [self.int(*rows)?, self.int(*cols)?.max(0), self.int(*depth)?.max(0)];
+        let (limit, lhs, lines) = (self.int(of.limit)?, self.corner(lhs)?, self.corner(&of.lines)?);
+        for row in 0..rows {
+            let listed = self.listed(of, row, (limit, cols))?;
+            for col in 0..cols {
+                let mut sum = f64::NEG_INFINITY;
+                if let Some(line) = listed.get(col as usize) {
+                    sum = 0.0;
+                    for k in 0..depth {
+                        sum += self.element(&lhs, row, k)?.real() * self.element(&lines, *line, k)?.real();
+                    }
+                }
+                self.write_tile(*dst, row, col, Value::Real(sum))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sum_listed(&mut self, stmt: &Stmt) -> Run<()> {
+        let Stmt::SumListed { dst, weights, of, rows, cols, depth } = stmt else { return Ok(()) };
+        let [rows, cols, depth] = [self.int(*rows)?, self.int(*cols)?.max(0), self.int(*depth)?.max(0)];
+        let (limit, lines) = (self.int(of.limit)?, self.corner(&of.lines)?);
+        for row in 0..rows {
+            let listed = self.listed(of, row, (limit, depth))?;
+            for col in 0..cols {
+                let mut sum = self.read_tile(*dst, row, col)?.real();
+                for (at, line) in (0..).zip(&listed) {
+                    sum += self.read_tile(*weights, row, at)?.real() * self.element(&lines, *line, col)?.real();
+                }
+                self.write_tile(*dst, row, col, Value::Real(sum))?;
             }
         }
         Ok(())

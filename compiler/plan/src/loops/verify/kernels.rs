@@ -4,7 +4,7 @@ use attnc_algebra::DType;
 
 use super::Verifier;
 use crate::loops::expr::{ExprId, Lane};
-use crate::loops::program::{Access, Stmt, TileId, View, is_line_type};
+use crate::loops::program::{Access, Additions, Stmt, TileId, View, is_line_type};
 
 impl Verifier<'_> {
     /// A tile of the compute type that a microkernel works on: a matrix, or a vector if `cols` is `None`.
@@ -145,6 +145,61 @@ impl Verifier<'_> {
             let access = self.program.buffers.get(buffer.0 as usize).map(|b| b.access);
             self.require(access == Some(Access::Write), "the buffer is only for reading");
         }
+    }
+
+    /// Lists that are added to, and a tile for the largest count.
+    pub(super) fn list(&mut self, stmt: &Stmt) {
+        let Stmt::List { list, count, most, added, first, rows, cols, .. } = stmt else { return };
+        self.scalars(&[*first, *rows, *cols], Lane::I64);
+        let one = |s: &Self, id: ExprId| s.program.exprs.as_int(id).is_some_and(|n| n >= 1);
+        let Some(tile) = self.program.tiles.get(most.0 as usize) else {
+            return self.wrong("a tile is out of the table");
+        };
+        self.require(
+            tile.lane == Lane::I64 && one(self, tile.rows) && one(self, tile.cols),
+            "the largest count has no place",
+        );
+        let Some(tile) = self.program.tiles.get(list.0 as usize) else {
+            return self.wrong("a tile is out of the table");
+        };
+        self.operand_of(Lane::I64, *list, *rows, Some(tile.cols));
+        self.operand_of(Lane::I64, *count, *rows, None);
+        let own = [*list, *count, *most];
+        match added {
+            Additions::Spans { from, to } => {
+                self.operand_of(Lane::I64, *from, *rows, None);
+                self.operand_of(Lane::I64, *to, *rows, None);
+                self.require(![*from, *to].iter().any(|t| own.contains(t)), "a list is made of itself");
+            }
+            Additions::Open(tile) => self.operand_of(Lane::F32, *tile, *rows, Some(*cols)),
+        }
+        let apart = list != count && count != most && list != most;
+        self.require(apart, "a list, its count and the largest are one tile");
+    }
+
+    /// Lists, and the lines that they are of.
+    pub(super) fn listed(&mut self, stmt: &Stmt) {
+        let (of, rows, listed, width) = match stmt {
+            Stmt::DotsListed { dst, lhs, of, rows, cols, depth } => {
+                self.scalars(&[*rows, *cols, *depth], Lane::I64);
+                self.operand_of(Lane::F32, *dst, *rows, Some(*cols));
+                self.view(lhs, *rows, *depth, true, Lane::F32);
+                (of, *rows, *cols, *depth)
+            }
+            Stmt::SumListed { dst, weights, of, rows, cols, depth } => {
+                self.scalars(&[*rows, *cols, *depth], Lane::I64);
+                self.operand_of(Lane::F32, *dst, *rows, Some(*cols));
+                self.operand_of(Lane::F32, *weights, *rows, Some(*depth));
+                self.require(dst != weights, "weights are summed into themselves");
+                (of, *rows, *depth, *cols)
+            }
+            _ => return,
+        };
+        self.scalars(&[of.limit], Lane::I64);
+        self.operand_of(Lane::I64, of.list, rows, Some(listed));
+        self.operand_of(Lane::I64, of.count, rows, None);
+        self.require(matches!(of.lines, View::Buffer { .. }), "lines are those of a buffer");
+        self.view(&of.lines, of.limit, width, true, Lane::F32);
     }
 
     /// As [`Self::product`], of f32, with weights.
