@@ -34,14 +34,14 @@ impl Planner<'_> {
         let mut operands = operands.into_iter();
         let node = node.map_operands(|_| operands.next().expect("as many operands as before"));
         let new = match node {
-            Node::Nary(NaryOp::Add, summands) => self.sum_of(summands),
+            Node::Nary(NaryOp::Add, summands) => self.sum_joined(summands),
             node => self.terms.add(node),
         };
         done.insert(term, new);
         new
     }
 
-    fn sum_of(&mut self, summands: Vec<TermId>) -> TermId {
+    fn sum_joined(&mut self, summands: Vec<TermId>) -> TermId {
         // The weights with their values, in the order in which they come first.
         let mut groups: Vec<(Node, Vec<TermId>)> = Vec::new();
         let mut rest = Vec::new();
