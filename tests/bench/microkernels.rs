@@ -70,7 +70,7 @@ fn products(kernels: &KernelTable, peak: f64) {
             // SAFETY: the buffers are as long as the sizes and strides say.
             unsafe {
                 let (a, b, c) = (black_box(a.as_ptr()), b.as_ptr(), c.as_mut_ptr());
-                (kernels.product_f32)(m, n, k, a, k as isize, 1, b, n as isize, c, n as isize, 0);
+                (kernels.product_f32)(m, n, k, a, k as isize, 1, b, n as isize, c, n as isize, 0, std::ptr::null());
             }
         });
         let gflops = 2.0 * (m * n * k) as f64 / time;
@@ -139,7 +139,7 @@ fn doubles(kernels: &KernelTable) {
             // SAFETY: the buffers are as long as the sizes and strides say.
             unsafe {
                 let (a, b, c) = (black_box(a.as_ptr()), b.as_ptr(), c.as_mut_ptr());
-                (kernels.product_f64)(m, n, k, a, k as isize, 1, b, n as isize, c, n as isize, 0);
+                (kernels.product_f64)(m, n, k, a, k as isize, 1, b, n as isize, c, n as isize, 0, std::ptr::null());
             }
         });
         println!("  product f64 {m:>4} {n:>4} {k:>4}   {:>7.1} GFLOP/s", 2.0 * (m * n * k) as f64 / time);

@@ -84,7 +84,8 @@ macro_rules! microkernels {
 
 microkernels! {
     /// `c[m, n] (+)= a[m, k] * b[k, n]` on f32: `(m, n, k: usize, a: *const f32, a_rs, a_cs: isize,
-    /// b: *const f32, b_rs: isize, c: *mut f32, c_rs: isize, accumulate: u64)`.
+    /// b: *const f32, b_rs: isize, c: *mut f32, c_rs: isize, accumulate: u64, scale: *const f32)`. What c accumulates to
+    /// is first multiplied by a number of each row, unless `scale` is null.
     ProductF32 = "product_f32": Product,
     /// The same on f64.
     ProductF64 = "product_f64": Product,
@@ -244,12 +245,12 @@ microkernels! {
     DotsListedF32 = "dots_listed_f32": Listed,
     /// `C[r, j] += sum_c A[r, c] B[list[r, c], j]` over `c < count[r]`: as `dots_listed_f32`.
     SumListedF32 = "sum_listed_f32": Listed,
-    /// As `product_f32` with B of bfloat16.
-    ProductBf16 = "product_bf16": Product,
+    /// As `product_f32` with B of bfloat16, and without `scale`.
+    ProductBf16 = "product_bf16": ProductOf,
     /// The same with B of half precision.
-    ProductF16 = "product_f16": Product,
+    ProductF16 = "product_f16": ProductOf,
     /// The same with B of bytes.
-    ProductI8 = "product_i8": Product,
+    ProductI8 = "product_i8": ProductOf,
     /// `dst[r, c] = src[r, c]`, the elements of a row adjacent:
     /// `(rows, cols: usize, dst: *mut f32, dst_rs: isize, src: *const u16, src_rs: isize)`.
     WidenRowsBf16 = "widen_rows_bf16": Transpose,
@@ -263,6 +264,7 @@ microkernels! {
 #[derive(Clone, Copy)]
 enum Form {
     Product,
+    ProductOf,
     AllFinite,
     Softmax,
     Scale,
@@ -294,7 +296,8 @@ impl Microkernel {
     pub fn signature(self, convention: CallConv) -> Signature {
         let word = types::I64;
         let (params, result): (Vec<Type>, Option<Type>) = match self.form() {
-            Form::Product => (vec![word; 11], None),
+            Form::Product => (vec![word; 12], None),
+            Form::ProductOf => (vec![word; 11], None),
             Form::AllFinite => (vec![word; 4], Some(word)),
             Form::Softmax => (vec![word; 7], None),
             Form::Scale => (vec![word; 5], None),

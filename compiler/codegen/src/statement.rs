@@ -49,7 +49,32 @@ impl<'a> Lower<'a, '_> {
     }
 
     pub(crate) fn block(&mut self, body: &'a [Stmt]) -> Result<(), CodegenError> {
-        body.iter().try_for_each(|stmt| self.statement(stmt))
+        let mut body = body;
+        while let [stmt, rest @ ..] = body {
+            body = match (self.scale_of_product(stmt, rest.first()), rest) {
+                (Some(alpha), [product, rest @ ..]) => {
+                    self.product(product, Some(alpha))?;
+                    rest
+                }
+                _ => {
+                    self.statement(stmt)?;
+                    rest
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// The factors of rows, where what is scaled is at once what a product adds to: it can do both in one pass.
+    fn scale_of_product(&self, stmt: &Stmt, next: Option<&Stmt>) -> Option<TileId> {
+        let Stmt::ScaleRows { tile, alpha, rows, cols } = stmt else { return None };
+        let Stmt::Product { dst, rhs, rows: m, cols: n, accumulate: true, open: false, .. } = next? else {
+            return None;
+        };
+        let View::Tile { tile: sum, row, col, transposed: false } = dst else { return None };
+        let first = |at: &ExprId| self.program.exprs.as_int(*at) == Some(0);
+        let same = sum == tile && (m, n) == (rows, cols) && first(row) && first(col);
+        (same && self.narrow_product(rhs).is_none()).then_some(*alpha)
     }
 
     fn statement(&mut self, stmt: &'a Stmt) -> Result<(), CodegenError> {
@@ -75,7 +100,7 @@ impl<'a> Lower<'a, '_> {
             }
             Stmt::Map { dst, rows, cols, value } => self.map(dst, *rows, *cols, *value),
             Stmt::RowReduce { .. } => self.row_reduce(stmt),
-            Stmt::Product { .. } => self.product(stmt),
+            Stmt::Product { .. } => self.product(stmt, None),
             Stmt::Dots { .. } => self.dots(stmt),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::List { .. } => self.list(stmt),
@@ -322,12 +347,15 @@ impl<'a> Lower<'a, '_> {
 
 /// Products.
 impl Lower<'_, '_> {
-    fn product(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
+    /// A product; `scale` has the factors of the rows of what it adds to.
+    fn product(&mut self, stmt: &Stmt, scale: Option<TileId>) -> Result<(), CodegenError> {
         let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open } = stmt else { return Ok(()) };
         let [rows, cols, depth] = self.lengths([*rows, *cols, *depth])?;
         let (dst_view, rhs_view) = (dst, rhs);
         let [dst, lhs, rhs] = [self.matrix(dst)?, self.matrix(lhs)?, self.matrix(rhs)?];
         let accumulate = self.int(i64::from(*accumulate));
+        let scale = scale.map(|tile| self.tile(tile).0);
+        let scale = scale.unwrap_or_else(|| self.int(0));
         let args = [
             rows,
             cols,
@@ -340,14 +368,17 @@ impl Lower<'_, '_> {
             dst.base,
             dst.row_stride,
             accumulate,
+            scale,
         ];
         let [product, sparse, only_open] = match self.program.product_lane(dst_view) {
             Some(Lane::F64) => [Microkernel::ProductF64, Microkernel::ProductSparseF64, Microkernel::ProductOpenF64],
             _ => [Microkernel::ProductF32, Microkernel::ProductSparseF32, Microkernel::ProductOpenF32],
         };
         let Some(masked) = masked else {
-            let plain = self.narrow_product(rhs_view).unwrap_or(product);
-            self.call(if *open { only_open } else { plain }, &args);
+            match self.narrow_product(rhs_view) {
+                Some(narrow) if !*open => self.call(narrow, &args[..args.len() - 1]),
+                _ => self.call(if *open { only_open } else { product }, &args),
+            };
             return Ok(());
         };
         let masked = self.scalar(*masked)?;

@@ -83,6 +83,9 @@ const ROW_ENDS: [i64; 6] = [1 << 20, 1 << 17, 1 << 14, 1 << 11, 1 << 8, 1 << 6];
 /// many nanoseconds longer in any case: the shortest calls are no reason for rows of their own.
 const SLOWER: (f64, f64) = (1.5, 4000.0);
 
+/// How many times as long a sequence is that is near another: the plan of a row is looked at there, too.
+const NEAR: i64 = 6;
+
 /// Compiles a spec's text.
 ///
 /// ```
@@ -309,7 +312,7 @@ impl Kernel {
     }
 
     /// The plan of a form for lengths from `n` on, and up to which it serves: as far as it is not much slower than a
-    /// plan for a length alone, at `n` and half way, and between these where it is another than at `n`. What a long
+    /// plan for a length alone, at `n` and half way, and near `n` and between these where it is another than at `n`. What a long
     /// sequence computes again, since it has no room, a short one may keep.
     fn plan_from(
         &self,
@@ -324,8 +327,8 @@ impl Kernel {
             let between = |a: i64, b: i64| ((a as f64) * (b as f64)).sqrt() as i64;
             let half_way = between(n, end);
             let mut serves = self.serves(&plan, &nearest, &at(n));
-            let nearer = (!same_plan(&plan, &nearest)).then(|| between(n, half_way));
-            for length in nearer.into_iter().chain([half_way]) {
+            let nearer = (!same_plan(&plan, &nearest)).then(|| [n.saturating_mul(NEAR), between(n, half_way)]);
+            for length in nearer.into_iter().flatten().chain([half_way]).filter(|length| *length < end) {
                 serves = serves && self.serves(&plan, &self.analysis.plan(candidate, &at(length))?, &at(length));
             }
             if serves {

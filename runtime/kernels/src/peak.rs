@@ -100,7 +100,7 @@ fn portable() -> f64 {
         // SAFETY: three squares of that side.
         unsafe {
             let (a, b, c) = (black_box(a.as_ptr()), b.as_ptr(), c.as_mut_ptr());
-            (kernels.product_f32)(SIDE, SIDE, SIDE, a, stride, 1, b, stride, c, stride, 0);
+            (kernels.product_f32)(SIDE, SIDE, SIDE, a, stride, 1, b, stride, c, stride, 0, std::ptr::null());
         }
         black_box(&c);
     }

@@ -16,6 +16,7 @@ pub(crate) mod open;
 pub(crate) mod sparse;
 
 use crate::lanes::{Element, Lanes, Square};
+use crate::rows::scale_rows;
 
 pub(crate) use few::{MOST_ROWS, few_rows};
 
@@ -33,6 +34,8 @@ pub(crate) struct Operands<T> {
     pub c: *mut T,
     pub c_rs: isize,
     pub accumulate: bool,
+    /// What each row of C is multiplied by before anything is added to it; null for nothing.
+    pub scale: *const T,
 }
 
 impl<T> Operands<T> {
@@ -43,8 +46,25 @@ impl<T> Operands<T> {
             a: self.a.wrapping_offset(i as isize * self.a_rs),
             b: self.b.wrapping_add(j),
             c: self.c.wrapping_offset(i as isize * self.c_rs).wrapping_add(j),
+            scale: if self.scale.is_null() { self.scale } else { self.scale.wrapping_add(i) },
             ..*self
         }
+    }
+
+    /// The same product without a scale, after C has been multiplied by it.
+    ///
+    /// # Safety
+    /// As for [`product`].
+    #[inline(always)]
+    pub(crate) unsafe fn scaled<S: Lanes<T>>(&self, s: S) -> Operands<T>
+    where
+        T: Element,
+    {
+        if self.accumulate && !self.scale.is_null() {
+            // SAFETY: the caller's C, and a factor for each of its rows.
+            unsafe { scale_rows(s, self.m, self.n, self.c, self.c_rs, self.scale) };
+        }
+        Operands { scale: core::ptr::null(), ..*self }
     }
 
     /// The part of the sum over `k0 .. k0 + k`; what comes after the first part accumulates.
@@ -55,6 +75,7 @@ impl<T> Operands<T> {
             a: self.a.wrapping_offset(k0 as isize * self.a_cs),
             b: self.b.wrapping_offset(k0 as isize * self.b_rs),
             accumulate: self.accumulate || k0 > 0,
+            scale: if k0 > 0 { core::ptr::null() } else { self.scale },
             ..*self
         }
     }
@@ -95,7 +116,7 @@ pub(crate) unsafe fn product<T: Element, S: Blocks<T>>(s: S, p: &Operands<T>) {
     }
     if p.n == 1 && p.a_cs == 1 && p.m >= S::N && const { S::SHUFFLES } {
         // SAFETY: the caller's duty; one column, and rows of A without gaps.
-        return unsafe { column::column(s, p) };
+        return unsafe { column::column(s, &p.scaled(s)) };
     }
     let mut k0 = 0;
     loop {
@@ -201,6 +222,15 @@ pub(crate) unsafe fn register_block<T: Element, S: Lanes<T>, const R: usize, con
         for (i, acc) in acc.iter_mut().enumerate() {
             // SAFETY: row `i < R` of C.
             *acc = unsafe { load_row::<T, S, W, RAGGED>(s, p.c.offset(i as isize * p.c_rs), head) };
+        }
+        if !p.scale.is_null() {
+            for (i, acc) in acc.iter_mut().enumerate() {
+                // SAFETY: the factor of row `i < R`.
+                let factor = s.splat(unsafe { p.scale.add(i).read_unaligned() });
+                for acc in acc {
+                    *acc = s.mul(*acc, factor);
+                }
+            }
         }
     }
     let (mut a, mut b) = (p.a, p.b);

@@ -10,15 +10,17 @@ mod instances;
 
 use crate::isa::Isa;
 
-/// `(m, n, k, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate)`: `C[m, n] = (accumulate != 0 ? C : 0) + A[m, k] B[k, n]`.
+/// `(m, n, k, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate, scale)`:
+/// `C[m, n] = (accumulate != 0 ? C : 0) + A[m, k] B[k, n]`, row r of C first multiplied by `scale[r]` unless `scale` is
+/// null.
 ///
 /// Row and column strides of A are free, B and C have unit column stride. Each element of C is one chain of
 /// multiply-adds over k in ascending order, so its bits do not depend on how m, n or k are cut into calls. With
 /// `k = 0` and without `accumulate`, C becomes 0.
 pub type Product<T> =
-    unsafe extern "C" fn(usize, usize, usize, *const T, isize, isize, *const T, isize, *mut T, isize, u64);
+    unsafe extern "C" fn(usize, usize, usize, *const T, isize, isize, *const T, isize, *mut T, isize, u64, *const T);
 
-/// As [`Product`] of `f32` with a B of another type, for few rows.
+/// As [`Product`] of `f32` with a B of another type, for few rows, and without `scale`.
 pub type ProductOf<T> =
     unsafe extern "C" fn(usize, usize, usize, *const f32, isize, isize, *const T, isize, *mut f32, isize, u64);
 
@@ -232,7 +234,7 @@ kernel_table! {
         pub product_sparse_f32: Product<f32>,
         /// As `product_sparse_f32`.
         pub product_sparse_f64: Product<f64>,
-        /// Tile product, but where C is -inf it stays so; the last argument is not read, and nothing accumulates.
+        /// Tile product, but where C is -inf it stays so; the last two arguments are not read, and nothing accumulates.
         pub product_open_f32: Product<f32>,
         /// As `product_open_f32`.
         pub product_open_f64: Product<f64>,

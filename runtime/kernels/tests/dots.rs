@@ -145,7 +145,8 @@ fn check_product<T: Drawn>(
     unsafe {
         product(m, n, k, a.ptr(), a_rs, 1, b.ptr(), b_rs, c.mut_ptr(), c_rs, to);
         let across = n as isize;
-        (kernels.product_f32)(m, n, k, a.ptr(), a_rs, 1, wide.as_ptr(), across, same.as_mut_ptr(), across, to);
+        let (wide, same) = (wide.as_ptr(), same.as_mut_ptr());
+        (kernels.product_f32)(m, n, k, a.ptr(), a_rs, 1, wide, across, same, across, to, std::ptr::null());
     }
     c.check("product");
     for i in 0..m {

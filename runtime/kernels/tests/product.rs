@@ -36,6 +36,10 @@ macro_rules! product_tests {
             }
 
             fn run(&mut self, product: attnc_kernels::Product<$t>, accumulate: bool) {
+                self.run_scaled(product, accumulate, std::ptr::null());
+            }
+
+            fn run_scaled(&mut self, product: attnc_kernels::Product<$t>, accumulate: bool, scale: *const $t) {
                 let stride = self.a.stride as isize;
                 let (a_rs, a_cs) = if self.columns_of_a_first { (1, stride) } else { (stride, 1) };
                 let (m, n, k) = (self.c.rows, self.c.cols, self.b.rows);
@@ -43,7 +47,7 @@ macro_rules! product_tests {
                 // SAFETY: the buffers hold the matrices, at these strides.
                 unsafe {
                     let (a, b, c) = (self.a.ptr(), self.b.ptr(), self.c.mut_ptr());
-                    product(m, n, k, a, a_rs, a_cs, b, b_rs, c, c_rs, u64::from(accumulate));
+                    product(m, n, k, a, a_rs, a_cs, b, b_rs, c, c_rs, u64::from(accumulate), scale);
                 }
                 self.c.check("product");
             }
@@ -76,6 +80,39 @@ macro_rules! product_tests {
                     }
                 }
                 println!("{isa}");
+            }
+        }
+
+        /// Scaled as it is read, C has the bits of one that was scaled before.
+        #[test]
+        fn a_scale_is_a_pass_over_c_before() {
+            for (isa, kernels) in tables() {
+                let mut draws = Draws(17);
+                for round in 0..300 {
+                    let sizes = [draws.pick(&EDGES[..19]), draws.pick(&EDGES), draws.pick(&EDGES[..14])];
+                    let [m, n, k] = sizes;
+                    let mut factors: Vec<$t> = (0..m).map(|_| draws.real() as $t).collect();
+                    factors.iter_mut().step_by(3).for_each(|factor| *factor = 1.0);
+                    let product = [kernels.$product, kernels.$sparse][round % 2];
+                    let mut case = Case::draw(&mut draws, m, n, k);
+                    let weights = draws.below(2) == 1;
+                    let (a_rows, a_cols) = (case.a.rows, case.a.cols);
+                    for (i, k) in (0..a_rows).flat_map(|i| (0..a_cols).map(move |k| (i, k))) {
+                        if weights && draws.below(2) == 1 {
+                            case.a.set(i, k, 0.0);
+                        }
+                    }
+                    let rows: Vec<Vec<$t>> = (0..m).map(|i| case.c.row(i).to_vec()).collect();
+                    case.run_scaled(product, true, factors.as_ptr());
+                    let scaled: Vec<Vec<$t>> = (0..m).map(|i| case.c.row(i).to_vec()).collect();
+                    for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                        case.c.set(i, j, rows[i][j] * factors[i]);
+                    }
+                    case.run(product, true);
+                    for (i, row) in scaled.iter().enumerate() {
+                        assert_eq!(row[..], *case.c.row(i), "{isa} {sizes:?}");
+                    }
+                }
             }
         }
 
@@ -119,8 +156,8 @@ macro_rules! product_tests {
             unsafe {
                 let c = c.as_mut_ptr();
                 let (a, b) = (row.as_ptr(), column.as_ptr());
-                (kernels.$product)(1, 1, cut, a, 1, 1, b, 1, c, 1, 0);
-                (kernels.$product)(1, 1, k - cut, a.add(cut), 1, 1, b.add(cut), 1, c, 1, 1);
+                (kernels.$product)(1, 1, cut, a, 1, 1, b, 1, c, 1, 0, std::ptr::null());
+                (kernels.$product)(1, 1, k - cut, a.add(cut), 1, 1, b.add(cut), 1, c, 1, 1, std::ptr::null());
             }
             c[0]
         }

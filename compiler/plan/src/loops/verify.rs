@@ -235,6 +235,9 @@ impl<'p> Verifier<'p> {
                 let known = self.prover.range(*from, *to);
                 let mark = self.prover.enter();
                 self.define(*var, Lane::I64, known);
+                if self.prover.form(*from).as_constant() == Some(0) {
+                    self.prover.set_multiple(*var, *step);
+                }
                 self.block(body);
                 self.prover.leave(&mark);
             }
@@ -328,19 +331,23 @@ impl<'p> Verifier<'p> {
             (0..exprs.len() as u32).map(ExprId).find(|id| wanted(exprs.get(*id)))
         };
         let var = find(&|e| *e == Expr::Var(spans.var));
-        let width = find(&|e| *e == Expr::Int(spans.tile));
-        let block =
-            find(&|e| matches!(e, Expr::Binary(BinaryOp::FloorDiv, x, y) if Some(*x) == var && Some(*y) == width));
+        // Blocks of whole tiles that are asked for; the tile is in one of each size.
+        let blocks = (0..self.program.exprs.len() as u32).map(ExprId).filter_map(|id| {
+            let Expr::Binary(BinaryOp::FloorDiv, x, y) = self.program.exprs.get(id) else { return None };
+            let size = self.program.exprs.as_int(*y)?;
+            (Some(*x) == var && size > 0 && size % spans.tile.max(1) == 0).then_some((id, size))
+        });
+        let blocks: Vec<(ExprId, i64)> = blocks.collect();
         let (mut low, mut high) = (vec![Linear::constant(1)], vec![limit]);
         if let Some(var) = var {
             let var = self.prover.form(var);
             low.extend(var.plus(&Linear::constant(1), 1));
             high.extend(var.plus(&Linear::constant(spans.tile), 1));
         }
-        if let Some(block) = block {
-            // The tile ends in the block of `tile` positions in which it begins.
-            let past = self.prover.form(block).scaled(spans.tile);
-            high.extend(past.and_then(|p| p.plus(&Linear::constant(spans.tile), 1)));
+        for (block, size) in blocks {
+            // The tile ends in the block in which it begins.
+            let past = self.prover.form(block).scaled(size);
+            high.extend(past.and_then(|p| p.plus(&Linear::constant(size), 1)));
         }
         self.define(spans.end, Lane::I64, Known::Range { low, high });
         self.block(&spans.body);

@@ -8,14 +8,14 @@ use crate::error::PlanError;
 use crate::graph::PlanBufferId;
 use crate::loops::expr::{Expr, ExprId};
 use crate::loops::{Stmt, TileId};
-use crate::planner::Wanted;
+use crate::planner::{CHUNK, ROWS, TILE, Wanted};
 
 use super::nest::{Binding, Frame, Nest};
 use super::reduce::Reduction;
 
 /// Rows from which on the mask of a tile comes before its product. Tiles are lower than that where rows see few keys:
 /// then a block of rows leaves out little of what the tile has (measured on one Zen 5 core, 2026-11-23).
-const TALL: i64 = 32;
+pub(super) const TALL: i64 = 32;
 
 /// Buffers with the state of an online softmax over part of its keys.
 #[derive(Clone, Debug)]
@@ -107,7 +107,8 @@ impl Nest<'_, '_> {
             return Ok(());
         }
         let parts = self.parts_of_values(value, axis, frame);
-        self.for_tiles(axis, domain, false, &mut |nest, domain, partial| {
+        let size = self.keys_of_tile(frame);
+        self.for_tiles(axis, domain, (size, false), &mut |nest, domain, partial| {
             let scores = nest.online_step(axis, domain, score, online, partial)?;
             let (rows, cols) = nest.counts(frame);
             nest.emit(Stmt::ScaleRows { tile: acc, alpha: online.alpha, rows, cols });
@@ -234,7 +235,8 @@ impl Nest<'_, '_> {
     /// Lowers `logsumexp[axis where domain](score)` over rows.
     pub fn lower_logsumexp(&mut self, r: Reduction, frame: Frame) -> Result<ExprId, PlanError> {
         let online = self.online_start(frame);
-        self.for_tiles(r.axis, r.domain, false, &mut |nest, domain, partial| {
+        let size = self.keys_of_tile(online.rows);
+        self.for_tiles(r.axis, r.domain, (size, false), &mut |nest, domain, partial| {
             nest.online_step(r.axis, domain, r.body, &online, partial).map(|_| ())
         })?;
         Ok(self.lse(&online))
@@ -275,6 +277,15 @@ impl Nest<'_, '_> {
         let Online { max, sum, alpha, .. } = *online;
         self.emit(Stmt::SoftmaxUpdate { scores, max, sum, alpha, rows, cols });
         Ok(scores)
+    }
+
+    /// Keys of a tile: many where its rows see many, which made it high, and the values' rows are short enough that what
+    /// a tile takes stays in the first caches.
+    fn keys_of_tile(&mut self, frame: Frame) -> i64 {
+        let rows = self.caps(frame).0;
+        let high = self.program.exprs.as_int(rows).is_some_and(|rows| rows >= ROWS);
+        let short = frame.cols.is_none_or(|cols| self.planner.hint_extent(cols) <= CHUNK);
+        if high && short { TILE } else { CHUNK }
     }
 
     /// Whether the tile has so many rows that some of them may leave out columns that others do not.

@@ -11,7 +11,7 @@ use attnc_algebra::{AxisId, BinaryOp, Node, TermId};
 use crate::error::PlanError;
 use crate::loops::Stmt;
 use crate::loops::expr::{ExprId, Lane};
-use crate::planner::TILE;
+use crate::planner::{CHUNK, TILE};
 
 use super::domain::TileBody;
 use super::nest::{Binding, Block, Dim, Nest};
@@ -98,7 +98,7 @@ impl Nest<'_, '_> {
                 && *a == axis
                 && op == wanted
                 && (SMALLEST..1 << 31).contains(m)
-                && (op == BinaryOp::Mod || m % TILE != 0)
+                && (op == BinaryOp::Mod || m % CHUNK != 0)
             {
                 size = size.max(Some(*m));
             }
@@ -120,12 +120,12 @@ impl Nest<'_, '_> {
         size
     }
 
-    /// Loops over the blocks in which the domain may hold, and over the spans of each.
+    /// Loops over the blocks of `size` positions in which the domain may hold, and over the spans of each in tiles.
     pub fn block_loop(
         &mut self,
         axis: AxisId,
         part: &Part,
-        size: i64,
+        (size, tile): (i64, i64),
         body: TileBody<'_, Self>,
     ) -> Result<(), PlanError> {
         let (pieces, _) = self.pieces(axis, part.domain, None);
@@ -139,7 +139,7 @@ impl Nest<'_, '_> {
         let (from, to) = (self.div(from, size), self.ceil_div(to, size));
         let (var, index) = self.var(Lane::I64);
         let block = Block { size, index };
-        let body = self.inner(None, |nest| nest.span_loop(axis, part, Some(block), body))?;
+        let body = self.inner(None, |nest| nest.span_loop(axis, part, Some(block), tile, body))?;
         self.emit(Stmt::For { var, from, to, step: 1, body });
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::graph::PlanBufferId;
 use crate::loops::expr::{Expr, ExprId, Lane};
 use crate::loops::program::is_line_type;
 use crate::loops::{Access, Stmt, TileId, View};
-use crate::planner::{Layout, TILE};
+use crate::planner::{CHUNK, Layout, TILE};
 
 use super::beside::Beside;
 use super::nest::{Binding, Frame, Nest};
@@ -43,7 +43,7 @@ impl Nest<'_, '_> {
             for sum in &beside {
                 self.map(sum.tile, Frame::new(None, Some(sum.axis)), zero);
             }
-            self.for_tiles(r.axis, r.domain, false, &mut |nest, domain, partial| {
+            self.for_tiles(r.axis, r.domain, (CHUNK, false), &mut |nest, domain, partial| {
                 nest.product_step(Reduction { domain, ..r }, (&split, &beside), frame, acc, partial, true)
             })?;
         }

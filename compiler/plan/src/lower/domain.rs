@@ -40,32 +40,32 @@ struct Bounds {
 pub(crate) type TileBody<'b, N> = &'b mut dyn FnMut(&mut N, TermId, Option<ExprId>) -> Result<(), PlanError>;
 
 impl Nest<'_, '_> {
-    /// Loops over tiles of `axis` on which `domain` may hold for the current
-    /// rows, in ascending order of position if `in_order`.
+    /// Loops over tiles of `axis`, `size` positions each, on which `domain` may
+    /// hold for the current rows, in ascending order of position if `in_order`.
     pub fn for_tiles(
         &mut self,
         axis: AxisId,
         domain: TermId,
-        in_order: bool,
+        (size, in_order): (i64, bool),
         body: TileBody<'_, Self>,
     ) -> Result<(), PlanError> {
         let limit = self.extent(axis);
         if self.is_true(domain) {
             let (var, from) = self.var(Lane::I64);
-            let width = self.x().int(TILE);
+            let width = self.x().int(size);
             let left = self.x().difference(limit, from);
             let count = self.x().min(width, left);
-            let dim = Dim { base: from, count, cap: width, step: 1, aligned: true, block: None };
+            let dim = Dim { base: from, count, cap: width, step: 1, aligned: size % TILE == 0, block: None };
             let stmts = self.inner(Some((axis, Binding::Tile(dim))), |nest| body(nest, domain, None))?;
             let zero = self.x().int(0);
-            self.emit(Stmt::For { var, from: zero, to: limit, step: TILE, body: stmts });
+            self.emit(Stmt::For { var, from: zero, to: limit, step: size, body: stmts });
             return Ok(());
         }
         let parts = if in_order { vec![Part { domain, class: None }] } else { self.parts(axis, domain) };
         for part in parts {
             match part.class.map_or_else(|| self.block_size(axis, part.domain), |_| None) {
-                Some(size) => self.block_loop(axis, &part, size, body)?,
-                None => self.span_loop(axis, &part, None, body)?,
+                Some(block) => self.block_loop(axis, &part, (block, size), body)?,
+                None => self.span_loop(axis, &part, None, size, body)?,
             }
         }
         Ok(())
@@ -81,6 +81,7 @@ impl Nest<'_, '_> {
         axis: AxisId,
         part: &Part,
         block: Option<Block>,
+        size: i64,
         body: TileBody<'_, Self>,
     ) -> Result<(), PlanError> {
         let domain = part.domain;
@@ -88,7 +89,7 @@ impl Nest<'_, '_> {
         let (mut pieces, capacity) = self.pieces(axis, domain, block);
         let ((var, from), (end, to)) = (self.var(Lane::I64), self.var(Lane::I64));
         let count = self.x().difference(to, from);
-        let cap = self.x().int(TILE);
+        let cap = self.x().int(size);
         let (limit, base, step) = match part.class {
             None => (extent, from, 1),
             Some(class) => {
@@ -116,7 +117,7 @@ impl Nest<'_, '_> {
         })?;
         let one = self.x().int(1);
         let list = self.tile("spans", Lane::I64, one, capacity);
-        self.emit(Stmt::Spans(SpanLoop { list, pieces, limit, tile: TILE, var, end, body: stmts }));
+        self.emit(Stmt::Spans(SpanLoop { list, pieces, limit, tile: size, var, end, body: stmts }));
         Ok(())
     }
 

@@ -10,14 +10,14 @@ use attnc_algebra::{AxisId, DType, NaryOp, Node, ReduceOp, TermId};
 use crate::error::PlanError;
 use crate::loops::expr::{ExprId, Lane};
 use crate::loops::{Additions, Listed, Stmt, TileId, View};
-use crate::planner::TILE;
+use crate::planner::CHUNK;
 
 use super::attend::Online;
 use super::nest::{Binding, Dim, Frame, Nest};
 use super::reduce::Reduction;
 
 /// Most positions of a list: those of a tile, and what is left from tiles before.
-const ROOM: i64 = 2 * TILE;
+const ROOM: i64 = 2 * CHUNK;
 
 /// Widths of scores are multiples of this, so that vectors are whole.
 const LANES: i64 = 16;
@@ -65,9 +65,9 @@ impl Nest<'_, '_> {
         let most = self.tile("most", Lane::I64, one, one);
         let lists = Lists { list, count, most };
         self.empty_lists(lists, online.rows);
-        self.for_tiles(axis, domain, false, &mut |nest, domain, partial| {
+        self.for_tiles(axis, domain, (CHUNK, false), &mut |nest, domain, partial| {
             nest.list_tile(lists, domain, Frame::new(online.rows.rows, Some(axis)), partial, listing.share)?;
-            let (full, longest) = (nest.x().int(ROOM - TILE), nest.element(most, Frame::default()));
+            let (full, longest) = (nest.x().int(ROOM - CHUNK), nest.element(most, Frame::default()));
             let cond = nest.x().binary(attnc_algebra::BinaryOp::Lt, full, longest);
             let then = nest.inner(None, |nest| nest.over_lists(axis, score, &listing, lists, frame, online, acc))?;
             nest.emit(Stmt::If { cond, then, otherwise: Vec::new() });

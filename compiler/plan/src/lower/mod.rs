@@ -39,7 +39,7 @@ use crate::error::PlanError;
 use crate::graph::{PlanBufferId, Stage, StageKind};
 use crate::loops::expr::{ExprId, Lane};
 use crate::loops::{Access, Dst, Stmt, VarId};
-use crate::planner::{Layout, Planner, ROWS, TILE};
+use crate::planner::{CHUNK, Layout, Planner, ROWS, TILE};
 
 pub(crate) use attend::AttendState;
 pub(crate) use folded::Folded;
@@ -174,9 +174,9 @@ fn bind_cols(nest: &mut Nest<'_, '_>, cols: AxisId) {
     }
     let (var, block) = nest.var(Lane::I64);
     let extent = nest.extent(cols);
-    let count = extent::blocks(nest.x(), extent, TILE);
+    let count = extent::blocks(nest.x(), extent, CHUNK);
     nest.program.grid.push((var, count));
-    let dim = block_dim(nest, block, extent, TILE);
+    let dim = block_dim(nest, block, extent, CHUNK);
     nest.bind(cols, Binding::Tile(dim), true);
 }
 
@@ -250,13 +250,13 @@ fn walk_rows(
     nest.sequential = Some(rows);
     let (var, from) = nest.var(Lane::I64);
     let extent = nest.extent(rows);
-    let width = nest.x().int(TILE);
+    let width = nest.x().int(CHUNK);
     let left = nest.x().difference(extent, from);
     let count = nest.x().min(width, left);
-    let dim = Dim { base: from, count, cap: width, step: 1, aligned: true, block: None };
+    let dim = Dim { base: from, count, cap: width, step: 1, aligned: CHUNK % TILE == 0, block: None };
     let body = nest.inner(Some((rows, Binding::Tile(dim))), |nest| write_term(nest, shape, layout, exact, target))?;
     let zero = nest.x().int(0);
-    nest.emit(Stmt::For { var, from: zero, to: extent, step: TILE, body });
+    nest.emit(Stmt::For { var, from: zero, to: extent, step: CHUNK, body });
     Ok(())
 }
 

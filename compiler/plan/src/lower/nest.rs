@@ -14,7 +14,7 @@ use crate::error::PlanError;
 use crate::graph::PlanBufferId;
 use crate::loops::expr::{Expr, ExprId, Exprs, Lane};
 use crate::loops::{Access, Buffer, BufferId, Dst, LoopProgram, Stmt, Tile, TileId, VarId};
-use crate::planner::{Planner, TILE};
+use crate::planner::{CHUNK, Planner};
 
 use super::extent;
 
@@ -29,7 +29,7 @@ pub(crate) struct Dim {
     pub cap: ExprId,
     /// Positions from one to the next, at least 1.
     pub step: i64,
-    /// Whether `base` is a multiple of [`TILE`].
+    /// Whether `base` is a multiple of [`crate::planner::TILE`].
     pub aligned: bool,
     /// The block in which all its positions lie, if that is known.
     pub block: Option<Block>,
@@ -392,7 +392,7 @@ impl<'p, 'a> Nest<'p, 'a> {
             let extent = self.planner.hint_extent(bound.axis);
             times *= match bound.binding {
                 Binding::Fixed(_) => extent as f64,
-                Binding::Tile(_) => extent.div_euclid(TILE).max(1) as f64,
+                Binding::Tile(_) => extent.div_euclid(CHUNK).max(1) as f64,
                 Binding::Whole(_) => 1.0,
             };
         }

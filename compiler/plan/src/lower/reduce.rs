@@ -10,6 +10,7 @@ use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
 use crate::error::PlanError;
 use crate::loops::Stmt;
 use crate::loops::expr::{Expr, ExprId, Lane};
+use crate::planner::CHUNK;
 
 use super::nest::{Binding, Frame, Nest};
 
@@ -230,7 +231,7 @@ impl Nest<'_, '_> {
         }
         let start = self.identity(r.op, lane);
         self.map(result, frame, start);
-        self.for_tiles(r.axis, r.domain, exact, &mut |nest, domain, partial| {
+        self.for_tiles(r.axis, r.domain, (CHUNK, exact), &mut |nest, domain, partial| {
             nest.row_reduce_step(Reduction { domain, ..r }, frame, exact, result, Some(partial), true)
         })?;
         Ok(self.element(result, frame))

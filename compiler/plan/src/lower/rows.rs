@@ -9,18 +9,28 @@ use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
 
 use crate::loops::VarId;
 use crate::loops::expr::{ExprId, Lane};
-use crate::planner::{Layout, Planner, ROWS, TILE};
+use crate::planner::{CHUNK, Layout, Planner, ROWS, TILE};
 
+use super::attend::TALL;
 use super::domain::Alternative;
 use super::extent;
 use super::nest::{Block, Dim, Nest};
 
 /// Heights to choose from: multiples of the rows that products take at once and of a vector, as far as there are any.
-const HEIGHTS: [i64; 6] = [ROWS, 48, 24, 16, 12, 8];
+const HEIGHTS: [i64; 7] = [ROWS, CHUNK, 48, 24, 16, 12, 8];
 
 /// A tile costs about as much again for each row and key beyond its own (fitted to one Zen 5 core, 2026-11-22).
 const FIXED_ROWS: i64 = 6;
 const FIXED_KEYS: i64 = 12;
+
+/// What a tile costs beside that, in keys: one tile less where tiles of rows and of keys meet at the same positions.
+const FIXED_TILE: i64 = 12;
+
+/// The rows of a block of a product, of which a tall tile leaves out what none of them sees.
+const BLOCK_ROWS: i64 = 12;
+
+/// The part of a pair's cost that is its two products.
+const OF_PRODUCTS: f64 = 0.6;
 
 /// Keys that lie apart are brought together for each tile, which costs about as much as this many rows.
 const STEPPED_ROWS: i64 = 16;
@@ -37,6 +47,9 @@ const LOOKED_AT: f64 = 0.1;
 /// Visited keys from which on what a row lists is not at hand since the row before, and how much longer it takes then.
 const FAR: f64 = 256.0;
 const FAR_SLOWER: f64 = 1.8;
+
+/// Rows that come one after the other while what they list is at hand.
+const LISTING_ROWS: i64 = 24;
 
 /// How much quicker lists must be.
 const MARGIN: f64 = 1.4;
@@ -88,8 +101,8 @@ pub(super) fn rows_of(nest: &mut Nest<'_, '_>, term: TermId, (rows, step): (Axis
     }
     let Some(size) = block_of_rows(nest.planner, term, rows) else { return Rows { width: best, block: None } };
     // A pattern in blocks of rows is best met by tiles that lie inside its blocks; small ones are not worth it.
-    if size % TILE == 0 || best > size {
-        return Rows { width: best.min(TILE), block: None };
+    if size % CHUNK == 0 || best > size {
+        return Rows { width: best.min(CHUNK), block: None };
     }
     let tiles = size.div_euclid(best) + i64::from(size % best != 0);
     Rows { width: size.div_euclid(tiles) + i64::from(size % tiles != 0), block: Some(size) }
@@ -105,7 +118,7 @@ fn block_of_rows(planner: &Planner<'_>, term: TermId, rows: AxisId) -> Option<i6
             match planner.terms.node(*y) {
                 Node::Int(m) if *m > 1 && *op == BinaryOp::FloorDiv => size = size.max(Some(*m)),
                 Node::Int(_) => {}
-                _ => size = size.max(Some(TILE)),
+                _ => size = size.max(Some(CHUNK)),
             }
         }
         false
@@ -122,7 +135,7 @@ fn best_height(nest: &mut Nest<'_, '_>, term: TermId, rows: AxisId, step: i64) -
         runs.extend(own);
     }
     let fixed = if step > 1 { FIXED_ROWS + STEPPED_ROWS } else { FIXED_ROWS };
-    let cost = |height: i64| cost_of(&runs, height, fixed);
+    let cost = |height: i64| cost_of(&runs, height, step, fixed);
     let longest = nest.planner.hint_extent(rows).div_euclid(step).max(1);
     let mut best = if step > 1 { ROWS.min(longest) } else { ROWS };
     for height in HEIGHTS {
@@ -140,11 +153,18 @@ fn best_height(nest: &mut Nest<'_, '_>, term: TermId, rows: AxisId, step: i64) -
 }
 
 /// What a row of a tile costs, in pairs.
-fn cost_of(runs: &[Run], height: i64, fixed: i64) -> f64 {
+fn cost_of(runs: &[Run], height: i64, step: i64, fixed: i64) -> f64 {
     let vectors = |keys: i64| (keys.div_euclid(LANES) * LANES + LANES).max(2 * LANES);
-    let keys = |run: &Run| vectors(run.beside(height)) + FIXED_KEYS;
-    let keys: i64 = runs.iter().map(keys).sum();
-    (keys * (height + fixed)) as f64 / height as f64
+    let keys = |run: &Run| {
+        let (visited, open) =
+            (vectors(run.beside(height)), if height < TALL { height } else { BLOCK_ROWS.min(height) });
+        let meet = step == 1 && height % CHUNK == 0;
+        let tiles = run.beside(height).div_euclid(CHUNK) + if meet { 0 } else { 1 };
+        let pairs = OF_PRODUCTS * vectors(run.beside(open)) as f64 + (1.0 - OF_PRODUCTS) * visited as f64;
+        pairs + (FIXED_KEYS + FIXED_TILE * tiles) as f64
+    };
+    let keys: f64 = runs.iter().map(keys).sum();
+    keys * (height + fixed) as f64 / height as f64
 }
 
 impl Run {
@@ -165,9 +185,9 @@ pub(super) fn share_of_lists(nest: &mut Nest<'_, '_>, rows: AxisId, axis: AxisId
     if runs.is_empty() {
         return None;
     }
-    let best = HEIGHTS.into_iter().map(|height| cost_of(&runs, height, FIXED_ROWS)).fold(f64::INFINITY, f64::min);
+    let best = HEIGHTS.into_iter().map(|height| cost_of(&runs, height, 1, FIXED_ROWS)).fold(f64::INFINITY, f64::min);
     let seen: f64 = runs.iter().map(|run| run.length as f64 * run.dense).sum();
-    let visited: f64 = runs.iter().map(|run| run.beside(HEIGHTS[2]).min(keys) as f64).sum();
+    let visited: f64 = runs.iter().map(|run| run.beside(LISTING_ROWS).min(keys) as f64).sum();
     let pair = if visited > FAR { FAR_SLOWER * LISTED_PAIR } else { LISTED_PAIR };
     let listed = pair * seen + LISTED_ROW + LOOKED_AT * visited;
     (best > MARGIN * listed).then(|| (seen / visited).min(1.0))

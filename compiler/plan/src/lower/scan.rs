@@ -13,7 +13,7 @@ use attnc_algebra::{AxisId, BinaryOp, Node, TermId};
 use crate::error::PlanError;
 use crate::loops::expr::{Expr, ExprId, Lane};
 use crate::loops::{Dst, Stmt, TileId, View};
-use crate::planner::TILE;
+use crate::planner::CHUNK;
 
 use super::nest::{Binding, Dim, Frame, Nest};
 use super::reduce::Reduction;
@@ -433,7 +433,7 @@ impl Nest<'_, '_> {
         let factor = self.eval(prefix.decay, rows, false)?;
         let factor = self.spill("g", factor, rows);
         let factor = self.element_tile(factor).expect("spill returns a tile element");
-        let size = self.x().int(TILE);
+        let size = self.x().int(CHUNK);
         let segments = self.tile("seg", compute, size, size);
         let count = self.dim(axis).count;
         self.segment_products(factor, segments, count);

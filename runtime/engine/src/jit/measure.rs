@@ -61,7 +61,8 @@ fn tile_product<T: Copy>(product: Product<T>, [a, b, c]: [T; 3]) -> impl FnMut()
     move || {
         // SAFETY: the strides and sizes describe exactly the three vectors, which hold m*k, k*n and m*n elements.
         unsafe {
-            product(m, n, k, a.as_ptr(), k as isize, 1, b.as_ptr(), n as isize, c.as_mut_ptr(), n as isize, 0);
+            let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
+            product(m, n, k, a, k as isize, 1, b, n as isize, c, n as isize, 0, std::ptr::null());
         }
         black_box(&mut c);
     }

@@ -88,16 +88,16 @@ unsafe fn few_terms<T: Element, S: Blocks<T>>(s: S, p: &Operands<T>, height: usi
             }
             continue;
         }
-        let mut accumulate = p.accumulate;
+        let (mut accumulate, mut scale) = (p.accumulate, rows.scale);
         let mut at = 0;
         while let Some([from, to]) = next_run(used, at, GAP) {
             // SAFETY: rows and terms of the caller's operands.
-            unsafe { product_part(s, &Operands { accumulate, ..rows.part(from, to - from) }) };
-            accumulate = true;
+            unsafe { product_part(s, &Operands { accumulate, scale, ..rows.part(from, to - from) }) };
+            (accumulate, scale) = (true, core::ptr::null());
             at = to;
         }
-        if !accumulate {
-            // SAFETY: rows of the caller's; no term, which makes them 0.
+        if !accumulate || !scale.is_null() {
+            // SAFETY: rows of the caller's; no term, which makes them 0 or only scales them.
             unsafe { product_part(s, &rows.part(0, 0)) };
         }
     }
@@ -129,6 +129,10 @@ unsafe fn row_panel<T: Element, S: Blocks<T>, const W: usize>(s: S, p: &Operands
         let mut acc = [s.splat(T::ZERO); W];
         if p.accumulate {
             acc = load_row::<T, S, W, true>(s, p.c, head);
+        }
+        if !p.scale.is_null() {
+            let factor = s.splat(p.scale.read_unaligned());
+            acc.iter_mut().for_each(|acc| *acc = s.mul(*acc, factor));
         }
         let mut left = terms;
         while left != 0 {
@@ -206,6 +210,9 @@ unsafe fn row_vector<T: Element, S: Lanes<T>>(s: S, p: &Operands<T>, head: S::He
     // SAFETY: the caller's row of A, its columns of B and C.
     unsafe {
         let mut acc = if p.accumulate { s.load_head(p.c, head) } else { s.splat(T::ZERO) };
+        if !p.scale.is_null() {
+            acc = s.mul(acc, s.splat(p.scale.read_unaligned()));
+        }
         for k in 0..p.k as isize {
             let a_ik = p.a.offset(k * p.a_cs).read_unaligned();
             if a_ik != T::ZERO {

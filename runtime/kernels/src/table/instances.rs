@@ -31,7 +31,7 @@ unsafe fn product_or_few<S: Halves + Blocks<f32>>(s: S, p: &Operands<f32>) {
     // SAFETY: the caller's duty.
     unsafe {
         // A single row has wide panels, and little to do for each.
-        if (2..=MOST_ROWS).contains(&p.m) && p.n > 1 { few_rows(s, p, p.b) } else { product(s, p) }
+        if (2..=MOST_ROWS).contains(&p.m) && p.n > 1 { few_rows(s, &p.scaled(s), p.b) } else { product(s, p) }
     }
 }
 
@@ -316,7 +316,9 @@ macro_rules! instantiate {
             accumulate: u64,
         ) {
             let none = core::ptr::null();
-            let operands = Operands { m, n, k, a, a_rs, a_cs, b: none, b_rs, c, c_rs, accumulate: accumulate != 0 };
+            let accumulate = accumulate != 0;
+            let scale = core::ptr::null();
+            let operands = Operands { m, n, k, a, a_rs, a_cs, b: none, b_rs, c, c_rs, accumulate, scale };
             // SAFETY: the features are those of this function; the operands are the contract of the entry.
             unsafe { few_rows($token::assume(), &operands, b.cast::<$stored>()) }
         }
@@ -341,8 +343,11 @@ macro_rules! instantiate {
             b: *const $t, b_rs: isize,
             c: *mut $t, c_rs: isize,
             accumulate: u64,
+            scale: *const $t,
         ) {
-            let operands = Operands { m, n, k, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate: accumulate != 0 };
+            let accumulate = accumulate != 0;
+            let scale = if accumulate { scale } else { core::ptr::null() };
+            let operands = Operands { m, n, k, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate, scale };
             // SAFETY: the features are those of this function; the operands are the contract of the entry.
             unsafe { $body($token::assume(), &operands) }
         }

@@ -45,6 +45,8 @@ pub(super) struct Prover<'p> {
     vars: Vec<Option<Known>>,
     /// Age of each variable's definition.
     ages: Vec<u32>,
+    /// What each variable is a multiple of.
+    multiples: Vec<i64>,
     next_age: u32,
     /// Upper bounds of row and column inside a map.
     row: Option<Linear>,
@@ -60,6 +62,7 @@ impl<'p> Prover<'p> {
             exprs,
             vars: vec![None; vars],
             ages: vec![0; vars],
+            multiples: vec![1; vars],
             next_age: 1,
             row: None,
             col: None,
@@ -84,8 +87,16 @@ impl<'p> Prover<'p> {
             self.ranks.clear();
         }
         self.ages[at] = self.next_age;
+        self.multiples[at] = 1;
         self.next_age += 1;
         true
+    }
+
+    /// Says that a variable that is set is a multiple of a positive number.
+    pub(super) fn set_multiple(&mut self, var: VarId, of: i64) {
+        if let Some(multiple) = self.multiples.get_mut(var.0 as usize) {
+            *multiple = of.max(1);
+        }
     }
 
     /// The set variables, to be given back to [`Self::leave`].
@@ -290,7 +301,7 @@ impl<'p> Prover<'p> {
         }
     }
 
-    /// `m * (x div m) <= x <= m * (x div m) + m - 1` and `0 <= x mod m <= m - 1` for m >= 1.
+    /// `m * (x div m) <= x <= m * (x div m) + m - d` and `0 <= x mod m <= m - 1` for m >= 1 and a d that divides both.
     fn division(&mut self, op: BinaryOp, x: ExprId, y: ExprId, low: bool) -> Replacement {
         let (x, y) = (self.form(x), self.form(y));
         let positive = y.plus(&Linear::constant(1), -1);
@@ -308,7 +319,8 @@ impl<'p> Prover<'p> {
             (_, true) => {
                 bounds.extend(natural.then(|| (1, Linear::default())));
                 if let Some(m) = y.as_constant() {
-                    bounds.extend(x.plus(&Linear::constant(m - 1), -1).map(|form| (m, form)));
+                    let divisor = gcd(self.divisor(&x), m);
+                    bounds.extend(x.plus(&Linear::constant(m - divisor), -1).map(|form| (m, form)));
                 }
             }
             (_, false) => {
@@ -317,6 +329,20 @@ impl<'p> Prover<'p> {
             }
         }
         Replacement::Any(bounds)
+    }
+
+    /// A number that divides the form, 0 if that is 0.
+    fn divisor(&self, form: &Linear) -> i64 {
+        let multiple = |atom: &Atom| match atom {
+            Atom::Expr(id) => match self.exprs.get(*id) {
+                Expr::Var(v) => self.multiples.get(v.0 as usize).copied().unwrap_or(1),
+                _ => 1,
+            },
+            Atom::Row | Atom::Col => 1,
+        };
+        // A factor that overflows is left out: what divides the rest of a term divides the term.
+        let terms = form.terms.iter().map(|(atom, k)| k.checked_mul(multiple(atom)).unwrap_or(*k));
+        terms.fold(form.constant, gcd)
     }
 
     /// Quotient and remainder of a form whose terms the divisor divides.
@@ -333,4 +359,13 @@ impl<'p> Prover<'p> {
             },
         })
     }
+}
+
+/// The greatest common divisor, not negative; of a number and 0 the number.
+fn gcd(a: i64, b: i64) -> i64 {
+    let (mut a, mut b) = (a, b);
+    while b != 0 {
+        (a, b) = (b, a.checked_rem(b).unwrap_or(0));
+    }
+    a.checked_abs().unwrap_or(1)
 }
