@@ -138,17 +138,7 @@ impl<'a> Lower<'a, '_> {
                 Ok(())
             }
             Stmt::KeepKeys { .. } => self.keep_keys(stmt),
-            Stmt::ScatterAdd { dst, src, at, rows, cols, width } => {
-                let kernel = self.by_lane(*dst, Microkernel::ScatterAddF32, Microkernel::ScatterAddF64)?;
-                let [rows, cols, width] = self.lengths([*rows, *cols, *width])?;
-                let mut args = vec![rows, cols, width];
-                for tile in [dst, src, at] {
-                    let (base, stride) = self.tile(*tile);
-                    args.extend([base, stride]);
-                }
-                self.call(kernel, &args);
-                Ok(())
-            }
+            Stmt::ScatterAdd { .. } => self.scatter_add(stmt),
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let kernel = self.by_lane(*tile, Microkernel::ScaleRowsF32, Microkernel::ScaleRowsF64)?;
                 let [rows, cols] = self.lengths([*rows, *cols])?;
@@ -158,6 +148,18 @@ impl<'a> Lower<'a, '_> {
                 Ok(())
             }
         }
+    }
+
+    fn scatter_add(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
+        let Stmt::ScatterAdd { dst, src, at, rows, cols, width } = stmt else { return Ok(()) };
+        let kernel = self.by_lane(*dst, Microkernel::ScatterAddF32, Microkernel::ScatterAddF64)?;
+        let mut args = self.lengths([*rows, *cols, *width])?.to_vec();
+        for tile in [dst, src, at] {
+            let (base, stride) = self.tile(*tile);
+            args.extend([base, stride]);
+        }
+        self.call(kernel, &args);
+        Ok(())
     }
 
     fn keep_keys(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {

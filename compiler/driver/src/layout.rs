@@ -13,7 +13,7 @@ pub const ALIGN: usize = 64;
 
 /// Some size of a launch does not fit the address space.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("`{what}` is too large: its size overflows")]
+#[error("`{what}` has no size: an extent is below 1, or their product overflows")]
 pub struct LayoutError {
     /// The buffer or stage.
     pub what: String,

@@ -179,8 +179,9 @@ impl Plan {
     }
 
     /// Extents of a buffer at the given values of the spec's extent symbols;
-    /// `None` on overflow.
+    /// `None` on overflow, or if one is not at least 1.
     pub fn shape(&self, buffer: PlanBufferId, extents: &[i64]) -> Option<Vec<i64>> {
-        self.buffers[buffer.0 as usize].shape.iter().map(|e| self.shapes.eval_launch(*e, extents)).collect()
+        let extent = |e: &ExprId| self.shapes.eval_launch(*e, extents).filter(|extent| *extent >= 1);
+        self.buffers[buffer.0 as usize].shape.iter().map(extent).collect()
     }
 }

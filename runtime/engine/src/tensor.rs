@@ -192,12 +192,14 @@ pub(crate) fn zeros(dtype: DType, elements: usize) -> Data {
 /// A view of owned elements, with `order[0]` the outermost dimension in memory and the last innermost; the view's
 /// dimensions are in their own order. `None` if the shape does not fit the elements.
 pub(crate) fn view_data_mut<'a>(data: &'a mut Data, shape: &[usize], order: &[usize]) -> Option<TensorViewMut<'a>> {
-    let stored: Vec<usize> = order.iter().map(|d| shape[*d]).collect();
-    let mut back = vec![0; order.len()];
-    order.iter().enumerate().for_each(|(at, d)| back[*d] = at);
+    // Without an allocation up to four dimensions: warm calls come here.
+    let (mut stored, mut back) = (IxDyn::zeros(order.len()), IxDyn::zeros(order.len()));
+    for (at, d) in order.iter().enumerate() {
+        (stored[at], back[*d]) = (shape[*d], at);
+    }
     Some(on_array!(Data, data, v => {
-        let array = ArrayViewMutD::from_shape(IxDyn(&stored), v.as_mut_slice()).ok()?;
-        Element::view_mut(array.permuted_axes(IxDyn(&back)))
+        let array = ArrayViewMutD::from_shape(stored, v.as_mut_slice()).ok()?;
+        Element::view_mut(array.permuted_axes(back))
     }))
 }
 

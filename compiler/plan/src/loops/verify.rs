@@ -56,7 +56,7 @@ pub enum VerifyError {
 }
 
 /// Everything that keeps `program` from being run without checks; empty if it
-/// is safe. Extent symbols are at least 1.
+/// is safe. Extent symbols are at least 1, and so are the dimensions of buffers.
 pub fn verify(program: &LoopProgram) -> Vec<VerifyError> {
     let mut verifier = Verifier {
         program,
@@ -67,6 +67,9 @@ pub fn verify(program: &LoopProgram) -> Vec<VerifyError> {
     };
     verifier.declarations();
     if verifier.errors.is_empty() {
+        for dimension in program.buffers.iter().flat_map(|buffer| &buffer.shape) {
+            verifier.prover.assume_positive(*dimension);
+        }
         verifier.block(&program.body);
     }
     verifier.errors

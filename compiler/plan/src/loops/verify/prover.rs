@@ -4,7 +4,8 @@
 //! positive coefficient takes a lower bound, a negative one an upper bound.
 //! Where several bounds hold any may serve; where the atom is one of several
 //! values (the lower side of a minimum) all must. What is left at the end is a
-//! form over extents, which are at least 1. The search is bounded, so a failure
+//! form over extents, which are at least 1, or a multiple of a buffer's
+//! dimension, which is, too. The search is bounded, so a failure
 //! means "not proved" and never "wrong".
 
 use std::collections::BTreeMap;
@@ -51,6 +52,8 @@ pub(super) struct Prover<'p> {
     /// Upper bounds of row and column inside a map.
     row: Option<Linear>,
     col: Option<Linear>,
+    /// Forms that are at least 1.
+    positive: Vec<Linear>,
     forms: BTreeMap<ExprId, Linear>,
     ranks: BTreeMap<ExprId, (u32, u32)>,
     steps: usize,
@@ -66,10 +69,29 @@ impl<'p> Prover<'p> {
             next_age: 1,
             row: None,
             col: None,
+            positive: Vec::new(),
             forms: BTreeMap::new(),
             ranks: BTreeMap::new(),
             steps: 0,
         }
+    }
+
+    /// Says that an expression over extents is at least 1.
+    pub(super) fn assume_positive(&mut self, id: ExprId) {
+        let form = self.form(id);
+        if form.as_constant().is_none() && !self.positive.contains(&form) {
+            self.positive.push(form);
+        }
+    }
+
+    /// Whether `form > -scale` as a multiple of something that is at least 1.
+    fn is_positive_multiple(&self, form: &Linear, scale: i64) -> bool {
+        self.positive.iter().any(|known| {
+            let (Some((_, k)), Some((_, of))) = (form.terms.first(), known.terms.first()) else { return false };
+            let Some(times) = k.checked_div(*of).filter(|times| *times > 0) else { return false };
+            let rest = form.plus(known, times.saturating_neg()).and_then(|rest| rest.as_constant());
+            rest.and_then(|rest| rest.checked_add(times)).is_some_and(|least| least > -scale)
+        })
     }
 
     /// Whether the variable has a value here.
@@ -197,6 +219,9 @@ impl<'p> Prover<'p> {
             return false;
         }
         let Some(atom) = self.youngest(form) else { return form.constant > -scale };
+        if self.is_positive_multiple(form, scale) {
+            return true;
+        }
         let (rest, coefficient) = form.without(atom);
         match self.replacement(atom, coefficient > 0) {
             Replacement::None => false,
