@@ -193,8 +193,12 @@ impl Planner<'_> {
             return true;
         }
         let node = self.terms.node(term);
-        !matches!(node, Node::Position(_))
-            && node.operands().iter().all(|t| self.sees_through_quotients(*t, axis, through))
+        let own = match node {
+            Node::Position(a) | Node::Softmax { axis: a, .. } | Node::Order { axis: a, .. } => *a == axis,
+            Node::Scan { row, .. } => *row == axis,
+            _ => false,
+        };
+        !own && node.operands().iter().all(|t| self.sees_through_quotients(*t, axis, through))
     }
 
     /// `(position * times) div by` taken apart.
