@@ -154,17 +154,27 @@ fn best_height(nest: &mut Nest<'_, '_>, term: TermId, rows: AxisId, step: i64) -
 
 /// What a row of a tile costs, in pairs.
 fn cost_of(runs: &[Run], height: i64, step: i64, fixed: i64) -> f64 {
-    let vectors = |keys: i64| (keys.div_euclid(LANES) * LANES + LANES).max(2 * LANES);
     let keys = |run: &Run| {
         let (visited, open) =
-            (vectors(run.beside(height)), if height < TALL { height } else { BLOCK_ROWS.min(height) });
+            (whole_vectors(run.beside(height)), if height < TALL { height } else { BLOCK_ROWS.min(height) });
         let meet = step == 1 && height % CHUNK == 0;
         let tiles = run.beside(height).div_euclid(CHUNK) + if meet { 0 } else { 1 };
-        let pairs = OF_PRODUCTS * vectors(run.beside(open)) as f64 + (1.0 - OF_PRODUCTS) * visited as f64;
+        let pairs = OF_PRODUCTS * whole_vectors(run.beside(open)) as f64 + (1.0 - OF_PRODUCTS) * visited as f64;
         pairs + (FIXED_KEYS + FIXED_TILE * tiles) as f64
     };
     let keys: f64 = runs.iter().map(keys).sum();
     keys * (height + fixed) as f64 / height as f64
+}
+
+/// What a row of a tile costs, in pairs, where all that it visits is computed: what lists are fitted beside.
+fn visited_by(runs: &[Run], height: i64) -> f64 {
+    let keys: i64 = runs.iter().map(|run| whole_vectors(run.beside(height)) + FIXED_KEYS).sum();
+    (keys * (height + FIXED_ROWS)) as f64 / height as f64
+}
+
+/// Keys as products take them.
+fn whole_vectors(keys: i64) -> i64 {
+    (keys.div_euclid(LANES) * LANES + LANES).max(2 * LANES)
 }
 
 impl Run {
@@ -185,7 +195,7 @@ pub(super) fn share_of_lists(nest: &mut Nest<'_, '_>, rows: AxisId, axis: AxisId
     if runs.is_empty() {
         return None;
     }
-    let best = HEIGHTS.into_iter().map(|height| cost_of(&runs, height, 1, FIXED_ROWS)).fold(f64::INFINITY, f64::min);
+    let best = HEIGHTS.into_iter().map(|height| visited_by(&runs, height)).fold(f64::INFINITY, f64::min);
     let seen: f64 = runs.iter().map(|run| run.length as f64 * run.dense).sum();
     let visited: f64 = runs.iter().map(|run| run.beside(LISTING_ROWS).min(keys) as f64).sum();
     let pair = if visited > FAR { FAR_SLOWER * LISTED_PAIR } else { LISTED_PAIR };
@@ -250,11 +260,16 @@ impl Nest<'_, '_> {
                 Node::Binary(BinaryOp::Eq, x, y) if self.integral(x) && self.integral(y) => {
                     let sorted = self.planner.equal_keys(x, axis).or(self.planner.equal_keys(y, axis));
                     let ends = [self.bound_of(axis, rows, x, y, 0), self.bound_of(axis, rows, y, x, 0)];
-                    if sorted.is_none() && ends.iter().all(Option::is_none) {
-                        dense *= self.share_of_equal(axis, [x, y]);
-                    }
                     equal = equal.or(sorted);
-                    bounds.extend(ends.into_iter().flatten());
+                    // Positions of one remainder lie scattered.
+                    let remainder = |b: &Bound| {
+                        matches!(self.planner.terms.node(b.variable), Node::Binary(BinaryOp::Mod, ..)) && step == 1
+                    };
+                    match ends.iter().flatten().all(|b| !remainder(b)) && ends.iter().any(Option::is_some) {
+                        true => bounds.extend(ends.into_iter().flatten()),
+                        false if sorted.is_none() => dense *= self.share_of_equal(axis, [x, y]),
+                        false => {}
+                    }
                 }
                 _ => {}
             }
@@ -284,7 +299,12 @@ impl Nest<'_, '_> {
     /// The share of positions along `axis` at which an integer of the row equals one of the key.
     fn share_of_equal(&mut self, axis: AxisId, sides: [TermId; 2]) -> f64 {
         let keys = sides.into_iter().find(|t| self.planner.terms.free(*t).contains(axis));
-        keys.map_or(1.0, |key| 1.0 / self.planner.values_of(key).max(1) as f64)
+        let Some(key) = keys else { return 1.0 };
+        let modulus = match *self.planner.terms.node(key) {
+            Node::Binary(BinaryOp::Mod, _, m) => self.at_hint(m),
+            _ => None,
+        };
+        1.0 / modulus.unwrap_or_else(|| self.planner.values_of(key)).max(1) as f64
     }
 
     /// `y - x - gap >= 0` as a bound on the position along `axis`, or on a quotient or remainder of it.
