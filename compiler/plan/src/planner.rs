@@ -8,7 +8,7 @@
 
 mod attends;
 mod outputs;
-mod quotients;
+pub(crate) mod quotients;
 mod sharing;
 
 use std::borrow::Cow;

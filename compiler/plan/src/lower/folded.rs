@@ -14,6 +14,7 @@ use attnc_algebra::{Axis, AxisId, AxisSet, BinaryOp, Input, InputId, NaryOp, Nod
 
 use crate::error::PlanError;
 use crate::graph::{PlanBuffer, PlanBufferId};
+use crate::planner::quotients::names_axis;
 use crate::planner::{Planner, ROWS};
 
 use super::shape::{FEW, StageShape};
@@ -193,12 +194,7 @@ impl Planner<'_> {
             return true;
         }
         let node = self.terms.node(term);
-        let own = match node {
-            Node::Position(a) | Node::Softmax { axis: a, .. } | Node::Order { axis: a, .. } => *a == axis,
-            Node::Scan { row, .. } => *row == axis,
-            _ => false,
-        };
-        !own && node.operands().iter().all(|t| self.sees_through_quotients(*t, axis, through))
+        !names_axis(node, axis) && node.operands().iter().all(|t| self.sees_through_quotients(*t, axis, through))
     }
 
     /// `(position * times) div by` taken apart.

@@ -216,14 +216,8 @@ impl Nest<'_, '_> {
         // nothing whatever they meet.
         let along = self.binding(axis).clone();
         let plain = self.inner(Some((axis, along.clone())), |nest| {
-            if !factors.is_empty() {
-                let lanes = Frame::new(frame.rows, Some(axis));
-                let factor = nest.planner.product(factors);
-                let (factor, weight) = (nest.eval(factor, lanes, false)?, nest.element(weights, lanes));
-                let value = nest.x().times(weight, factor);
-                nest.map(weights, lanes, value);
-            }
-            let (dst, lhs) = (dst.clone(), lhs.clone());
+            let weights = nest.weights_with(weights, &factors, axis, frame, None)?;
+            let (dst, lhs) = (dst.clone(), nest.tile_view(weights));
             nest.emit(Stmt::product(dst, lhs, rhs, [rows, cols, depth], true));
             Ok(())
         })?;

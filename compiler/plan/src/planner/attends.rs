@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use attnc_algebra::{NaryOp, Node, TermId};
+use attnc_algebra::{AxisId, NaryOp, Node, TermId};
 
 use super::Planner;
 
@@ -30,10 +30,7 @@ impl Planner<'_> {
             return *known;
         }
         let node = self.terms.node(term).clone();
-        let operands: Vec<TermId> = node.operands().iter().map(|t| self.joined(*t, done)).collect();
-        let mut operands = operands.into_iter();
-        let node = node.map_operands(|_| operands.next().expect("as many operands as before"));
-        let new = match node {
+        let new = match node.map_operands(|t| self.joined(t, done)) {
             Node::Nary(NaryOp::Add, summands) => self.sum_joined(summands),
             node => self.terms.add(node),
         };
@@ -43,21 +40,20 @@ impl Planner<'_> {
 
     fn sum_joined(&mut self, summands: Vec<TermId>) -> TermId {
         // The weights with their values, in the order in which they come first.
-        let mut groups: Vec<(Node, Vec<TermId>)> = Vec::new();
+        let mut groups: Vec<((AxisId, TermId, TermId), Vec<TermId>)> = Vec::new();
         let mut rest = Vec::new();
         for summand in summands {
             let Node::Attend { axis, domain, score, value } = *self.terms.node(summand) else {
                 rest.push(summand);
                 continue;
             };
-            let weights = Node::Softmax { axis, domain, body: score };
+            let weights = (axis, domain, score);
             match groups.iter_mut().find(|(known, _)| *known == weights) {
                 Some((_, values)) => values.push(value),
                 None => groups.push((weights, vec![value])),
             }
         }
-        for (weights, values) in groups {
-            let Node::Softmax { axis, domain, body: score } = weights else { continue };
+        for ((axis, domain, score), values) in groups {
             let value = if values.len() == 1 { values[0] } else { self.terms.nary(NaryOp::Add, values) };
             rest.push(self.terms.add(Node::Attend { axis, domain, score, value }));
         }

@@ -102,20 +102,11 @@ impl Planner<'_> {
         }
         let is_axis = |t: TermId| *self.terms.node(t) == Node::Position(axis);
         match *self.terms.node(term) {
-            Node::Position(_) => false,
             Node::Binary(BinaryOp::FloorDiv, x, y) if is_axis(x) => match *self.terms.node(y) {
                 Node::Int(size) if size > 1 => found.get_or_insert((term, size)).0 == term,
                 _ => false,
             },
-            // These name the axis itself.
-            Node::Softmax { axis: own, .. }
-            | Node::Order { axis: own, .. }
-            | Node::At { axis: own, .. }
-            | Node::Scan { row: own, .. }
-                if own == axis =>
-            {
-                false
-            }
+            ref node if names_axis(node, axis) => false,
             ref node => node.operands().iter().all(|t| self.enters_through_quotient(*t, axis, found, seen)),
         }
     }
@@ -140,5 +131,17 @@ impl Planner<'_> {
         let new = self.terms.add(node);
         done.insert(term, new);
         new
+    }
+}
+
+/// Whether a node names the axis itself: then no other term can stand for the position where it is an operand.
+pub(crate) fn names_axis(node: &Node, axis: AxisId) -> bool {
+    match node {
+        Node::Position(own)
+        | Node::Softmax { axis: own, .. }
+        | Node::Order { axis: own, .. }
+        | Node::At { axis: own, .. }
+        | Node::Scan { row: own, .. } => *own == axis,
+        _ => false,
     }
 }
