@@ -3,14 +3,14 @@
 //! A score may fall by what lies between query and key (gates in logarithms, levels that add up). Taken pair by pair
 //! that is a sum for each; here it is the prefix at one end less the prefix at the other. Prefixes are kept in f64,
 //! and a tile subtracts the prefix at its own border from both ends before it goes on in f32, so that nothing is lost
-//! that the sum itself has. What is no number is left out of the prefixes and counted beside them: a tile between
-//! whose ends there is some sums as written.
+//! that the sum itself has. What is not finite is left out of the prefixes and counted beside them, and a pair between
+//! whose ends there is some takes its infinity, or is NaN if it has both.
 
 use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, TermId, UnaryOp};
 
 use crate::error::PlanError;
-use crate::loops::expr::{Expr, ExprId, Lane};
-use crate::loops::{Stmt, TileId, View};
+use crate::loops::expr::{Expr, ExprId};
+use crate::loops::{KeyRange, Stmt, TileId, View};
 
 use super::nest::{Binding, Frame, Nest};
 use super::reduce::Reduction;
@@ -26,12 +26,15 @@ struct End {
 
 /// Prefixes of a summand at one end, on the current tile.
 struct Prefixes {
-    /// Sums of the numbers, in f64.
+    /// Sums of what is finite, in f64.
     sum: TileId,
-    /// How many are none.
-    odd: TileId,
+    /// How many are -inf, and how many inf; NaN is both.
+    infinite: [TileId; 2],
     frame: Frame,
 }
+
+/// What [`Prefixes::infinite`] counts.
+const INFINITIES: [f64; 2] = [f64::NEG_INFINITY, f64::INFINITY];
 
 impl Nest<'_, '_> {
     /// Lowers `sum[t where a < t and t <= b](x)` with one of a and b along the rows, the other along the columns, and
@@ -46,16 +49,22 @@ impl Nest<'_, '_> {
         let nothing = terms.nary(NaryOp::Add, vec![r.body, minus]);
         let finite = terms.binary(BinaryOp::Eq, nothing, zero);
         let kept = terms.add(Node::Select(finite, r.body, zero));
-        let odd = terms.add(Node::Select(finite, zero, one));
-        let [sum, odd] = [kept, odd].map(|body| Node::Scan { axis: r.axis, row: ends, decay: one, body });
-        let (sum, odd) = (terms.add(sum), terms.add(odd));
+        let infinite = INFINITIES.map(|infinity| {
+            let other = terms.real(-infinity);
+            let opposite = terms.binary(BinaryOp::Eq, r.body, other);
+            let none = terms.nary(NaryOp::Or, vec![finite, opposite]);
+            terms.add(Node::Select(none, zero, one))
+        });
+        let [sum, minus, plus] = [kept, infinite[0], infinite[1]]
+            .map(|body| terms.add(Node::Scan { axis: r.axis, row: ends, decay: one, body }));
         if !self.may_materialise(sum) {
             return Ok(None);
         }
-        let [before_at, until_at] = [before, until].map(|end| self.prefixes(ends, sum, odd, end));
+        let [before_at, until_at] = [before, until].map(|end| self.prefixes(ends, sum, [minus, plus], end));
         let (before_at, until_at) = (before_at?, until_at?);
-        let value = self.difference_of_prefixes(r, frame, (before, &before_at), (until, &until_at))?;
-        Ok(Some(value))
+        let segment = self.difference_of_prefixes(frame, (before, &before_at), (until, &until_at))?;
+        self.infinite_segments(segment, frame, &before_at, &until_at)?;
+        Ok(Some(self.element(segment, frame)))
     }
 
     /// The ends of the segment over which the reduction runs: what comes before it, and its last position.
@@ -114,24 +123,35 @@ impl Nest<'_, '_> {
     }
 
     /// The prefixes at the positions of one end, in the scope of those positions.
-    fn prefixes(&mut self, ends: AxisId, sum: TermId, odd: TermId, end: End) -> Result<Prefixes, PlanError> {
-        let [sum, odd] = [sum, odd].map(|scan| {
-            let terms = &mut self.planner.terms;
-            let there = terms.add(Node::At { axis: ends, index: end.last, body: scan });
-            if matches!(terms.node(end.last), Node::Position(_)) {
-                return there;
-            }
-            let zero = terms.int(0);
-            let some = terms.binary(BinaryOp::Le, zero, end.last);
-            let none = terms.real(0.0);
-            terms.add(Node::Select(some, there, none))
+    fn prefixes(&mut self, ends: AxisId, sum: TermId, infinite: [TermId; 2], end: End) -> Result<Prefixes, PlanError> {
+        let sum = self.prefix_at(ends, sum, end);
+        let sum = self.prefix_tile(sum, end.frame)?;
+        let [minus, plus] = infinite.map(|scan| {
+            let count = self.prefix_at(ends, scan, end);
+            self.planner.terms.unary(UnaryOp::RealToInt, count)
         });
-        let [sum, odd] = [sum, odd].map(|term| match self.exact_tile(term, end.frame) {
-            Ok(View::Tile { tile, .. }) => Ok(tile),
-            Ok(View::Buffer { .. }) => unreachable!("an exact tile is a tile"),
-            Err(error) => Err(error),
-        });
-        Ok(Prefixes { sum: sum?, odd: odd?, frame: end.frame })
+        let infinite = [self.prefix_tile(minus, end.frame)?, self.prefix_tile(plus, end.frame)?];
+        Ok(Prefixes { sum, infinite, frame: end.frame })
+    }
+
+    /// A prefix at an end; 0 before the first position.
+    fn prefix_at(&mut self, ends: AxisId, scan: TermId, end: End) -> TermId {
+        let terms = &mut self.planner.terms;
+        let there = terms.add(Node::At { axis: ends, index: end.last, body: scan });
+        if matches!(terms.node(end.last), Node::Position(_)) {
+            return there;
+        }
+        let zero = terms.int(0);
+        let some = terms.binary(BinaryOp::Le, zero, end.last);
+        let none = terms.real(0.0);
+        terms.add(Node::Select(some, there, none))
+    }
+
+    fn prefix_tile(&mut self, term: TermId, frame: Frame) -> Result<TileId, PlanError> {
+        match self.exact_tile(term, frame)? {
+            View::Tile { tile, .. } => Ok(tile),
+            View::Buffer { .. } => unreachable!("an exact tile is a tile"),
+        }
     }
 
     /// An element of a row or column of prefixes: the first, or the last.
@@ -139,17 +159,18 @@ impl Nest<'_, '_> {
         let (rows, cols) = self.counts(frame);
         let at = |nest: &mut Self, count: ExprId| if last { nest.plus(count, -1) } else { nest.x().int(0) };
         let (row, col) = (at(self, rows), at(self, cols));
-        let value = self.x().add(Expr::Tile { tile, row, col }, Some(Lane::F64));
+        let lane = self.program.tiles[tile.0 as usize].lane;
+        let value = self.x().add(Expr::Tile { tile, row, col }, Some(lane));
         self.let_scalar(value)
     }
 
+    /// The sums of what is finite between the ends, in a tile.
     fn difference_of_prefixes(
         &mut self,
-        r: Reduction,
         frame: Frame,
         (before, from): (End, &Prefixes),
         (until, to): (End, &Prefixes),
-    ) -> Result<ExprId, PlanError> {
+    ) -> Result<TileId, PlanError> {
         let compute = self.program.compute;
         let border = match from.frame.cols {
             Some(_) => self.end_of(from.sum, from.frame, true),
@@ -185,16 +206,50 @@ impl Nest<'_, '_> {
             nest.map(segment, frame, value);
             Ok(())
         })?;
-        let numbers = vec![Stmt::If { cond: inside, then: whole, otherwise: cut }];
-        let as_written = self.inner(along, |nest| {
-            let value = nest.lower_in_turns(r, frame, false)?;
+        self.emit(Stmt::If { cond: inside, then: whole, otherwise: cut });
+        Ok(segment)
+    }
+
+    /// Overwrites the sums of segments that hold something infinite. A tile across none of a kind is not touched for it.
+    fn infinite_segments(
+        &mut self,
+        segment: TileId,
+        frame: Frame,
+        from: &Prefixes,
+        to: &Prefixes,
+    ) -> Result<(), PlanError> {
+        let mut has = Vec::new();
+        for (kind, infinity) in INFINITIES.into_iter().enumerate() {
+            let ends = [(from, false), (to, true)].map(|(at, last)| self.end_of(at.infinite[kind], at.frame, last));
+            let some = self.x().binary(BinaryOp::Lt, ends[0], ends[1]);
+            let some = self.let_scalar(some);
+            has.push(some);
+            // Segments across none: counts never decrease, and an empty segment's first is at least its last.
+            let (before, until) = (from.infinite[kind], to.infinite[kind]);
+            let range = match from.frame.cols {
+                Some(_) => KeyRange { least: Some(until), most: None, keys: before, inside: true },
+                None => KeyRange { least: None, most: Some(before), keys: until, inside: true },
+            };
+            let (rows, cols) = self.counts(frame);
+            let keep = Stmt::KeepKeys { tile: segment, any: vec![range], fill: infinity, rows, cols };
+            self.emit(Stmt::If { cond: some, then: vec![keep], otherwise: Vec::new() });
+        }
+        let both = self.and(has[0], has[1]);
+        let at_most_one = self.not(both);
+        let along = frame.cols.map(|a| (a, self.binding(a).clone()));
+        let otherwise = self.inner(along, |nest| {
+            let across = [0, 1].map(|kind| {
+                let [before, until] = [from, to].map(|at| nest.element(at.infinite[kind], at.frame));
+                nest.x().binary(BinaryOp::Lt, before, until)
+            });
+            let across = nest.and(across[0], across[1]);
+            let nan = nest.constant(f64::NAN);
+            let sum = nest.element(segment, frame);
+            let value = nest.choose(across, nan, sum);
             nest.map(segment, frame, value);
             Ok(())
         })?;
-        let odd = [self.end_of(from.odd, from.frame, false), self.end_of(to.odd, to.frame, true)];
-        let same = self.x().binary(BinaryOp::Eq, odd[0], odd[1]);
-        let same = self.let_scalar(same);
-        self.emit(Stmt::If { cond: same, then: numbers, otherwise: as_written });
-        Ok(self.element(segment, frame))
+        self.emit(Stmt::If { cond: at_most_one, then: Vec::new(), otherwise });
+        Ok(())
     }
 }
