@@ -14,6 +14,7 @@ mod elaborate;
 pub mod limits;
 pub mod operands;
 pub mod ops;
+pub mod positions;
 pub mod print;
 pub mod problem;
 pub mod range;

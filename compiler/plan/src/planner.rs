@@ -7,6 +7,7 @@
 //! change speed and memory, never meaning. Knows nothing of loop statements.
 
 mod attends;
+mod diagonals;
 mod outputs;
 pub(crate) mod quotients;
 mod sharing;

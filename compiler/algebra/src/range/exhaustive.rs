@@ -1,9 +1,10 @@
-//! Trying all positions of an index that has few.
+//! Trying all positions of an index that has few, or all values of a form of them.
 
 use std::collections::BTreeSet;
 
 use crate::axis::{AxisId, AxisSet};
 use crate::ops::UnaryOp;
+use crate::positions::{Along, Positions};
 use crate::spec::{Extents, Spec};
 use crate::term::{Node, TermId, Type};
 
@@ -23,7 +24,18 @@ pub(super) enum Trial {
     Unknown,
 }
 
-/// Evaluates `index` at all positions of its axes.
+/// What is tried, and which guards count.
+struct Tried {
+    /// All positions of these axes,
+    axes: Vec<AxisId>,
+    /// after each of these moves of another axis,
+    moves: Vec<(AxisId, i64)>,
+    /// from here.
+    start: Vec<(AxisId, i64)>,
+    guards: Vec<(TermId, bool)>,
+}
+
+/// Evaluates `index` at all positions of its axes, or at all values of a form through which it knows some of them.
 pub(super) fn try_all(
     spec: &Spec,
     extents: &Extents,
@@ -31,28 +43,14 @@ pub(super) fn try_all(
     extent: i64,
     guards: &BTreeSet<(TermId, bool)>,
 ) -> Trial {
-    let Some(mut size) = closed_size(spec, index) else { return Trial::Unknown };
-    let mut axes = spec.terms.free(index).clone();
-    let mut used: Vec<(TermId, bool)> = Vec::new();
-    for (guard, holds) in guards {
-        let wider = axes.union(spec.terms.free(*guard));
-        let fits = |size: i64| volume(spec, extents, &wider).is_some_and(|v| v.saturating_mul(size) <= WORK_LIMIT);
-        if let Some(more) = closed_size(spec, *guard)
-            && fits(size + more)
-        {
-            axes = wider;
-            size += more;
-            used.push((*guard, *holds));
-        }
-    }
-    match volume(spec, extents, &axes) {
-        Some(volume) if volume.saturating_mul(size) <= WORK_LIMIT => {}
-        _ => return Trial::Unknown,
-    }
-    let axes: Vec<AxisId> = axes.iter().collect();
-    let extent_of = |axis: AxisId| spec.eval_extent(spec.axis(axis).extent, extents).unwrap_or(0);
-    let shape: Vec<i64> = axes.iter().map(|a| extent_of(*a)).collect();
+    let Some(size) = closed_size(spec, index) else { return Trial::Unknown };
+    let tried = all_positions(spec, extents, (index, size), guards)
+        .or_else(|| values_of_form(spec, extents, (index, size), guards));
+    let Some(Tried { axes, moves, start, guards: used }) = tried else { return Trial::Unknown };
+    let shape: Vec<i64> = axes.iter().map(|a| extent_of(spec, extents, *a)).collect();
     let mut point = Point { spec, extents, pos: vec![0; spec.axes.len()] };
+    start.iter().for_each(|(axis, at)| point.pos[axis.0 as usize] = *at);
+    let mut moves = moves.into_iter();
     loop {
         let open = used.iter().all(|(guard, holds)| point.int(*guard).is_none_or(|v| (v != 0) == *holds));
         if open {
@@ -65,9 +63,85 @@ pub(super) fn try_all(
             }
         }
         if !point.advance(&axes, &shape) {
-            return Trial::Inside;
+            let Some((axis, at)) = moves.next() else { return Trial::Inside };
+            point.pos[axis.0 as usize] = at;
         }
     }
+}
+
+/// All positions of the index, and of the guards as far as these are few enough.
+fn all_positions(
+    spec: &Spec,
+    extents: &Extents,
+    (index, mut size): (TermId, i64),
+    guards: &BTreeSet<(TermId, bool)>,
+) -> Option<Tried> {
+    let mut axes = spec.terms.free(index).clone();
+    let mut used: Vec<(TermId, bool)> = Vec::new();
+    let fits =
+        |axes: &AxisSet, size: i64| volume(spec, extents, axes).is_some_and(|v| v.saturating_mul(size) <= WORK_LIMIT);
+    for (guard, holds) in guards {
+        let wider = axes.union(spec.terms.free(*guard));
+        if let Some(more) = closed_size(spec, *guard)
+            && fits(&wider, size + more)
+        {
+            axes = wider;
+            size += more;
+            used.push((*guard, *holds));
+        }
+    }
+    let (moves, start) = (Vec::new(), Vec::new());
+    fits(&axes, size).then(|| Tried { axes: axes.iter().collect(), moves, start, guards: used })
+}
+
+/// All values of the form of several axes through which alone the index knows their positions, such as `i - j`: along
+/// a path from the corner where it is least to the one where it is greatest.
+fn values_of_form(
+    spec: &Spec,
+    extents: &Extents,
+    (index, mut size): (TermId, i64),
+    guards: &BTreeSet<(TermId, bool)>,
+) -> Option<Tried> {
+    let mut positions = Positions::default();
+    let mut whole = Along::default();
+    whole.all_of(&positions.along(&spec.terms, index));
+    let form = whole.form.clone()?;
+    // Steps of one axis skip values where its coefficient is more than 1.
+    if form.values().any(|c| c.abs() != 1) {
+        return None;
+    }
+    let length = form.keys().try_fold(0_i64, |sum, axis| sum.checked_add(extent_of(spec, extents, *axis)))?;
+    let fits = |others: &AxisSet, size: i64| {
+        let points = volume(spec, extents, others).and_then(|v| v.checked_mul(length)).filter(|v| *v <= VOLUME_LIMIT);
+        points.is_some_and(|v| v.saturating_mul(size) <= WORK_LIMIT)
+    };
+    let mut used: Vec<(TermId, bool)> = Vec::new();
+    for (guard, holds) in guards {
+        let mut wider = whole.clone();
+        wider.all_of(&positions.along(&spec.terms, *guard));
+        if let Some(more) = closed_size(spec, *guard)
+            && wider.form.is_some()
+            && fits(&wider.other, size + more)
+        {
+            whole = wider;
+            size += more;
+            used.push((*guard, *holds));
+        }
+    }
+    if !fits(&whole.other, size) {
+        return None;
+    }
+    let (mut start, mut moves) = (Vec::new(), Vec::new());
+    for (axis, c) in form {
+        let last = extent_of(spec, extents, axis) - 1;
+        start.push((axis, if c > 0 { 0 } else { last }));
+        moves.extend((1..=last).map(|k| (axis, if c > 0 { k } else { last - k })));
+    }
+    Some(Tried { axes: whole.other.iter().collect(), moves, start, guards: used })
+}
+
+fn extent_of(spec: &Spec, extents: &Extents, axis: AxisId) -> i64 {
+    spec.eval_extent(spec.axis(axis).extent, extents).unwrap_or(0)
 }
 
 fn volume(spec: &Spec, extents: &Extents, axes: &AxisSet) -> Option<i64> {

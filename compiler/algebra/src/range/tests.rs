@@ -103,3 +103,22 @@ fn tables_are_bounded_by_their_values() {
     assert_proved("input at: i32[i] in 0 .. N - 1\ninput x[j]\noutput o[i] = x[at[i]]");
     assert_proved("input at: i32[i]\ninput x[j]\noutput o[i] = if 0 <= at[i] and at[i] < N then x[at[i]] else 0");
 }
+
+#[test]
+fn indices_that_know_a_difference_alone_are_tried_for_each() {
+    let found = |index: &str, sum: &str, n: i64| {
+        let text = format!(
+            "spec t\naxis i, j = N\naxis t = 32\ninput x[t]\nfar = abs(i - j)\n\
+             large = 8 + floor(log(max(far, 1) / 8) / log(16) * 8)\noutput o[i] = {sum}(x[{index}])\n"
+        );
+        let spec = compile_text(&text, &Settings::default()).expect("a spec");
+        check_indices(&spec, &extents(&spec, n), &[]).err().map(|errors| errors[0].to_string())
+    };
+    let bucket = "(if j > i then 16 else 0) + (if far < 8 then far else min(15, large))";
+    assert_eq!(found(bucket, "sum[j]", 100_000), None);
+    assert_eq!(found("min(31, large - 4)", "sum[j where i - j > 7]", 100_000), None);
+    let certain = Some("axis `t` of `x` has 32 positions, but is indexed at -1".to_string());
+    assert_eq!(found("min(31, large - 9)", "sum[j where j <= i]", 100_000), certain);
+    // Too many sums of other multiples to try.
+    assert!(found("floor(log(1 + far + 3 * abs(i - 2 * j)))", "sum[j]", 100_000).is_some());
+}

@@ -8,6 +8,7 @@ use crate::error::PlanError;
 use crate::graph::{PlanBufferId, Role};
 use crate::joint::joint;
 
+use super::diagonals::Diagonals;
 use super::{Layout, Planner};
 
 /// An output and the term it holds.
@@ -66,6 +67,7 @@ impl Planner<'_> {
         let target = self.add_buffer(&output.name, dtype, shape, Role::Output(k as u32));
         let term = self.divisions_as_factors(output.term, &mut BTreeMap::new());
         let term = self.quotients_apart(term, &mut BTreeMap::new());
+        let term = Diagonals::new(self).apart(term);
         Wanted { term, axes: output.axes.clone(), target }
     }
 
