@@ -26,6 +26,7 @@ mod pointwise;
 mod rank;
 mod reduce;
 mod rows;
+mod running;
 mod scan;
 mod segment;
 mod shape;

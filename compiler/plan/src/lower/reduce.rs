@@ -49,6 +49,9 @@ impl Nest<'_, '_> {
         if matches!(self.planner.terms.node(term), Node::Order { .. } | Node::At { .. }) {
             return self.lower_gather(term, frame, exact);
         }
+        if !exact && let Some(value) = self.lower_running_prefix(term, frame)? {
+            return Ok(value);
+        }
         let rank = self.planner.rank(term);
         let again = rank.is_some_and(|rank| !self.lines_fit(rank, frame) || self.ranks_again(term, rank));
         let better = again || self.is_better_apart(term, exact);
@@ -148,6 +151,12 @@ impl Nest<'_, '_> {
         }
         if r.op == ReduceOp::LogSumExp && frame.cols.is_none() {
             return self.lower_logsumexp(r, frame);
+        }
+        if !exact
+            && self.lane(r.body, false) == self.program.compute
+            && let Some(value) = self.lower_running(r, frame)?
+        {
+            return Ok(value);
         }
         if r.op == ReduceOp::Sum && !exact && self.lane(r.body, false) == self.program.compute {
             if let Some(value) = self.lower_scan_product(term, r, frame)? {
