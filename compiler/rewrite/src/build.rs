@@ -4,9 +4,9 @@
 //! language: sorted products and sums with folded constants. Must not know of
 //! any rule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, Real, ReduceOp, TermId, UnaryOp};
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, Real, ReduceOp, TermId, Terms, UnaryOp};
 use egg::Id;
 
 use crate::bucket::Bucket;
@@ -29,13 +29,16 @@ pub enum Tree {
     Const(f64),
     /// A closed term.
     Closed(TermId),
-    /// The oldest form of a class, with one axis renamed: `(class, from, to)`.
-    Renamed(Id, AxisId, AxisId),
-    /// The oldest form of a class with one axis renamed and read so many positions before it, 0 where there is none:
-    /// `(class, from, to, back)`.
-    Shifted(Id, AxisId, AxisId, i64),
+    /// A tree of the oldest forms of its classes, with one axis renamed: `(tree, from, to)`.
+    Renamed(Box<Tree>, AxisId, AxisId),
+    /// The same read so many positions before the axis, 0 where there is none: `(tree, from, to, back)`.
+    Shifted(Box<Tree>, AxisId, AxisId, i64),
     /// The tree where all the predicates hold, else 0.
     Guarded(Vec<TermId>, Box<Tree>),
+    /// A reduction further restricted to where predicates hold or, if `false`, do not.
+    Restricted(Vec<(TermId, bool)>, Box<Tree>),
+    /// A product of closed integers made real.
+    IntegerProduct(Vec<TermId>),
     /// A difference or sum of closed integers made real: `(term, coefficient)` and a constant.
     Integer(Vec<(TermId, i64)>, i64),
     /// A reduction in the order of an integer key.
@@ -103,16 +106,14 @@ impl Tree {
             }
             Self::Const(value) => graph.add_uncanonical(ENode::Const(Real::new(*value))),
             Self::Closed(term) => convert::add_closed(graph, *term),
-            Self::Renamed(class, from, to) => {
-                let oldest = graph.id_to_expr(*class);
-                let term = convert::to_term(&mut graph.analysis.spec.terms, &oldest);
+            Self::Renamed(tree, from, to) => {
+                let term = tree.oldest(graph);
                 let renamed = rename(graph, term, *from, *to);
                 convert::add_term(graph, renamed)
             }
-            Self::Shifted(class, from, to, back) => {
-                let oldest = graph.id_to_expr(*class);
+            Self::Shifted(tree, from, to, back) => {
+                let term = tree.oldest(graph);
                 let spec = &mut graph.analysis.spec;
-                let term = convert::to_term(&mut spec.terms, &oldest);
                 let (position, off) = (spec.terms.position(*to), spec.terms.int(-*back));
                 let place = spec.terms.nary(NaryOp::Add, vec![position, off]);
                 let shifted = spec.substituted(term, &BTreeMap::from([(*from, place)]));
@@ -126,25 +127,23 @@ impl Tree {
                 let (then, zero) = (tree.add(graph), Self::Const(0.0).add(graph));
                 graph.add_uncanonical(ENode::Select(condition, [then, zero]))
             }
+            Self::Restricted(predicates, tree) => {
+                let Self::Node(node, children) = tree.as_ref() else { unreachable!("reductions are restricted") };
+                let mut node = node.clone();
+                if let ENode::Reduce(_, _, domain, _) | ENode::Softmax(_, domain, _) | ENode::Attend(_, domain, _) =
+                    &mut node
+                {
+                    *domain = restricted(graph, *domain, predicates);
+                }
+                Self::Node(node, children.clone()).add(graph)
+            }
+            Self::IntegerProduct(factors) => {
+                let product = graph.analysis.spec.terms.nary(NaryOp::Mul, factors.clone());
+                add_integer(graph, product)
+            }
             Self::Integer(parts, constant) => {
-                let terms = &mut graph.analysis.spec.terms;
-                let mut summands: Vec<TermId> = Vec::new();
-                for (term, coefficient) in parts {
-                    summands.push(match coefficient {
-                        1 => *term,
-                        -1 => terms.unary(UnaryOp::Neg, *term),
-                        c => {
-                            let c = terms.int(*c);
-                            terms.nary(NaryOp::Mul, vec![c, *term])
-                        }
-                    });
-                }
-                if *constant != 0 || summands.is_empty() {
-                    summands.push(terms.int(*constant));
-                }
-                let integer = terms.nary(NaryOp::Add, summands);
-                let real = terms.unary(UnaryOp::ToReal, integer);
-                convert::add_closed(graph, real)
+                let integer = linear_term(&mut graph.analysis.spec.terms, parts, *constant);
+                add_integer(graph, integer)
             }
             Self::Bucket(bucket) => bucket.add(graph),
             Self::Read(element, axis) => {
@@ -160,6 +159,70 @@ impl Tree {
             }
         }
     }
+}
+
+impl Tree {
+    /// The tree read `back` positions before an axis, or at it.
+    pub fn back_by(self, from: AxisId, to: AxisId, back: i64) -> Self {
+        match back {
+            0 if from == to => self,
+            0 => Self::Renamed(Box::new(self), from, to),
+            _ => Self::Shifted(Box::new(self), from, to, back),
+        }
+    }
+
+    /// The term of the tree, over the oldest forms of its classes.
+    fn oldest(&self, graph: &mut Graph) -> TermId {
+        let id = self.add(graph);
+        let oldest = graph.id_to_expr(id);
+        convert::to_term(&mut graph.analysis.spec.terms, &oldest)
+    }
+}
+
+/// A closed integer made real.
+fn add_integer(graph: &mut Graph, integer: TermId) -> Id {
+    let real = graph.analysis.spec.terms.unary(UnaryOp::ToReal, integer);
+    convert::add_closed(graph, real)
+}
+
+/// The sum of multiples of integers and of a constant.
+fn linear_term(terms: &mut Terms, parts: &[(TermId, i64)], constant: i64) -> TermId {
+    let mut summands: Vec<TermId> = Vec::new();
+    for (term, coefficient) in parts {
+        summands.push(match coefficient {
+            1 => *term,
+            -1 => terms.unary(UnaryOp::Neg, *term),
+            c => {
+                let c = terms.int(*c);
+                terms.nary(NaryOp::Mul, vec![c, *term])
+            }
+        });
+    }
+    if constant != 0 || summands.is_empty() {
+        summands.push(terms.int(constant));
+    }
+    terms.nary(NaryOp::Add, summands)
+}
+
+/// The predicate that holds where `domain` does and each of `predicates` is as said.
+fn restricted(graph: &mut Graph, domain: TermId, predicates: &[(TermId, bool)]) -> TermId {
+    let terms = &mut graph.analysis.spec.terms;
+    let mut conjuncts = Vec::new();
+    for (predicate, holds) in [(domain, true)].iter().chain(predicates) {
+        match terms.node(*predicate) {
+            Node::Bool(truth) if truth == holds => {}
+            Node::Nary(NaryOp::And, parts) if *holds => conjuncts.extend(parts.iter().copied()),
+            _ if *holds => conjuncts.push(*predicate),
+            _ => conjuncts.push(terms.unary(UnaryOp::Not, *predicate)),
+        }
+    }
+    let mut seen = BTreeSet::new();
+    conjuncts.retain(|t| seen.insert(*t));
+    let predicate = match conjuncts.is_empty() {
+        true => terms.truth(true),
+        false => terms.nary(NaryOp::And, conjuncts),
+    };
+    convert::intern(graph, predicate)
 }
 
 /// The ids of the members, nested ones of the same kind spliced in.

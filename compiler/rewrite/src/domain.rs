@@ -294,6 +294,34 @@ impl Domain {
         None
     }
 
+    /// A linear form with `abs`, `min` and `max` resolved where the domain says which part it is; `None` on overflow.
+    pub fn settled(&self, spec: &Spec, form: LinearForm) -> Option<LinearForm> {
+        let above = |x: &LinearForm, y: &LinearForm| {
+            x.minus(y).is_some_and(|gap| gap.is_nonnegative(spec) || self.is_subset(spec, &Self::AtLeast(gap)))
+        };
+        let mut out = form.clone();
+        for atom in form.atoms.keys() {
+            let part = match spec.terms.node(*atom) {
+                Node::Unary(UnaryOp::Abs, x) => {
+                    let inner = LinearForm::of(&spec.terms, *x)?;
+                    [inner.times(-1)?, inner].into_iter().find(|part| above(part, &LinearForm::default()))
+                }
+                Node::Nary(op @ (NaryOp::Min | NaryOp::Max), xs) => {
+                    let parts: Option<Vec<LinearForm>> = xs.iter().map(|x| LinearForm::of(&spec.terms, *x)).collect();
+                    let parts = parts?;
+                    let above =
+                        |x: &LinearForm, y: &LinearForm| if *op == NaryOp::Max { above(x, y) } else { above(y, x) };
+                    parts.iter().find(|x| parts.iter().all(|y| above(x, y))).cloned()
+                }
+                _ => None,
+            };
+            if let Some(part) = part {
+                out = out.substitute(*atom, &part)?;
+            }
+        }
+        Some(out)
+    }
+
     /// `(row, k)` if the domain is `axis <= row - k` with k above 0, over axes of one extent.
     pub fn earlier_prefix(&self, spec: &Spec, axis: AxisId) -> Option<(AxisId, i64)> {
         let (row, off) = self.ends_at(spec, axis)?;
@@ -301,23 +329,11 @@ impl Domain {
     }
 
     /// `(row, off)` if the domain is `axis <= row + off`, over axes of one extent.
-    fn ends_at(&self, spec: &Spec, axis: AxisId) -> Option<(AxisId, i64)> {
+    pub fn ends_at(&self, spec: &Spec, axis: AxisId) -> Option<(AxisId, i64)> {
         let Self::AtLeast(form) = self else { return None };
         let row = form.positions(&spec.terms)?.keys().copied().find(|a| *a != axis)?;
         let same = spec.axis(row).extent == spec.axis(axis).extent;
         (same && form.is_difference(&spec.terms, row, axis, form.constant)).then_some((row, form.constant))
-    }
-
-    /// `(from, to)` if the domain is `from < t and t <= to` for positions of two axes.
-    pub fn segment(&self, spec: &Spec, axis: AxisId) -> Option<(AxisId, AxisId)> {
-        let (from, to, off) = self.segment_until(spec, axis)?;
-        (off == 0).then_some((from, to))
-    }
-
-    /// `(from, to, off)` if the domain is `from < t and t <= to + off` for positions of two axes.
-    pub fn segment_until(&self, spec: &Spec, axis: AxisId) -> Option<(AxisId, AxisId, i64)> {
-        let ((from, 1), (to, off)) = self.between(spec, axis)? else { return None };
-        Some((from, to, off))
     }
 
     /// `((from, a), (to, b))` if the domain is `from + a <= t and t <= to + b` for positions of two axes.

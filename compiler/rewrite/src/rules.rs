@@ -10,6 +10,7 @@ mod attend;
 mod bucket;
 mod exponents;
 mod gather;
+mod masks;
 mod prefix;
 mod quotient;
 mod reassociation;
@@ -25,6 +26,7 @@ static ALL: LazyLock<Vec<&'static Rule>> = LazyLock::new(|| {
         reassociation::RULES,
         attend::RULES,
         quotient::RULES,
+        masks::RULES,
         prefix::RULES,
         shift::RULES,
         bucket::RULES,

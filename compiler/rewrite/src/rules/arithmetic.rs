@@ -16,6 +16,7 @@ const ADD: Kind = Kind::Nary(NaryOp::Add);
 
 const TOO_LONG: &str = "the flat form would have more than ten operands";
 const NOT_JOINED: &str = "the parts do not join different axes";
+const MAY_BE_NEGATIVE: &str = "the logarithm's operand is not proved to be nonnegative";
 const MAY_BE_ZERO: &str = "the divisor is not proved to be nonzero";
 
 pub(super) static RULES: &[Rule] = &[
@@ -147,6 +148,20 @@ pub(super) static RULES: &[Rule] = &[
         class: Exact,
         source: "arithmetic",
         draw: ["log(exp($r(i)))"],
+    },
+    rule! {
+        /// log and exp cancel where the logarithm is defined or -inf.
+        name: "exp-of-log-cancels",
+        before: "exp(log(A))",
+        after: "A",
+        search: [Kind::Unary(UnaryOp::Exp)],
+        apply: exp_of_log_cancels,
+        when: [MAY_BE_NEGATIVE],
+        sound: "inverse functions; A is not negative, and exp(-inf) is 0",
+        stability: Reorders,
+        class: Exact,
+        source: "arithmetic",
+        draw: ["exp(log($p(i)))"],
     },
 ];
 
@@ -304,5 +319,16 @@ fn log_of_exp_cancels(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
     let ENode::Unary(_, [x]) = node else { return };
     for (exp, inner) in site.unaries(*x, UnaryOp::Exp) {
         out.union(Tree::matched_with(node, 0, Tree::matched(exp)), Tree::Class(inner));
+    }
+}
+
+fn exp_of_log_cancels(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
+    let ENode::Unary(_, [x]) = node else { return };
+    for (log, inner) in site.unaries(*x, UnaryOp::Log) {
+        if site.facts(inner).nonnegative {
+            out.union(Tree::matched_with(node, 0, Tree::matched(log)), Tree::Class(inner));
+        } else {
+            out.decline(MAY_BE_NEGATIVE);
+        }
     }
 }

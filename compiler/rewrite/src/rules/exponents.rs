@@ -66,7 +66,7 @@ pub(super) static RULES: &[Rule] = &[
 fn exp_of_segment_sum(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
     let ENode::Unary(_, [x]) = node else { return };
     for (sum, t, domain, body) in site.reductions(*x, ReduceOp::Sum) {
-        if site.domain(domain).segment(site.spec(), t).is_none() {
+        if site.domain(domain).between(site.spec(), t).is_none() {
             out.decline(NOT_SEGMENT);
             continue;
         }

@@ -4,24 +4,19 @@
 //! decay is never written as a quotient of powers. Its naive, chunked and
 //! recurrent forms are equal, and the planner's choice.
 
-use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
-use egg::{Id, Language};
+use attnc_algebra::{NaryOp, Node, ReduceOp, TermId};
 
 use crate::build::Tree;
-use crate::facts::any_sub_term;
+use crate::decay::{Kinds, NO_TERM, NOT_SEGMENT, PrefixSum, ROW_REMAINS};
 use crate::language::{ENode, Kind};
-use crate::linear_form::LinearForm;
 use crate::rule;
 use crate::rule::{Outcome, Rule, Site};
 
 const SUM: Kind = Kind::Reduce(ReduceOp::Sum);
 
 const NOT_PREFIX: &str = "the restriction is not j <= i over axes of one extent";
-const ROW_REMAINS: &str = "a summand's factor joins the row and the summed axis";
 const CONDITION_ON_ROW: &str = "a further condition mentions the row";
 const CONDITION_WIDENS: &str = "a further condition brings in an axis that the summand does not have";
-const NOT_SEGMENT: &str = "the decay does not run over j < t and t <= i";
-const NO_TERM: &str = "the decay cannot be read at the summed axis";
 
 pub(super) static RULES: &[Rule] = &[
     rule! {
@@ -56,43 +51,60 @@ pub(super) static RULES: &[Rule] = &[
         ],
     },
     rule! {
-        /// A power of the distance is a constant decay.
+        /// Powers whose exponents are multiples of the distance are a decay that is the same for each position.
         name: "power-decay-is-scan",
-        before: "sum[j where j <= i](g ^ (i - j) * B)",
-        after: "scan[j -> i](g, B)",
+        before: "sum[j where j <= i](g ^ (c * (i - j) + a) * B)",
+        after: "scan[j -> i](g ^ c, g ^ a * B)",
         search: [SUM],
         apply: power_decay_is_scan,
         when: [NOT_PREFIX, ROW_REMAINS],
-        sound: "a product of i - j equal factors; g and B are free of i, g of j",
+        sound: "a product of i - j equal factors; g, c, a and B are free of i, g and c of j; exp(a) is a summand's own, at i = j",
         stability: Reorders,
         class: Exact,
         source: "retention, arXiv 2307.08621 section 2.1",
-        draw: ["sum[j where j <= i]($p(h) ^ (i - j) * $r(j, e))"],
+        draw: [
+            "sum[j where j <= i]($p(h) ^ (i - j) * $r(j, e))",
+            "sum[j where j <= i]($p(h) ^ ((j - i) / 8) * $r(j, e))",
+            "sum[j where j <= i](exp(-(i - j) * $r(h)) * $r(j, e))",
+            "sum[j where j <= i](exp($r(j, e) - abs(i - j) * $r(h) / 3 + 1))",
+            "sum[j where j <= i]($r(j, e) / $p(h) ^ (2 * (i - j) + 1) / exp((i - j) / 9))",
+            "sum[j where j <= i](exp($s(h) * j - abs(i - j) - $s(h) * (j + 2)) * $r(j))",
+        ],
     },
     rule! {
         /// A product of gates over the segment between both positions is a varying decay.
+        ///
+        /// A segment with other ends has gates of its ends beside, or is read one position back; the difference of two
+        /// running sums in an exponent is a segment's sum.
         name: "segment-decay-is-scan",
-        before: "sum[j where j <= i](prod[t where j < t and t <= i](g) * B)",
-        after: "scan[j -> i](g, B)",
+        before: "sum[j where j <= i](prod[t where j + a <= t and t <= i + b](g) * B)",
+        after: "scan[j -> i](g[j + b], prod[a <= t and t <= b](g[j + t]) * B)",
         search: [SUM],
         apply: segment_decay_is_scan,
         when: [NOT_PREFIX, ROW_REMAINS, NOT_SEGMENT, NO_TERM],
-        sound: "the definition of scan; g is read at j in place of t",
+        sound: "the definition of scan; g is read at j in place of t, and a and b are 1 or 0, and 0 or -1",
         stability: Reorders,
         class: Exact,
         source: "gated linear attention, arXiv 2312.06635; SSD, arXiv 2405.21060",
-        draw: ["sum[j where j <= i](prod[t where j < t and t <= i]($p(t, d)) * $r(j, d) * $r(j))"],
+        draw: [
+            "sum[j where j <= i](prod[t where j < t and t <= i]($p(t, d)) * $r(j, d) * $r(j))",
+            "sum[j where j <= i](prod[t where j <= t and t <= i]($r(t, d)) * $r(j, d))",
+            "sum[j where j <= i](prod[t where j <= t and t < i]($r(t)) * $r(j, d) * 0.9 ^ (i - j))",
+            "sum[j where j <= i](exp(sum[t where t <= i]($s(t)) - sum[t where t <= j]($s(t))) * $r(j))",
+            "sum[j where j <= i](exp(sum[t where t < j]($s(t)) - sum[t where t < i]($s(t))) * $r(j))",
+        ],
     },
 ];
 
-/// Axis, row and body of a sum over exactly a prefix.
-fn prefix_sum(site: &Site<'_>, node: &ENode, out: &mut Outcome) -> Option<(AxisId, AxisId, Id)> {
+/// A sum over exactly a prefix.
+fn prefix_sum(site: &Site<'_>, node: &ENode, out: &mut Outcome) -> Option<PrefixSum> {
     let ENode::Reduce(ReduceOp::Sum, axis, domain, [body]) = node else { return None };
     if site.is_full(*domain) {
         return None;
     }
-    match site.domain(*domain).prefix(site.spec(), *axis) {
-        Some((row, rest)) if rest.is_empty() => Some((*axis, row, *body)),
+    let domain = site.domain(*domain);
+    match domain.prefix(site.spec(), *axis) {
+        Some((row, rest)) if rest.is_empty() => Some(PrefixSum { axis: *axis, row, body: *body, back: 0, domain }),
         _ => {
             out.decline(NOT_PREFIX);
             None
@@ -101,7 +113,7 @@ fn prefix_sum(site: &Site<'_>, node: &ENode, out: &mut Outcome) -> Option<(AxisI
 }
 
 fn prefix_sum_is_scan(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
-    let Some((axis, row, body)) = prefix_sum(site, node, out) else { return };
+    let Some(PrefixSum { axis, row, body, .. }) = prefix_sum(site, node, out) else { return };
     if site.varies(body, row) || !site.varies(body, axis) {
         out.decline(ROW_REMAINS);
         return;
@@ -132,95 +144,13 @@ fn key_condition_enters(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
 }
 
 fn power_decay_is_scan(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
-    let Some((axis, row, body)) = prefix_sum(site, node, out) else { return };
-    for (from, factors) in site.factorings(body) {
-        for (at, factor) in factors.iter().enumerate() {
-            for power in site.nodes(*factor, Kind::Binary(BinaryOp::Pow)) {
-                let [base, exponent] = power.children() else { continue };
-                if site.varies(*base, axis) || site.varies(*base, row) || !is_distance(site, *exponent, row, axis) {
-                    continue;
-                }
-                let rest: Vec<Id> = others(&factors, at);
-                if rest.iter().any(|f| site.varies(*f, row)) {
-                    out.decline(ROW_REMAINS);
-                    continue;
-                }
-                let from = Tree::Node(node.clone(), vec![with_factor(&from, at, Tree::matched(power))]);
-                out.union(from, Tree::scan(axis, row, Tree::Class(*base), Tree::product_of(rest)));
-            }
-        }
+    if let Some(sum) = prefix_sum(site, node, out) {
+        sum.scans(site, node, Kinds::Powers, out);
     }
 }
 
 fn segment_decay_is_scan(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
-    let Some((axis, row, body)) = prefix_sum(site, node, out) else { return };
-    for (from, factors) in site.factorings(body) {
-        for (at, factor) in factors.iter().enumerate() {
-            for (product, t, domain, gate) in site.reductions(*factor, ReduceOp::Prod) {
-                let rest: Vec<Id> = others(&factors, at);
-                if rest.iter().any(|f| site.varies(*f, row)) || site.varies(gate, row) || site.varies(gate, axis) {
-                    out.decline(ROW_REMAINS);
-                    continue;
-                }
-                if site.domain(domain).segment(site.spec(), t) != Some((axis, row)) {
-                    out.decline(NOT_SEGMENT);
-                    continue;
-                }
-                if !is_readable_at(site, gate, axis) {
-                    out.decline(NO_TERM);
-                    continue;
-                }
-                let from = Tree::Node(node.clone(), vec![with_factor(&from, at, Tree::matched(product))]);
-                out.union(from, Tree::scan(axis, row, Tree::Renamed(gate, t, axis), Tree::product_of(rest)));
-            }
-        }
+    if let Some(sum) = prefix_sum(site, node, out) {
+        sum.scans(site, node, Kinds::Segments, out);
     }
-}
-
-pub(super) fn others(factors: &[Id], at: usize) -> Vec<Id> {
-    factors.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, f)| *f).collect()
-}
-
-/// The matched product with a tree for one factor.
-pub(super) fn with_factor(from: &Tree, at: usize, factor: Tree) -> Tree {
-    match from {
-        Tree::Node(product, children) => {
-            let mut children = children.clone();
-            children[at] = factor;
-            Tree::Node(product.clone(), children)
-        }
-        _ => factor,
-    }
-}
-
-/// Whether a class is the closed integer `position(row) - position(axis)`, perhaps made real.
-fn is_distance(site: &Site<'_>, class: Id, row: AxisId, axis: AxisId) -> bool {
-    distance(site, class, row, axis) == Some(0)
-}
-
-/// The constant c if a class is the closed integer `position(row) - position(axis) + c`, perhaps made real.
-pub(super) fn distance(site: &Site<'_>, class: Id, row: AxisId, axis: AxisId) -> Option<i64> {
-    let terms = &site.spec().terms;
-    let mut term = site.closed(class)?;
-    while let Node::Unary(UnaryOp::ToReal | UnaryOp::ToInt, x) = terms.node(term) {
-        term = *x;
-    }
-    let form = LinearForm::of(terms, term)?;
-    form.is_difference(terms, row, axis, form.constant).then_some(form.constant)
-}
-
-/// Whether no binder in the oldest form of the class would capture `axis`.
-pub(super) fn is_readable_at(site: &Site<'_>, class: Id, axis: AxisId) -> bool {
-    let terms = &site.spec().terms;
-    let binds = |node: &Node| match node {
-        Node::Reduce { axis: a, .. } | Node::Attend { axis: a, .. } | Node::Scan { axis: a, .. } => *a == axis,
-        Node::Softmax { .. } | Node::Order { .. } | Node::At { .. } => true,
-        _ => false,
-    };
-    !site.oldest(class).as_ref().iter().any(|node| match node {
-        ENode::Reduce(_, a, ..) | ENode::Attend(a, ..) | ENode::Scan(a, ..) => *a == axis,
-        ENode::Softmax(..) | ENode::At(..) => true,
-        ENode::Closed(term) => any_sub_term(terms, *term, binds),
-        _ => false,
-    })
 }
