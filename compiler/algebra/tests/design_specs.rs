@@ -331,7 +331,7 @@ fn numbers_convert() {
     assert_eq!(line("", "-1 mod 8 + 7 div 2"), "10");
     assert_eq!(line("", "i / 2 * 3"), "i / 2.0 * 3.0");
     assert_eq!(line("input on: bool[i]\ninput level: u8[i]", "on and level > 2"), "on and 2 < level");
-    assert_eq!(line("", "k[b, h, floor(j / 2), d]"), "k[b, h, floor(j / 2.0), d]");
+    assert_eq!(line("", "k[b, h, floor(j / 2), d]"), "k[b, h, j div 2, d]");
 }
 
 #[test]

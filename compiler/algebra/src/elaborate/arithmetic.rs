@@ -135,7 +135,12 @@ impl Terms {
 
     /// A comparison of numbers.
     pub(crate) fn comparison(&mut self, op: BinaryOp, x: TermId, y: TermId) -> TermId {
-        let (x, y) = self.unified(x, y);
+        let (mut x, mut y) = self.unified(x, y);
+        if self.ty(x) == Type::Real
+            && let (Some(a), Some(b)) = (self.whole(x), self.whole(y))
+        {
+            (x, y) = (a, b);
+        }
         match (self.int_value(x), self.int_value(y)) {
             (Some(a), Some(b)) => self.truth(op.eval_int(a, b).unwrap_or(0) != 0),
             _ => self.binary(op, x, y),

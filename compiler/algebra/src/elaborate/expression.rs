@@ -161,7 +161,11 @@ impl<'a> Elaborator<'a> {
         let whole = terms.ty(number) == Type::Int;
         Some(match op {
             Floor | Ceil if whole => number,
-            Abs | Sign | Relu | Floor | Ceil => terms.unary(op, number),
+            Floor | Ceil => {
+                let rounded = terms.unary(op, number);
+                terms.whole(rounded).map_or(rounded, |whole| terms.as_real(whole))
+            }
+            Abs | Sign | Relu => terms.unary(op, number),
             _ => {
                 let real = terms.as_real(number);
                 terms.unary(op, real)

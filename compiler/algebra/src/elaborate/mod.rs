@@ -18,6 +18,7 @@ mod reduction;
 mod repeat;
 mod statement;
 pub(crate) mod substitute;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 
