@@ -236,6 +236,7 @@ impl<'a> Search<'a> {
         // The passes in which classes changed last, and the one under way; a candidate is looked at again only if a
         // class it needs has changed since.
         let mut changed_in = vec![0; self.slots.slots.len()];
+        let mut merged = Merged::default();
         for pass in 1..=MAX_PASSES {
             let mut changed = false;
             for at in 0..self.slots.slots.len() {
@@ -244,10 +245,13 @@ impl<'a> Search<'a> {
                     if pass > 1 && candidate.children.iter().all(|c| changed_in[*c] + 1 < pass) {
                         continue;
                     }
-                    let Some(shares) = self.shares(at, n) else { continue };
-                    let total = total(&shares);
+                    if self.is_dearer(at, n) {
+                        continue;
+                    }
+                    let Some(shares) = self.shares(at, n, &mut merged) else { continue };
+                    let total = total(shares);
                     if total < self.totals[at] * (1.0 - 1e-9) {
-                        (self.totals[at], self.choice[at], self.costs[at]) = (total, n, Some(shares));
+                        (self.totals[at], self.choice[at], self.costs[at]) = (total, n, Some(shares.clone()));
                         changed_in[at] = pass;
                         changed = true;
                     }
@@ -259,17 +263,27 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The cost of a class by a candidate; `None` if an operand has none yet or needs the class itself.
-    fn shares(&self, at: usize, n: usize) -> Option<Shares> {
+    /// Whether a candidate costs more than what the class has, by its own time and its dearest operand alone: what is
+    /// shared among operands is paid at least once. Of a reduction nothing is said, since it may scale its operands.
+    fn is_dearer(&self, at: usize, n: usize) -> bool {
         let candidate = &self.slots.slots[at].candidates[n];
-        let mut sum = Shares::new();
+        let dearest = candidate.children.iter().map(|child| self.totals[*child]).fold(0.0, f64::max);
+        let least = candidate.own + candidate.pending + dearest;
+        candidate.reduced.is_none() && least.is_finite() && least * (1.0 - 1e-12) >= self.totals[at]
+    }
+
+    /// The cost of a class by a candidate; `None` if an operand has none yet or needs the class itself.
+    fn shares<'m>(&self, at: usize, n: usize, merged: &'m mut Merged) -> Option<&'m Shares> {
+        let candidate = &self.slots.slots[at].candidates[n];
+        merged.sum.clear();
         for child in &candidate.children {
             let child = self.costs[*child].as_ref()?;
             if child.binary_search_by_key(&(at as u32), |s| s.0).is_ok() {
                 return None;
             }
-            sum = if sum.is_empty() { child.clone() } else { merge(&sum, child) };
+            merged.add(child);
         }
+        let sum = &mut merged.sum;
         if let Some(effects) = self.prices.effects(at, n) {
             sum.iter_mut().for_each(|share| absorb(effects(share.0 as usize), share));
         }
@@ -368,31 +382,41 @@ fn absorb(effect: Effect, share: &mut Share) {
     }
 }
 
-/// Both costs, each class once.
-fn merge(a: &Shares, b: &Shares) -> Shares {
-    let mut out = Shares::with_capacity(a.len() + b.len());
-    let (mut x, mut y) = (0, 0);
-    while x < a.len() && y < b.len() {
-        let (p, q) = (a[x], b[y]);
-        match p.0.cmp(&q.0) {
-            std::cmp::Ordering::Less => {
-                out.push(p);
-                x += 1;
-            }
-            std::cmp::Ordering::Greater => {
-                out.push(q);
-                y += 1;
-            }
-            std::cmp::Ordering::Equal => {
-                out.push((p.0, p.1.max(q.1), p.2.max(q.2)));
-                x += 1;
-                y += 1;
-            }
+/// Costs of operands, each class once; the memory serves one candidate after the other.
+#[derive(Default)]
+struct Merged {
+    sum: Shares,
+    before: Shares,
+}
+
+impl Merged {
+    /// Joins the cost of a further operand.
+    fn add(&mut self, b: &Shares) {
+        if self.sum.is_empty() {
+            self.sum.extend_from_slice(b);
+            return;
         }
+        std::mem::swap(&mut self.sum, &mut self.before);
+        let (a, out) = (&self.before, &mut self.sum);
+        out.clear();
+        let (mut x, mut y) = (0, 0);
+        while x < a.len() && y < b.len() {
+            let (p, q) = (a[x], b[y]);
+            let (mine, theirs) = (p.0 <= q.0, q.0 <= p.0);
+            let dearer = (p.0, p.1.max(q.1), p.2.max(q.2));
+            out.push(if mine && theirs {
+                dearer
+            } else if mine {
+                p
+            } else {
+                q
+            });
+            x += usize::from(mine);
+            y += usize::from(theirs);
+        }
+        out.extend_from_slice(&a[x..]);
+        out.extend_from_slice(&b[y..]);
     }
-    out.extend_from_slice(&a[x..]);
-    out.extend_from_slice(&b[y..]);
-    out
 }
 
 fn total(shares: &Shares) -> f64 {

@@ -3,8 +3,8 @@
 //! A class is paid once, at the dearest of the paths that lead to it: a
 //! reduction on the way scales what lies inside its restriction and consumes
 //! what is made as it goes. What a reduction does to a class depends on the
-//! class's free axes alone, of which there are few sets, so the walk is done
-//! once for each set.
+//! class's free axes alone, of which there are few sets, so a walk is done
+//! for [`LANES`] sets at a time.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +20,8 @@ pub struct Totals {
     of: Vec<usize>,
     /// What each candidate's reduction does to the classes below it, by class, candidate and set.
     effects: Vec<Vec<Option<Vec<Effect>>>>,
+    /// The same by groups of sets.
+    inside: Vec<Vec<Option<Vec<Inside>>>>,
 }
 
 /// What a reduction does to what lies below it, for one set of free axes.
@@ -31,13 +33,25 @@ pub struct Effect {
     pub consumes: bool,
 }
 
-/// What lies on the dearest path to a class, for one set of free axes.
+/// Sets of free axes that one walk serves.
+const LANES: usize = 8;
+
+/// What lies on the dearest path to a class, for some sets of free axes.
 #[derive(Clone, Copy)]
 struct Reached {
-    /// The product of the densities.
-    density: f64,
-    /// Whether some path has no reduction that consumes it.
-    stored: bool,
+    /// The products of the densities.
+    density: [f64; LANES],
+    /// A bit for each set: whether some path has no reduction that consumes it.
+    stored: u8,
+}
+
+/// What a reduction does to what lies below it, for some sets of free axes.
+#[derive(Clone, Copy)]
+struct Inside {
+    /// The shares of pairs in its restriction, 1 where that scales nothing.
+    density: [f64; LANES],
+    /// A bit for each set: whether it is not consumed.
+    kept: u8,
 }
 
 impl Totals {
@@ -57,8 +71,13 @@ impl Totals {
             let reduced = candidate.reduced.as_ref()?;
             Some(sets.iter().map(|set| Effect::new(reduced, set)).collect())
         };
-        let effects = slots.slots.iter().map(|slot| slot.candidates.iter().map(effects_of).collect()).collect();
-        Self { sets: sets.len(), of, effects }
+        let effects: Vec<Vec<Option<Vec<Effect>>>> =
+            slots.slots.iter().map(|slot| slot.candidates.iter().map(effects_of).collect()).collect();
+        let grouped = |effects: &Option<Vec<Effect>>| {
+            effects.as_ref().map(|effects| effects.chunks(LANES).map(Inside::new).collect())
+        };
+        let inside = effects.iter().map(|slot| slot.iter().map(grouped).collect()).collect();
+        Self { sets: sets.len(), of, effects, inside }
     }
 
     /// What a candidate of a class does to a class below it; `None` if it reduces nothing.
@@ -70,34 +89,60 @@ impl Totals {
     /// The total of a choice; `None` if it is cyclic.
     pub fn total(&self, slots: &Slots, roots: &[usize], choice: &[usize]) -> Option<f64> {
         let order = order(slots, roots, choice)?;
-        let mut met = vec![0u32; self.sets];
-        order.iter().for_each(|at| met[self.of[*at]] += 1);
+        let mut met = vec![false; self.sets.div_ceil(LANES)];
+        order.iter().for_each(|at| met[self.of[*at] / LANES] = true);
         let mut total = 0.0;
-        let unreached = Reached { density: 0.0, stored: false };
+        let unreached = Reached { density: [0.0; LANES], stored: 0 };
         let mut reached = vec![unreached; choice.len()];
-        for (number, mut left) in met.into_iter().enumerate().filter(|(_, met)| *met > 0) {
+        for (group, _) in met.into_iter().enumerate().filter(|(_, met)| *met) {
             order.iter().for_each(|at| reached[*at] = unreached);
-            roots.iter().for_each(|at| reached[*at] = Reached { density: 1.0, stored: true });
+            roots.iter().for_each(|at| reached[*at] = Reached { density: [1.0; LANES], stored: u8::MAX });
             for at in order.iter().rev() {
                 let candidate = &slots.slots[*at].candidates[choice[*at]];
                 let here = reached[*at];
-                if self.of[*at] == number {
-                    total += candidate.own * here.density + if here.stored { candidate.pending } else { 0.0 };
-                    left -= 1;
-                    if left == 0 {
-                        break;
-                    }
+                let (own_group, lane) = (self.of[*at] / LANES, self.of[*at] % LANES);
+                if own_group == group {
+                    let stored = here.stored >> lane & 1 == 1;
+                    total += candidate.own * here.density[lane] + if stored { candidate.pending } else { 0.0 };
                 }
-                let effects = &self.effects[*at][choice[*at]];
-                let below = effects.as_ref().map_or(here, |effects| effects[number].inside(here));
+                let inside = self.inside[*at][choice[*at]].as_ref().map(|groups| groups[group]);
+                let below = inside.map_or(here, |inside| inside.of(here));
                 for child in &candidate.children {
-                    let child = &mut reached[*child];
-                    child.density = child.density.max(below.density);
-                    child.stored |= below.stored;
+                    reached[*child].join(below);
                 }
             }
         }
         Some(total)
+    }
+}
+
+impl Reached {
+    /// As this path or that, whichever is dearer.
+    fn join(&mut self, path: Self) {
+        for (density, other) in self.density.iter_mut().zip(path.density) {
+            *density = density.max(other);
+        }
+        self.stored |= path.stored;
+    }
+}
+
+impl Inside {
+    /// Of the effects on a group of sets.
+    fn new(effects: &[Effect]) -> Self {
+        let mut inside = Self { density: [1.0; LANES], kept: u8::MAX };
+        for (lane, effect) in effects.iter().enumerate() {
+            inside.density[lane] = effect.density.unwrap_or(1.0);
+            inside.kept &= !(u8::from(effect.consumes) << lane);
+        }
+        inside
+    }
+
+    /// A path after the reduction.
+    fn of(&self, path: Reached) -> Reached {
+        let mut below = path;
+        below.density.iter_mut().zip(self.density).for_each(|(density, share)| *density *= share);
+        below.stored &= self.kept;
+        below
     }
 }
 
@@ -107,14 +152,6 @@ impl Effect {
         let below = free.contains(reduced.axis);
         let scaled = below && reduced.density < 1.0 && reduced.domain.is_subset(free);
         Self { density: scaled.then_some(reduced.density), consumes: below && reduced.rows.is_subset(free) }
-    }
-
-    /// A path after the reduction.
-    fn inside(self, path: Reached) -> Reached {
-        Reached {
-            density: self.density.map_or(path.density, |density| path.density * density),
-            stored: path.stored && !self.consumes,
-        }
     }
 }
 

@@ -289,7 +289,7 @@ impl Kernel {
     /// The form at N = `n`, and the greatest of [`ROW_ENDS`] up to which it stays, or `n` itself.
     ///
     /// Exact ends of rows are the plan table's business; here a few extractions have to do, since they are part of
-    /// compiling. Coarser ends change no result: equal plans share their code.
+    /// compiling, and of a long spec one has to. Coarser ends change no result: equal plans share their code.
     fn last_length(
         &self,
         extents: &Extents,
@@ -301,7 +301,10 @@ impl Kernel {
         clock.begin(Pass::Extract);
         let candidate = self.analysis.choose(&at(n))?;
         let stays = |end: i64| self.analysis.stays(&candidate, &at(end));
-        let ends: Vec<i64> = ROW_ENDS.into_iter().filter(|end| *end > n).collect();
+        let mut ends: Vec<i64> = ROW_ENDS.into_iter().filter(|end| *end > n).collect();
+        if self.analysis.saturated().is_long() {
+            ends.drain(..ends.len().saturating_sub(1));
+        }
         let to = match ends.split_first() {
             Some((longest, _)) if stays(*longest) => *longest,
             Some((_, shorter)) => shorter.iter().rev().copied().take_while(|end| stays(*end)).last().unwrap_or(n),
