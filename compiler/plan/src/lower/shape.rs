@@ -7,7 +7,7 @@
 
 use std::cell::OnceCell;
 
-use attnc_algebra::{AxisId, Node, ReduceOp, TermId};
+use attnc_algebra::{AxisId, Node, ReduceOp, TermId, TermSet};
 
 use crate::planner::{Layout, Planner};
 
@@ -49,6 +49,7 @@ impl StageShape {
         }
         let scan = Nest::scan_row(planner, term).filter(|row| axes.contains(row));
         let main = planner.main_reductions(term);
+        let outermost = outermost(planner, term, &main);
         let ranks = planner.large_ranks(term);
         let mut best: Option<(f64, Option<AxisId>, Option<AxisId>)> = None;
         for rows in candidates(axes) {
@@ -59,7 +60,7 @@ impl StageShape {
                 if same || lone_col || (scan.is_some() && rows != scan) {
                     continue;
                 }
-                let score = quality(planner, (term, &inner), &main, (rows, cols), axes)
+                let score = quality(planner, term, &main, (&outermost, &inner), (rows, cols), axes)
                     + lines(&ranks, axes, rows, cols)
                     + preference(planner, axes, rows, cols);
                 if best.is_none_or(|(s, ..)| score > s) {
@@ -92,11 +93,32 @@ fn candidates(axes: &[AxisId]) -> impl Iterator<Item = Option<AxisId>> + '_ {
     std::iter::once(None).chain(axes.iter().copied().map(Some))
 }
 
-/// How well the main reductions of a stage split over the frame; `inner` keeps what is found for these rows.
+/// Those of a stage's main reductions that lie in no other.
+fn outermost(planner: &Planner<'_>, term: TermId, main: &[TermId]) -> Vec<TermId> {
+    let mut outermost = Vec::new();
+    let mut seen = TermSet::new();
+    let mut open = vec![term];
+    while let Some(t) = open.pop() {
+        let node = planner.terms.node(t);
+        if !seen.insert(t) || matches!(node, Node::Order { .. } | Node::At { .. }) {
+            continue;
+        }
+        match node.runs_over_axis() {
+            true if main.contains(&t) => outermost.push(t),
+            true => {}
+            false => open.extend(node.operands()),
+        }
+    }
+    outermost
+}
+
+/// How well the main reductions of a stage split over the frame; `inner` keeps what is found of the outermost of them
+/// for these rows.
 fn quality(
     planner: &Planner<'_>,
-    (term, inner): (TermId, &OnceCell<f64>),
+    term: TermId,
     main: &[TermId],
+    (outermost, inner): (&[TermId], &OnceCell<Vec<f64>>),
     (rows, cols): (Option<AxisId>, Option<AxisId>),
     axes: &[AxisId],
 ) -> f64 {
@@ -105,21 +127,54 @@ fn quality(
     let weight = if few { 4.0 } else { 8.0 };
     let split = |t: &TermId| weight * split_quality(planner, planner.terms.node(*t), (rows, cols), axes);
     let total: f64 = main.iter().map(split).sum();
-    let has = |t: TermId, a: Option<AxisId>| a.is_some_and(|a| planner.terms.free(t).contains(a));
+    if total != 0.0 {
+        return total;
+    }
     match planner.terms.node(term) {
         // Few results of many positions that each take a sum: lanes run along these instead.
-        Node::Reduce { axis, body, .. } if total == 0.0 && rows.is_none() && cols.is_none() => {
+        Node::Reduce { axis, body, .. } if rows.is_none() && cols.is_none() => {
             let results = planner.volume(planner.terms.free(term));
             let deep =
                 results < FEW as f64 * FEW as f64 && !planner.is_short(*axis) && reduces_along(planner, *body, *axis);
             if deep { FOLDED } else { 0.0 }
         }
-        // A row reduction has the reduced axis along its columns.
-        Node::Reduce { axis, body, .. } if total == 0.0 && has(*body, rows) && !has(*body, cols) => {
-            let along = inner.get_or_init(|| along_columns(planner, *body, rows, *axis));
-            weight * along * if again(planner, *body, *axis, rows, axes) { 0.25 } else { 1.0 }
+        _ if rows.is_some() => {
+            let along = inner.get_or_init(|| outermost.iter().map(|t| along_row(planner, *t, rows)).collect());
+            let fits = |(t, along): (&TermId, &f64)| weight * along * fit_of_row(planner, *t, (rows, cols), axes);
+            outermost.iter().zip(along).map(fits).sum()
         }
-        _ => total,
+        _ => 0.0,
+    }
+}
+
+/// The terms that a reduction evaluates for each of its positions, with its axis.
+fn reduced(planner: &Planner<'_>, term: TermId) -> Option<(AxisId, [TermId; 2])> {
+    match *planner.terms.node(term) {
+        Node::Reduce { axis, body, domain, .. } => Some((axis, [body, domain])),
+        _ => None,
+    }
+}
+
+/// What it is worth to have the axis of a reduction along the columns of its own tiles.
+fn along_row(planner: &Planner<'_>, term: TermId, rows: Option<AxisId>) -> f64 {
+    let Some((axis, operands)) = reduced(planner, term) else { return 0.0 };
+    operands.iter().map(|t| along_columns(planner, *t, rows, axis)).fold(0.0, f64::max)
+}
+
+/// Whether a reduction runs along a row of a tile of its own: its operands have the frame's rows, and not its columns;
+/// less where something in them is computed again.
+fn fit_of_row(
+    planner: &Planner<'_>,
+    term: TermId,
+    (rows, cols): (Option<AxisId>, Option<AxisId>),
+    axes: &[AxisId],
+) -> f64 {
+    let Some((axis, operands)) = reduced(planner, term) else { return 0.0 };
+    let has = |a: Option<AxisId>| a.is_some_and(|a| operands.iter().any(|t| planner.terms.free(*t).contains(a)));
+    match has(rows) && !has(cols) {
+        true if operands.iter().any(|t| again(planner, *t, axis, rows, axes)) => 0.25,
+        true => 1.0,
+        false => 0.0,
     }
 }
 
