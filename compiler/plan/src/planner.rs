@@ -439,7 +439,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Points over which a reduction runs; `None` for another term.
-    fn points(&self, term: TermId) -> Option<f64> {
+    pub fn points(&self, term: TermId) -> Option<f64> {
         let (axis, operands) = match *self.terms.node(term) {
             Node::Reduce { axis, body, domain, .. } => (axis, [body, domain, domain]),
             Node::Attend { axis, domain, score, value } => (axis, [domain, score, value]),

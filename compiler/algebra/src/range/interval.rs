@@ -1,12 +1,16 @@
-//! Closed integer intervals and their arithmetic.
+//! Closed integer intervals and their arithmetic, and where terms lie.
 //!
 //! Bounds are wider than 64 bits, so that no step of the arithmetic can
 //! overflow unseen: a result that leaves the safe width is unknown.
+
+use std::collections::BTreeMap;
 
 use crate::axis::AxisId;
 use crate::ops::{BinaryOp, NaryOp, ReduceOp, UnaryOp};
 use crate::spec::{Extents, Spec};
 use crate::term::{Node, TermId, Terms, Type};
+
+use super::span::Span;
 
 /// Bounds beyond this are treated as unknown.
 const WIDEST: i128 = 1 << 100;
@@ -110,41 +114,178 @@ fn floor(x: i128, y: i128) -> i128 {
     if q * y != x && (x < 0) != (y < 0) { q - 1 } else { q }
 }
 
-/// Where integer terms lie at given extents, whatever the guards around them.
+/// Where terms lie at given extents, whatever the guards around them.
 #[derive(Clone, Debug)]
 pub struct Intervals {
-    /// By term; `None` where nothing is known or where a value may not fit in 64 bits.
-    of_term: Vec<Option<Interval>>,
+    of_term: Vec<Bounds>,
 }
+
+/// Where a term lies.
+#[derive(Clone, Copy, Debug)]
+enum Bounds {
+    /// Of an integer or truth value; `None` where nothing is known or where a value may not fit in 64 bits.
+    Whole(Option<Interval>),
+    /// Of a real.
+    Real(Span),
+}
+
+impl Bounds {
+    fn whole(self) -> Option<Interval> {
+        match self {
+            Self::Whole(interval) => interval,
+            Self::Real(_) => None,
+        }
+    }
+
+    fn span(self) -> Span {
+        match self {
+            Self::Whole(interval) => Span::of_integers(interval),
+            Self::Real(span) => span,
+        }
+    }
+}
+
+/// What intervals are derived from.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    spec: &'a Spec,
+    terms: &'a Terms,
+    extents: &'a Extents,
+    tables: &'a [Option<Interval>],
+}
+
+/// Terms looked at again under the condition of a branch, at most.
+const BRANCH_LIMIT: usize = 256;
 
 impl Intervals {
     /// Intervals of all terms of `terms`, an arena over the tables of `spec`.
     ///
     /// `tables` gives the least and greatest element of each input, where known.
     pub fn new(spec: &Spec, terms: &Terms, extents: &Extents, tables: &[Option<Interval>]) -> Self {
+        let source = Source { spec, terms, extents, tables };
         let mut out = Self { of_term: Vec::with_capacity(terms.len()) };
         for at in 0..terms.len() {
             let id = TermId(at as u32);
-            let interval =
-                if terms.ty(id) == Type::Real { None } else { out.of_node(spec, terms, extents, tables, id) };
-            out.of_term.push(interval.filter(|v| v.fits_i64()));
+            let bounds = match *terms.node(id) {
+                Node::Select(condition, a, b) => {
+                    let branch = |branch: TermId, taken: bool| out.of_branch(source, branch, condition, taken);
+                    joined(branch(a, true), branch(b, false), terms.ty(id))
+                }
+                _ => source.of_node(id, &mut |t| out.of_term[t.0 as usize]),
+            };
+            out.of_term.push(bounds);
         }
         out
     }
 
-    /// Where the term lies, if known.
+    /// Where the integer or truth value lies, if known.
     pub fn get(&self, id: TermId) -> Option<Interval> {
-        self.of_term[id.0 as usize]
+        self.of_term[id.0 as usize].whole()
     }
 
-    fn of_node(
-        &self,
-        spec: &Spec,
-        terms: &Terms,
-        extents: &Extents,
-        tables: &[Option<Interval>],
-        id: TermId,
-    ) -> Option<Interval> {
+    /// Where a term lies where a condition holds (or, unless `taken`, does not).
+    fn of_branch(&self, source: Source<'_>, branch: TermId, condition: TermId, taken: bool) -> Bounds {
+        let mut known = BTreeMap::new();
+        self.learn(source.terms, condition, taken, &mut known);
+        if known.is_empty() {
+            return self.of_term[branch.0 as usize];
+        }
+        let known = known.into_iter().map(|(id, interval)| (id, Bounds::Whole(Some(interval)))).collect();
+        Branch { source, outside: self, known, looked_at: 0 }.bounds(branch)
+    }
+
+    /// Adds what a condition says of the sides of its comparisons of integers.
+    fn learn(&self, terms: &Terms, condition: TermId, holds: bool, known: &mut BTreeMap<TermId, Interval>) {
+        match (terms.node(condition), holds) {
+            (Node::Unary(UnaryOp::Not, x), _) => self.learn(terms, *x, !holds, known),
+            (Node::Nary(NaryOp::And, parts), true) | (Node::Nary(NaryOp::Or, parts), false) => {
+                parts.iter().for_each(|part| self.learn(terms, *part, holds, known));
+            }
+            (Node::Binary(op, x, y), _) => {
+                let (below, strict) = match (op, holds) {
+                    (BinaryOp::Lt, true) => ((x, y), 1),
+                    (BinaryOp::Le, true) => ((x, y), 0),
+                    (BinaryOp::Lt, false) => ((y, x), 0),
+                    (BinaryOp::Le, false) => ((y, x), 1),
+                    _ => return,
+                };
+                let (Some(low), Some(high)) = (self.get(*below.0), self.get(*below.1)) else { return };
+                let mut add = |id: TermId, interval: Interval, more: Option<Interval>| {
+                    let before = *known.get(&id).unwrap_or(&interval);
+                    // A branch that is never taken bounds nothing.
+                    let narrowed = more.and_then(|more| before.meet(more)).unwrap_or(before);
+                    known.insert(id, narrowed);
+                };
+                add(*below.0, low, Interval::new(-WIDEST, high.hi - strict));
+                add(*below.1, high, Interval::new(low.lo + strict, WIDEST));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A branch of a conditional under what its condition says.
+struct Branch<'a> {
+    source: Source<'a>,
+    outside: &'a Intervals,
+    /// What is known of terms here.
+    known: BTreeMap<TermId, Bounds>,
+    looked_at: usize,
+}
+
+impl Branch<'_> {
+    fn bounds(&mut self, id: TermId) -> Bounds {
+        if let Some(bounds) = self.known.get(&id) {
+            return *bounds;
+        }
+        let outside = self.outside.of_term[id.0 as usize];
+        self.looked_at += 1;
+        let node = self.source.terms.node(id);
+        // What runs over an axis of its own means other positions of it.
+        if self.looked_at > BRANCH_LIMIT || node.runs_over_axis() || matches!(node, Node::Select(..)) {
+            return outside;
+        }
+        let source = self.source;
+        let bounds = source.of_node(id, &mut |t| self.bounds(t));
+        self.known.insert(id, bounds);
+        bounds
+    }
+}
+
+/// Where a value lies that is one of two.
+fn joined(a: Bounds, b: Bounds, ty: Type) -> Bounds {
+    match ty {
+        Type::Real => Bounds::Real(a.span().hull(b.span())),
+        _ => Bounds::Whole(a.whole().and_then(|a| Some(a.hull(b.whole()?)))),
+    }
+}
+
+impl Source<'_> {
+    /// Where a term lies whose operands lie where `of` says.
+    fn of_node(self, id: TermId, of: &mut dyn FnMut(TermId) -> Bounds) -> Bounds {
+        match self.terms.ty(id) {
+            Type::Real => Bounds::Real(self.real(id, of)),
+            _ => Bounds::Whole(self.whole(id, of).filter(|v| v.fits_i64())),
+        }
+    }
+
+    fn real(self, id: TermId, of: &mut dyn FnMut(TermId) -> Bounds) -> Span {
+        match self.terms.node(id) {
+            Node::Real(x) => Span::point(x.get()),
+            Node::Unary(op, x) => of(*x).span().unary(*op),
+            Node::Binary(op, x, y) => of(*x).span().binary(*op, of(*y).span()),
+            Node::Nary(op, xs) => {
+                let first = of(xs[0]).span();
+                xs[1..].iter().fold(first, |acc, x| acc.nary(*op, of(*x).span()))
+            }
+            // A weight is a share of a sum, or of none.
+            Node::Softmax { .. } => Span { lo: 0.0, hi: 1.0, nan: true },
+            _ => Span::ANY,
+        }
+    }
+
+    fn whole(self, id: TermId, of: &mut dyn FnMut(TermId) -> Bounds) -> Option<Interval> {
+        let Self { spec, terms, extents, tables } = self;
         let extent_of = |axis: AxisId| spec.eval_extent(spec.axis(axis).extent, extents).map(i128::from);
         match terms.node(id) {
             Node::Int(v) => Some(Interval::point(*v)),
@@ -155,17 +296,18 @@ impl Intervals {
                 Type::Bool => Some(Interval::TRUTH),
                 _ => tables.get(input.0 as usize).copied().flatten(),
             },
-            Node::Unary(op, x) => unary(*op, self.get(*x), terms.ty(id)),
+            Node::Unary(UnaryOp::RealToInt, x) if terms.ty(*x) == Type::Real => of(*x).span().truncated(),
+            Node::Unary(op, x) => unary(*op, of(*x).whole(), terms.ty(id)),
             Node::Binary(op, ..) if op.is_comparison() => Some(Interval::TRUTH),
-            Node::Binary(op, x, y) => binary(*op, self.get(*x)?, self.get(*y)?),
+            Node::Binary(op, x, y) => binary(*op, of(*x).whole()?, of(*y).whole()?),
             Node::Nary(op, xs) => {
-                let mut operands = xs.iter().map(|x| self.get(*x));
+                let mut operands = xs.iter().map(|x| of(*x).whole());
                 let first = operands.next()??;
                 operands.try_fold(first, |acc, x| nary(*op, acc, x?))
             }
-            Node::Select(_, a, b) => Some(self.get(*a)?.hull(self.get(*b)?)),
+            Node::Select(_, a, b) => joined(of(*a), of(*b), terms.ty(id)).whole(),
             Node::Order { axis, .. } => Interval::new(0, extent_of(*axis)? - 1),
-            Node::At { body, .. } => self.get(*body),
+            Node::At { body, .. } => of(*body).whole(),
             Node::Reduce { op: ReduceOp::Any | ReduceOp::All, .. } => Some(Interval::TRUTH),
             // Over all of an axis there is a position; over a part of it there may be none.
             Node::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, axis, domain, .. } => {
@@ -173,7 +315,7 @@ impl Intervals {
                 Interval::new(if whole { 0 } else { -1 }, extent_of(*axis)? - 1)
             }
             Node::Reduce { op: ReduceOp::Sum, axis, body, .. } => {
-                self.get(*body)?.times(Interval::new(0, extent_of(*axis)?)?)
+                of(*body).whole()?.times(Interval::new(0, extent_of(*axis)?)?)
             }
             _ => None,
         }

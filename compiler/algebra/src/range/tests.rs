@@ -72,6 +72,27 @@ fn indices_that_only_trying_bounds() {
 }
 
 #[test]
+fn indices_that_are_made_of_reals() {
+    let table = "axis t = 32\ninput x[t]\ninput a[i]\n";
+    let proved = |index: &str| assert_proved(&format!("{table}output o[i, j] = x[{index}]"));
+    proved("max(0, min(31, floor(sqrt(abs(i - j)))))");
+    proved("min(31, max(0, floor(a)))");
+    proved("if 0 <= j - i and j - i < 8 then j - i else min(31, max(8, floor(a)))");
+    proved("floor(31 * sigmoid(a))");
+    proved("if abs(i - j) < 8 then abs(i - j) else min(31, 8 + floor(log(abs(i - j) / 8) * 5))");
+    proved(
+        "(if j > i then 16 else 0) + (if abs(i - j) < 8 then abs(i - j) else min(15, 8 + floor(8 * log(max(abs(i - j), \
+         1) / 8) / log(16))))",
+    );
+    let open = messages(&format!("{table}output o[i, j] = x[min(32, floor(abs(a)))]"), &[]);
+    assert_eq!(open[0], "N = 1: axis `t` of `x` has 32 positions, but its index may lie anywhere in 0 .. 32");
+    let open =
+        messages(&format!("{table}output o[i, j] = x[if i < 8 then max(0, min(31, floor(a))) else i + 31]"), &[]);
+    let last = open.last().map(String::as_str);
+    assert_eq!(last, Some("N = 70: axis `t` of `x` has 32 positions, but its index may lie anywhere in 0 .. 100"));
+}
+
+#[test]
 fn guards_about_a_rebound_axis_do_not_count() {
     let messages = messages("input x[i]\noutput o[i] = sum[j where j <= i](sum[j](x[i - j]))", &[]);
     assert_eq!(messages.len(), 2, "{messages:?}");

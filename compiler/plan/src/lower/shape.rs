@@ -7,7 +7,7 @@
 
 use std::cell::OnceCell;
 
-use attnc_algebra::{AxisId, Node, ReduceOp, TermId, TermSet};
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, TermSet};
 
 use crate::planner::{Layout, Planner};
 
@@ -93,8 +93,8 @@ fn candidates(axes: &[AxisId]) -> impl Iterator<Item = Option<AxisId>> + '_ {
     std::iter::once(None).chain(axes.iter().copied().map(Some))
 }
 
-/// Those of a stage's main reductions that lie in no other.
-fn outermost(planner: &Planner<'_>, term: TermId, main: &[TermId]) -> Vec<TermId> {
+/// Those of a stage's main reductions that lie in no other, each with its share of their work.
+fn outermost(planner: &Planner<'_>, term: TermId, main: &[TermId]) -> Vec<(TermId, f64)> {
     let mut outermost = Vec::new();
     let mut seen = TermSet::new();
     let mut open = vec![term];
@@ -104,11 +104,13 @@ fn outermost(planner: &Planner<'_>, term: TermId, main: &[TermId]) -> Vec<TermId
             continue;
         }
         match node.runs_over_axis() {
-            true if main.contains(&t) => outermost.push(t),
+            true if main.contains(&t) => outermost.push((t, planner.points(t).unwrap_or(0.0))),
             true => {}
             false => open.extend(node.operands()),
         }
     }
+    let all: f64 = outermost.iter().map(|(_, points)| points).sum();
+    outermost.iter_mut().for_each(|(_, points)| *points /= all.max(1.0));
     outermost
 }
 
@@ -118,7 +120,7 @@ fn quality(
     planner: &Planner<'_>,
     term: TermId,
     main: &[TermId],
-    (outermost, inner): (&[TermId], &OnceCell<Vec<f64>>),
+    (outermost, inner): (&[(TermId, f64)], &OnceCell<Vec<f64>>),
     (rows, cols): (Option<AxisId>, Option<AxisId>),
     axes: &[AxisId],
 ) -> f64 {
@@ -139,8 +141,10 @@ fn quality(
             if deep { FOLDED } else { 0.0 }
         }
         _ if rows.is_some() => {
-            let along = inner.get_or_init(|| outermost.iter().map(|t| along_row(planner, *t, rows)).collect());
-            let fits = |(t, along): (&TermId, &f64)| weight * along * fit_of_row(planner, *t, (rows, cols), axes);
+            let along = inner.get_or_init(|| outermost.iter().map(|(t, _)| along_row(planner, *t, rows)).collect());
+            let fits = |((t, share), along): (&(TermId, f64), &f64)| {
+                weight * share * along * fit_of_row(planner, *t, (rows, cols), axes)
+            };
             outermost.iter().zip(along).map(fits).sum()
         }
         _ => 0.0,
@@ -161,8 +165,20 @@ fn along_row(planner: &Planner<'_>, term: TermId, rows: Option<AxisId>) -> f64 {
     operands.iter().map(|t| along_columns(planner, *t, rows, axis)).fold(0.0, f64::max)
 }
 
+/// Whether a restriction leaves one position of the axis at most.
+fn is_fixed(planner: &Planner<'_>, domain: TermId, axis: AxisId) -> bool {
+    let terms = &planner.terms;
+    let fixes =
+        |here: TermId, there: TermId| *terms.node(here) == Node::Position(axis) && !terms.free(there).contains(axis);
+    match terms.node(domain) {
+        Node::Binary(BinaryOp::Eq, x, y) => fixes(*x, *y) || fixes(*y, *x),
+        Node::Nary(NaryOp::And, parts) => parts.iter().any(|part| is_fixed(planner, *part, axis)),
+        _ => false,
+    }
+}
+
 /// Whether a reduction runs along a row of a tile of its own: its operands have the frame's rows, and not its columns;
-/// less where something in them is computed again.
+/// less where something in them is computed again, and not where the whole of it would be.
 fn fit_of_row(
     planner: &Planner<'_>,
     term: TermId,
@@ -171,7 +187,9 @@ fn fit_of_row(
 ) -> f64 {
     let Some((axis, operands)) = reduced(planner, term) else { return 0.0 };
     let has = |a: Option<AxisId>| a.is_some_and(|a| operands.iter().any(|t| planner.terms.free(*t).contains(a)));
-    match has(rows) && !has(cols) {
+    let varies = |a: &AxisId| Some(*a) == rows || planner.terms.free(term).contains(*a);
+    let one_position = is_fixed(planner, operands[1], axis);
+    match has(rows) && !has(cols) && !one_position && axes.iter().all(varies) {
         true if operands.iter().any(|t| again(planner, *t, axis, rows, axes)) => 0.25,
         true => 1.0,
         false => 0.0,
