@@ -13,6 +13,7 @@ pub(crate) mod quotients;
 mod sharing;
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use attnc_algebra::{
@@ -181,6 +182,8 @@ pub(crate) struct Planner<'a> {
     /// Pointwise terms that get a buffer.
     joint: BTreeSet<TermId>,
     stages: u32,
+    /// What [`Planner::pointwise_work`] has found.
+    pointwise_works: RefCell<BTreeMap<TermId, f64>>,
     /// Log-sum-exp outputs that no stage writes yet.
     by_the_way: Vec<Wanted>,
     /// All sums of the outputs' terms.
@@ -215,6 +218,7 @@ impl<'a> Planner<'a> {
             limits: BTreeMap::new(),
             joint: BTreeSet::new(),
             stages: 0,
+            pointwise_works: RefCell::default(),
             by_the_way: Vec::new(),
             sums: Vec::new(),
             read_later: Vec::new(),
@@ -595,8 +599,12 @@ impl<'a> Planner<'a> {
         main
     }
 
-    /// Pointwise work of one element of the term, not looking into reductions.
+    /// Pointwise work of one element of the term, not looking into reductions; what several operands share counts for
+    /// each of them.
     pub fn pointwise_work(&self, term: TermId) -> f64 {
+        if let Some(known) = self.pointwise_works.borrow().get(&term) {
+            return *known;
+        }
         let node = self.terms.node(term);
         let own = match node {
             Node::Unary(op, _) => op.work(),
@@ -608,12 +616,14 @@ impl<'a> Planner<'a> {
                 .filter(|t| !matches!(self.terms.node(**t), Node::Position(_)))
                 .map(|t| 2.0 + self.pointwise_work(*t))
                 .sum(),
-            _ => 0.0,
+            _ => return 0.0,
         };
-        if node.runs_over_axis() || matches!(node, Node::Input { .. }) {
-            return own;
-        }
-        own + node.operands().iter().map(|t| self.pointwise_work(*t)).sum::<f64>()
+        let of_operands = match node {
+            Node::Input { .. } => 0.0,
+            _ => node.operands().iter().map(|t| self.pointwise_work(*t)).sum::<f64>(),
+        };
+        self.pointwise_works.borrow_mut().insert(term, own + of_operands);
+        own + of_operands
     }
 
     /// Adds a finished stage's program name.

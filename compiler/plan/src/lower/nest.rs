@@ -105,6 +105,10 @@ pub(crate) struct Nest<'p, 'a> {
     pub args: Vec<PlanBufferId>,
     known: BTreeMap<PlanBufferId, BufferId>,
     scopes: Vec<Scope>,
+    /// Values of the expression under way, in the current scope: what several operands share is lowered once.
+    evaluated: BTreeMap<Key, ExprId>,
+    /// How many terms are under way in it.
+    evaluating: usize,
     bindings: Vec<Bound>,
     depth: usize,
     next_binding: u32,
@@ -142,6 +146,8 @@ impl<'p, 'a> Nest<'p, 'a> {
             args: Vec::new(),
             known: BTreeMap::new(),
             scopes: vec![Scope::default()],
+            evaluated: BTreeMap::new(),
+            evaluating: 0,
             bindings: Vec::new(),
             depth: 0,
             next_binding: 1,
@@ -326,11 +332,38 @@ impl<'p, 'a> Nest<'p, 'a> {
     pub fn at<T>(&mut self, depth: usize, f: impl FnOnce(&mut Self) -> T) -> T {
         let (old, tail) = (self.depth, self.scopes.split_off(depth + 1));
         self.depth = depth;
-        let result = f(self);
+        let result = self.apart(f);
         self.scopes.truncate(depth + 1);
         self.scopes.extend(tail);
         self.depth = old;
         result
+    }
+
+    /// Runs `f` in another scope than that of the expression under way.
+    fn apart<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> T {
+        let outside = (std::mem::take(&mut self.evaluated), std::mem::take(&mut self.evaluating));
+        let result = f(self);
+        (self.evaluated, self.evaluating) = outside;
+        result
+    }
+
+    /// The value that `lower` gives a term, or gave it before as a part of the same expression.
+    pub fn once(
+        &mut self,
+        key: Key,
+        lower: impl FnOnce(&mut Self) -> Result<ExprId, PlanError>,
+    ) -> Result<ExprId, PlanError> {
+        if let Some(known) = self.evaluated.get(&key) {
+            return Ok(*known);
+        }
+        self.evaluating += 1;
+        let value = lower(self);
+        self.evaluating -= 1;
+        match (&value, self.evaluating) {
+            (Ok(value), 1..) => _ = self.evaluated.insert(key, *value),
+            _ => self.evaluated.clear(),
+        }
+        value
     }
 
     /// Opens an inner scope with the axis bound, runs `f`, and returns the
@@ -346,7 +379,7 @@ impl<'p, 'a> Nest<'p, 'a> {
         if let Some((axis, binding)) = axis {
             self.bind(axis, binding, false);
         }
-        let result = f(self);
+        let result = self.apart(f);
         self.bindings.truncate(bound);
         self.depth -= 1;
         let scope = self.scopes.pop().expect("the scope pushed above");
@@ -600,6 +633,7 @@ impl Nest<'_, '_> {
 
     /// Drops what the current scope remembers of a tile that is about to be overwritten.
     pub fn forget(&mut self, tile: TileId) {
+        self.evaluated.clear();
         let depth = self.depth;
         let stale: Vec<Key> = self.scopes[depth]
             .memo

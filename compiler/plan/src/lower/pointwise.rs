@@ -29,6 +29,15 @@ impl Nest<'_, '_> {
 
     /// As [`Self::eval`], but a term without data stays f64.
     fn eval_raw(&mut self, term: TermId, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
+        // A chain that uses each of its parts twice has twice as many paths for each of them.
+        if self.planner.terms.node(term).runs_over_axis() || self.planner.pointwise_work(term) < WORTH_HOISTING {
+            return self.eval_part(term, frame, exact);
+        }
+        let key = self.key(term, frame, exact);
+        self.once(key, |nest| nest.eval_part(term, frame, exact))
+    }
+
+    fn eval_part(&mut self, term: TermId, frame: Frame, exact: bool) -> Result<ExprId, PlanError> {
         if let Some(value) = self.eval_from_joint(term, frame, exact)? {
             return Ok(value);
         }
