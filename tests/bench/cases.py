@@ -188,8 +188,7 @@ def all_cases():
         add(f"causal-{n}", "causal", CAUSAL, N=n, lines={TORCH: ratio}, peers=plain + (FLEX,), quick=n < 4096)
     for family, spec in (("dense", DENSE), ("causal", CAUSAL)):
         for n in (2048, 8192):
-            note = "attnc has no products of bf16 through AMX or AVX512-BF16 yet: it converts to f32"
-            add(f"bf16-{family}-{n}", family, spec, N=n, dtype="bf16", lines={TORCH: 1.2}, peers=(TORCH,), note=note)
+            add(f"bf16-{family}-{n}", family, spec, N=n, dtype="bf16", lines={TORCH: 1.2}, peers=(TORCH,))
     scores = (
         ("alibi", "ir-specs/dense/alibi.attn", {}),
         ("softcap", "ir-specs/dense/softcap.attn", {"cap": 20}),

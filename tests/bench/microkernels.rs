@@ -203,6 +203,37 @@ fn rows(kernels: &KernelTable) {
     }
 }
 
+/// Products with bfloat16 in pairs, as attention makes them; related to the multiply-adds of `f32`.
+fn pairs(kernels: &KernelTable, peak: f64) {
+    for (m, n, k) in [(96, 128, 64), (96, 64, 128), (64, 64, 64), (96, 128, 128), (12, 32, 64)] {
+        let (a, b, mut c) = (numbers(m * k), numbers(k * n), vec![0.0f32; m * n]);
+        let mut packed = vec![0u16; k.div_ceil(2) * 2 * n];
+        let pack = |packed: &mut Vec<u16>| {
+            // SAFETY: the buffers are as long as the sizes and strides say.
+            unsafe {
+                let (packed, b) = (packed.as_mut_ptr(), black_box(b.as_ptr()));
+                (kernels.pack_pairs_f32)(k, n, packed, 2 * n as isize, b, n as isize, 1);
+            }
+        };
+        let packing = nanos(|| pack(&mut packed));
+        for (name, flags) in [("", 0), (" masked", 2)] {
+            let time = nanos(|| {
+                // SAFETY: as above.
+                unsafe {
+                    let (a, b, c, none) = (black_box(a.as_ptr()), packed.as_ptr(), c.as_mut_ptr(), std::ptr::null());
+                    let (a_rs, b_rs, c_rs) = (k as isize, 2 * n as isize, n as isize);
+                    (kernels.product_pairs)(m, n, k, 0, a, a_rs, 1, b, b_rs, c, c_rs, flags, none);
+                }
+            });
+            let gflops = 2.0 * (m * n * k) as f64 / time;
+            println!(
+                "  pairs{name} {m:>4} {n:>4} {k:>4}   {gflops:>7.1} GFLOP/s {:>4.0} %  packing {packing:>6.0} ns",
+                100.0 * gflops / peak
+            );
+        }
+    }
+}
+
 fn main() {
     let only = std::env::args().skip(1).find(|arg| arg != "--bench");
     for isa in Isa::available() {
@@ -213,6 +244,7 @@ fn main() {
         let peak = attnc_kernels::peak::fma_peak(isa) / 1e9;
         println!("{isa}: {peak:.1} GFLOP/s from registers");
         products(kernels, peak);
+        pairs(kernels, peak);
         doubles(kernels);
         dots(kernels);
         through(kernels);

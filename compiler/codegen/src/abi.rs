@@ -258,6 +258,14 @@ microkernels! {
     WidenRowsF16 = "widen_rows_f16": Transpose,
     /// The same from bytes.
     WidenRowsI8 = "widen_rows_i8": Transpose,
+    /// `c[m, n] (+)= a[m, k] * b[k, n]`, a rounded to bfloat16 and b of bfloat16 in pairs of rows, the first of them with row
+    /// `first`: `(m, n, k, first: usize, a: *const f32, a_rs, a_cs: isize, b: *const u16, b_rs: isize, c: *mut f32, c_rs: isize,
+    /// flags: u64, scale: *const f32)`; flags are 1 to accumulate, 2 for masked zeros, 4 for what stays open.
+    ProductPairs = "product_pairs": ProductPairs,
+    /// `src[rows, cols]` in pairs of rows: `(rows, cols: usize, dst: *mut u16, dst_rs: isize, src: *const u16, src_rs, src_cs: isize)`.
+    PackPairsBf16 = "pack_pairs_bf16": PackPairs,
+    /// The same of f32, rounded.
+    PackPairsF32 = "pack_pairs_f32": PackPairs,
 }
 
 /// Parameter lists that several microkernels share.
@@ -284,6 +292,8 @@ enum Form {
     AddPlane,
     Dots,
     Listed,
+    ProductPairs,
+    PackPairs,
 }
 
 impl Microkernel {
@@ -315,7 +325,8 @@ impl Microkernel {
             Form::KeepKeys => (vec![word; 12], None),
             Form::ProductThrough | Form::Affine => (vec![word; 14], None),
             Form::Dots => (vec![word; 9], None),
-            Form::Listed => (vec![word; 13], None),
+            Form::Listed | Form::ProductPairs => (vec![word; 13], None),
+            Form::PackPairs => (vec![word; 7], None),
         };
         let mut signature = Signature::new(convention);
         signature.params.extend(params.into_iter().map(AbiParam::new));

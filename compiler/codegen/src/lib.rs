@@ -22,6 +22,7 @@ mod lanes;
 mod listed;
 mod memory;
 mod nodes;
+mod pairs;
 mod place;
 mod reduce;
 mod scalar;

@@ -101,6 +101,7 @@ impl<'a> Lower<'a, '_> {
             Stmt::Map { dst, rows, cols, value } => self.map(dst, *rows, *cols, *value),
             Stmt::RowReduce { .. } => self.row_reduce(stmt),
             Stmt::Product { .. } => self.product(stmt, None),
+            Stmt::Pack { .. } => self.pack(stmt),
             Stmt::Dots { .. } => self.dots(stmt),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::List { .. } => self.list(stmt),
@@ -352,6 +353,9 @@ impl Lower<'_, '_> {
     /// A product; `scale` has the factors of the rows of what it adds to.
     fn product(&mut self, stmt: &Stmt, scale: Option<TileId>) -> Result<(), CodegenError> {
         let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open } = stmt else { return Ok(()) };
+        if let View::Pairs { .. } = rhs {
+            return self.product_pairs(stmt, scale);
+        }
         let [rows, cols, depth] = self.lengths([*rows, *cols, *depth])?;
         let (dst_view, rhs_view) = (dst, rhs);
         let [dst, lhs, rhs] = [self.matrix(dst)?, self.matrix(lhs)?, self.matrix(rhs)?];
@@ -487,13 +491,14 @@ impl Lower<'_, '_> {
                 };
                 Ok(Matrix { base, row_stride: along(row_dim, steps[0]), col_stride: along(col_dim, steps[1]) })
             }
+            View::Pairs { .. } => Err(self.malformed("pairs are the right operand of a product")),
         }
     }
 }
 
 impl Lower<'_, '_> {
     /// Address of the first element of a buffer at leading indices.
-    fn line(&mut self, buffer: BufferId, at: &[Value]) -> Value {
+    pub(crate) fn line(&mut self, buffer: BufferId, at: &[Value]) -> Value {
         let reference = self.buffer(buffer);
         let size = self.program.buffers[buffer.0 as usize].dtype.size() as i64;
         let mut base = reference.base;

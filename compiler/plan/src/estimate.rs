@@ -309,6 +309,11 @@ impl Counter<'_> {
                     scale,
                 );
             }
+            Stmt::Pack { dst, src, rows, cols } => {
+                let elements = self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
+                self.work.pointwise += elements;
+                self.operands([(dst, elements), (src, elements)]);
+            }
             Stmt::Dots { .. } => self.dots(stmt, scale),
             Stmt::List { .. } | Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt, scale),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt, scale),
@@ -412,9 +417,15 @@ impl Counter<'_> {
             self.work.product_flops += flops
         }
         self.work.tiles += scale;
-        for (view, elements) in operands.into_iter().zip([m * k, k * n]) {
-            if let View::Buffer { buffer, .. } = view {
-                self.touch(*buffer, elements * scale);
+        let [lhs, rhs] = operands;
+        self.operands([(lhs, m * k * scale), (rhs, k * n * scale)]);
+    }
+
+    /// Elements of buffers that are read or written.
+    fn operands(&mut self, views: [(&View, f64); 2]) {
+        for (view, elements) in views {
+            if let View::Buffer { buffer, .. } | View::Pairs { buffer, .. } = view {
+                self.touch(*buffer, elements);
             }
         }
     }
@@ -425,11 +436,7 @@ impl Counter<'_> {
         let [m, n, k] = [rows, cols, depth].map(|count| self.int(*count).max(0) as f64);
         self.work.product_flops += 2.0 * (DOTS_ROWS + DOTS_SLOWER * m) * n * ((k / VECTOR).ceil() * VECTOR) * scale;
         self.work.tiles += scale;
-        for (view, elements) in [(lhs, m * k), (rhs, k * n)] {
-            if let View::Buffer { buffer, .. } = view {
-                self.touch(*buffer, elements * scale);
-            }
-        }
+        self.operands([(lhs, m * k * scale), (rhs, k * n * scale)]);
     }
 
     /// What is listed costs about as much as a mask that is filled; pairs are known by the lists alone.
@@ -627,6 +634,7 @@ impl LoopProgram {
                 | Stmt::KeepSpans { rows, cols, .. }
                 | Stmt::KeepKeys { rows, cols, .. }
                 | Stmt::ScatterAdd { rows, cols, .. }
+                | Stmt::Pack { rows, cols, .. }
                 | Stmt::List { rows, cols, .. }
                 | Stmt::ClearLargest { rows, cols, .. } => {
                     steering.extend([*rows, *cols].into_iter().flat_map(|e| self.vars_of(e)));

@@ -66,6 +66,18 @@ pub enum Layout {
         /// The blocked axis.
         col: AxisId,
     },
+    /// Other axes first, then pairs of positions of `row`, inside a pair all of `col`, and innermost the positions of the
+    /// pair: rounded to bfloat16, the right operand of matrix instructions.
+    Pairs {
+        /// Leading axes.
+        lead: Vec<AxisId>,
+        /// The summed axis of the product that reads it.
+        row: AxisId,
+        /// The other axis of the matrix.
+        col: AxisId,
+        /// Whether `col` is in blocks of [`TILE`] positions, one after the other before the pairs.
+        blocked: bool,
+    },
 }
 
 impl Layout {
@@ -73,9 +85,28 @@ impl Layout {
     fn axes(&self) -> Vec<AxisId> {
         match self {
             Self::Plain(axes) => axes.clone(),
-            Self::Packed { lead, row, col } => lead.iter().copied().chain([*col, *row]).collect(),
+            Self::Packed { lead, row, col } | Self::Pairs { lead, row, col, .. } => {
+                lead.iter().copied().chain([*col, *row]).collect()
+            }
         }
     }
+
+    /// Which kind of layout it is.
+    fn kind(&self) -> LayoutKind {
+        match self {
+            Self::Plain(_) => LayoutKind::Plain,
+            Self::Packed { .. } => LayoutKind::Packed,
+            Self::Pairs { blocked, .. } => LayoutKind::Pairs { blocked: *blocked },
+        }
+    }
+}
+
+/// The kind of a [`Layout`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum LayoutKind {
+    Plain,
+    Packed,
+    Pairs { blocked: bool },
 }
 
 /// Plans `spec`: one stage per output, and the stages they need.
@@ -109,7 +140,7 @@ pub fn build(spec: &Spec, options: &PlanOptions) -> Result<Plan, PlanError> {
 struct Made {
     /// The number of the term's form.
     number: u32,
-    packed: bool,
+    kind: LayoutKind,
     exact: bool,
     /// Which of the form's axes each dimension runs along, or an axis that is none of them.
     places: Vec<Result<usize, AxisId>>,
@@ -323,13 +354,13 @@ impl<'a> Planner<'a> {
     /// `exact`, reals are computed and stored in f64.
     pub fn materialise(&mut self, term: TermId, layout: &Layout, exact: bool) -> Result<PlanBufferId, PlanError> {
         let order = layout.axes();
-        let packed = matches!(layout, Layout::Packed { .. });
-        let key = self.key(term, &order, packed, exact);
+        let key = self.key(term, &order, layout.kind(), exact);
         if let Some(id) = self.made.get(&key) {
             return Ok(*id);
         }
         let dtype = match self.terms.ty(term) {
             Type::Real if exact => DType::F64,
+            Type::Real if matches!(layout, Layout::Pairs { .. }) => DType::Bf16,
             Type::Real => self.compute,
             Type::Int => DType::I64,
             Type::Bool => DType::Bool,
@@ -342,6 +373,19 @@ impl<'a> Planner<'a> {
                 let shapes = &mut self.plan.shapes;
                 let tile = shapes.int(TILE);
                 shape.extend([lower::extent::blocks(shapes, cols, TILE), rows, tile]);
+                (order, shape)
+            }
+            Layout::Pairs { lead, row, col, blocked } => {
+                let mut shape: Vec<ExprId> = lead.iter().map(|a| self.axis_extent(*a)).collect();
+                let (rows, cols) = (self.axis_extent(*row), self.axis_extent(*col));
+                let shapes = &mut self.plan.shapes;
+                let (pairs, two) = (lower::extent::blocks(shapes, rows, 2), shapes.int(2));
+                if *blocked {
+                    let tile = shapes.int(TILE);
+                    shape.extend([lower::extent::blocks(shapes, cols, TILE), pairs, tile, two]);
+                } else {
+                    shape.extend([pairs, cols, two]);
+                }
                 (order, shape)
             }
         };
@@ -390,13 +434,13 @@ impl<'a> Planner<'a> {
         axes: &[AxisId],
         exact: bool,
     ) -> Result<(PlanBufferId, Vec<AxisId>), PlanError> {
-        let wanted = self.key(term, axes, false, exact);
+        let wanted = self.key(term, axes, LayoutKind::Plain, exact);
         if let Some(id) = self.made.get(&wanted) {
             return Ok((*id, axes.to_vec()));
         }
         let form = self.form(term, exact);
         let any = Made { places: Vec::new(), ..wanted.clone() };
-        let same = |made: &Made| (made.number, made.packed, made.exact) == (any.number, any.packed, any.exact);
+        let same = |made: &Made| (made.number, made.kind, made.exact) == (any.number, any.kind, any.exact);
         let made = self.made.range(any.clone()..).take_while(|(made, _)| same(made));
         for (made, id) in made {
             if let Some(order) = made.axes(&form) {
@@ -418,10 +462,10 @@ impl<'a> Planner<'a> {
         self.alike.form(&self.spec, &self.terms, term, exact)
     }
 
-    fn key(&mut self, term: TermId, order: &[AxisId], packed: bool, exact: bool) -> Made {
+    fn key(&mut self, term: TermId, order: &[AxisId], kind: LayoutKind, exact: bool) -> Made {
         let form = self.form(term, exact);
         let place = |axis: &AxisId| form.axes.iter().position(|a| a == axis).ok_or(*axis);
-        Made { number: form.number, packed, exact, places: order.iter().map(place).collect() }
+        Made { number: form.number, kind, exact, places: order.iter().map(place).collect() }
     }
 
     /// A number for the next stage.

@@ -28,15 +28,20 @@ pub(crate) unsafe fn narrow_bf16(dst: *mut u16, src: *const f32, n: usize) {
     for i in 0..n {
         // SAFETY: `i < n`.
         unsafe {
-            let x = src.add(i).read_unaligned();
-            let bits = x.to_bits();
-            let even = (bits >> 16) & 1;
-            let rounded = bits.wrapping_add(0x7fff + even) >> 16;
-            // A NaN whose payload is only in the lower half must not become an infinity.
-            let quiet = (bits >> 16) | 0x0040;
-            dst.add(i).write_unaligned(if x.is_nan() { quiet } else { rounded } as u16);
+            dst.add(i).write_unaligned(nearest_bf16(src.add(i).read_unaligned()));
         }
     }
+}
+
+/// The nearest bfloat16, ties to even.
+#[inline(always)]
+pub(crate) fn nearest_bf16(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let even = (bits >> 16) & 1;
+    let rounded = bits.wrapping_add(0x7fff + even) >> 16;
+    // A NaN whose payload is only in the lower half must not become an infinity.
+    let quiet = (bits >> 16) | 0x0040;
+    if x.is_nan() { quiet as u16 } else { rounded as u16 }
 }
 
 /// IEEE half to `f32`.

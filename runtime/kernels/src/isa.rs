@@ -14,13 +14,15 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, DQ, BW, VL and FMA: 512-bit lanes.
     Avx512,
+    /// The same with AVX512-BF16: products of pairs of bfloat16.
+    Avx512Bf16,
     /// AArch64 Advanced SIMD: 128-bit lanes.
     Neon,
 }
 
 impl Isa {
     /// Every instruction set, best first.
-    pub const ALL: [Isa; 4] = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable];
+    pub const ALL: [Isa; 5] = [Isa::Avx512Bf16, Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable];
 
     /// The instruction sets of this CPU, best first; the last is always [`Isa::Portable`].
     #[must_use]
@@ -37,6 +39,8 @@ impl Isa {
             Isa::Avx2 => Avx2::detect().is_some(),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Avx512::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 => Avx512Bf16::detect().is_some(),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => Neon::detect().is_some(),
             #[allow(unreachable_patterns, reason = "which arms are left depends on the target")]
@@ -44,13 +48,14 @@ impl Isa {
         }
     }
 
-    /// The name used in options and reports: `portable`, `avx2`, `avx512` or `neon`.
+    /// The name used in options and reports: `portable`, `avx2`, `avx512`, `avx512bf16` or `neon`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Isa::Portable => "portable",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Avx512Bf16 => "avx512bf16",
             Isa::Neon => "neon",
         }
     }
@@ -127,6 +132,11 @@ token! {
         && is_x86_feature_detected!("avx2")
         && is_x86_feature_detected!("fma")
         && is_x86_feature_detected!("f16c")
+}
+token! {
+    /// Proof of what [`Avx512`] proves, and of AVX512-BF16.
+    Avx512Bf16, "x86_64",
+    Avx512::detect().is_some() && is_x86_feature_detected!("avx512bf16")
 }
 token! {
     /// Proof of AVX2, FMA and F16C.

@@ -237,6 +237,8 @@ pub(crate) trait FloatBits: Lanes<f32> {
     fn int_eq(self, a: Self::I, b: Self::I) -> Self::Mask;
     /// Left by 23 bits: an integer to the place of the exponent.
     fn int_to_exponent(self, i: Self::I) -> Self::I;
+    /// Left by 16 bits: the lower half to the place of the upper.
+    fn int_to_upper(self, i: Self::I) -> Self::I;
     /// Right by 23 bits, keeping the sign: the exponent to an integer.
     fn exponent_to_int(self, i: Self::I) -> Self::I;
     /// Right by one bit, keeping the sign.

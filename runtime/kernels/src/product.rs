@@ -13,6 +13,8 @@ mod blocks;
 mod column;
 mod few;
 pub(crate) mod open;
+pub(crate) mod pack;
+pub(crate) mod pairs;
 pub(crate) mod sparse;
 
 use crate::lanes::{Element, Lanes, Square};

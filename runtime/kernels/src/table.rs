@@ -24,6 +24,36 @@ pub type Product<T> =
 pub type ProductOf<T> =
     unsafe extern "C" fn(usize, usize, usize, *const f32, isize, isize, *const T, isize, *mut f32, isize, u64);
 
+/// `(m, n, k, first, a, a_rs, a_cs, b, b_rs, c, c_rs, flags, scale)`: `C[m, n] = (accumulate ? C : 0) + A[m, k] B[k, n]` with
+/// A rounded to bfloat16 and B of bfloat16 in pairs of rows.
+///
+/// Element (k, j) of B is the lower half of word j of row `(first + k) div 2` if `first + k` is even, else the upper; `first` is 0
+/// or 1. What lies beside B's rows in their words may hold anything. `b_rs` counts halves and is even. Bits of `flags`: 1 for
+/// `accumulate`; 2: an element of A that rounds to exactly 0 contributes nothing, whatever it meets; 4: where C is -inf it stays so,
+/// and nothing accumulates. Row r of C is first multiplied by `scale[r]` unless `scale` is null or nothing accumulates.
+///
+/// Products and sums are of `f32`, over k in ascending order, two terms at a time: how they are rounded inside a pair is the
+/// instruction set's, and equal calls give equal bits on equal instruction sets.
+pub type ProductPairs = unsafe extern "C" fn(
+    usize,
+    usize,
+    usize,
+    usize,
+    *const f32,
+    isize,
+    isize,
+    *const u16,
+    isize,
+    *mut f32,
+    isize,
+    u64,
+    *const f32,
+);
+
+/// `(rows, cols, dst, dst_rs, src, src_rs, src_cs)`: `dst` is the B of [`ProductPairs`] that holds `src[rows, cols]`, rounded to
+/// bfloat16 if it is of `f32`; a last row without another has 0 beside it. `dst_rs` counts halves and is even.
+pub type PackPairs<T> = unsafe extern "C" fn(usize, usize, *mut u16, isize, *const T, isize, isize);
+
 /// `(m, n, k, w, w_rs, w_cs, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate)`:
 /// `C[m, n] = (accumulate != 0 ? C : 0) + sum_k W[m, k] f(A[m, k] + B[k, n])`.
 ///
@@ -379,6 +409,12 @@ kernel_table! {
         pub widen_rows_f16: WidenRows<u16>,
         /// Rows of bytes to `f32`.
         pub widen_rows_i8: WidenRows<i8>,
+        /// Tile product with bfloat16 in pairs.
+        pub product_pairs: ProductPairs,
+        /// Two rows of bfloat16 into one of pairs.
+        pub pack_pairs_bf16: PackPairs<u16>,
+        /// Two rows of `f32`, rounded, into one of pairs.
+        pub pack_pairs_f32: PackPairs<f32>,
     }
 }
 
@@ -392,6 +428,8 @@ pub fn table(isa: Isa) -> Option<&'static KernelTable> {
         Isa::Portable => Some(&instances::portable::TABLE),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => Some(&instances::avx512::TABLE),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Bf16 => Some(&instances::avx512bf16::TABLE),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => Some(&instances::avx2::TABLE),
         #[cfg(target_arch = "aarch64")]

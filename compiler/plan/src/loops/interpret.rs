@@ -172,6 +172,7 @@ impl Machine<'_, '_> {
             Stmt::Map { dst, rows, cols, value } => self.map(dst, *rows, *cols, *value),
             Stmt::RowReduce { .. } => self.row_reduce(stmt),
             Stmt::Product { .. }
+            | Stmt::Pack { .. }
             | Stmt::Dots { .. }
             | Stmt::List { .. }
             | Stmt::DotsListed { .. }

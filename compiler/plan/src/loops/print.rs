@@ -180,6 +180,9 @@ impl Printer<'_> {
                 let shape = self.shape(&[*rows, *cols, *depth]);
                 format!("product {shape} {dst} {assign} {lhs} * {rhs}{masked}{open}")
             }
+            Stmt::Pack { dst, src, rows, cols } => {
+                format!("pack {} {} = {}", self.shape(&[*rows, *cols]), self.view(dst), self.view(src))
+            }
             Stmt::Dots { dst, lhs, rhs, rows, cols, depth } => {
                 let [dst, lhs, rhs] = [dst, lhs, rhs].map(|view| self.view(view));
                 format!("dots {} {dst} = {lhs} * {rhs}'", self.shape(&[*rows, *cols, *depth]))
@@ -321,6 +324,10 @@ impl Printer<'_> {
                 let at = self.list(index);
                 let (rows, cols) = (dim(row_dim, steps[0]), dim(col_dim, steps[1]));
                 format!("{}@[{at}](rows {rows}, cols {cols})", self.buffer_name(*buffer))
+            }
+            View::Pairs { buffer, index, row_dim, col_dim } => {
+                let at = self.list(index);
+                format!("{}@[{at}](pairs of rows {row_dim}, cols {col_dim})", self.buffer_name(*buffer))
             }
         }
     }

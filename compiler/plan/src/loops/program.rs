@@ -122,6 +122,19 @@ pub enum View {
         /// Positions from row to row and from column to column, at least 1.
         steps: [i64; 2],
     },
+    /// Rows of bfloat16 in pairs, as matrix instructions take them: a right operand, or what is packed. Element (r, c) is
+    /// the buffer's element at `index`, but at `row_dim` half of `index + r`, at `col_dim` c more, and the remainder of
+    /// `index + r` by 2 in the last dimension, whose extent is 2.
+    Pairs {
+        /// The buffer, of bfloat16, row-major.
+        buffer: BufferId,
+        /// Of every dimension but the last; that of `row_dim` counts rows, not pairs.
+        index: Vec<ExprId>,
+        /// The dimension along which pairs of rows advance.
+        row_dim: usize,
+        /// The dimension along which columns advance, the last but one.
+        col_dim: usize,
+    },
 }
 
 impl View {
@@ -132,6 +145,7 @@ impl View {
             Self::Buffer { buffer, index, row_dim, col_dim, steps: [row, col] } => {
                 Self::Buffer { buffer, index, row_dim: col_dim, col_dim: row_dim, steps: [col, row] }
             }
+            Self::Pairs { .. } => unreachable!("pairs are a right operand"),
         }
     }
 }
@@ -290,7 +304,8 @@ pub enum Stmt {
     /// Tile product `dst[rows, cols] (+)= lhs[rows, depth] * rhs[depth, cols]`
     /// of F32 or F64, all three of one type; but of F32 and without mask `rhs`
     /// may lie in a buffer of another type that [`is_line_type`] names. Each element is one chain of fused
-    /// multiply-adds in ascending order of depth. `dst` and `rhs` have unit column stride.
+    /// multiply-adds in ascending order of depth. With `rhs` in [`View::Pairs`] and the others of F32, elements of `lhs` are
+    /// rounded to bfloat16 first, and how the two terms of a pair are added is the microkernel's. `dst` and `rhs` have unit column stride.
     Product {
         /// Destination.
         dst: View,
@@ -312,6 +327,18 @@ pub enum Stmt {
         /// Whether elements of `dst` that are -inf stay so, and need not be computed; nothing accumulates then, and
         /// `masked` is `None`.
         open: bool,
+    },
+    /// `dst[r, c] = src[r, c]`, rounded to bfloat16, of rows that begin with a pair. A last row without another has 0
+    /// beside it.
+    Pack {
+        /// A [`View::Pairs`] of a buffer that is written.
+        dst: View,
+        /// F32, or bfloat16 in a buffer; any strides.
+        src: View,
+        /// Number of rows.
+        rows: ExprId,
+        /// Number of columns.
+        cols: ExprId,
     },
     /// `dst[r, c] = sum over k < depth of lhs[r, k] * rhs[c, k]`, each in an order that depends on the depth alone. `dst`
     /// and `lhs` are of F32, `rhs` lies in a buffer of a type that [`is_line_type`] names; all have unit column stride.
@@ -581,7 +608,9 @@ impl LoopProgram {
     pub fn product_lane(&self, dst: &View) -> Option<Lane> {
         let lane = match dst {
             View::Tile { tile, .. } => self.tiles.get(tile.0 as usize)?.lane,
-            View::Buffer { buffer, .. } => super::storage::lane_of(self.buffers.get(buffer.0 as usize)?.dtype),
+            View::Buffer { buffer, .. } | View::Pairs { buffer, .. } => {
+                super::storage::lane_of(self.buffers.get(buffer.0 as usize)?.dtype)
+            }
         };
         matches!(lane, Lane::F32 | Lane::F64).then_some(lane)
     }

@@ -201,6 +201,11 @@ fn bf16_of_f32(x: f32) -> u16 {
     ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16
 }
 
+/// The bfloat16 nearest to `x`, ties to even.
+pub(super) fn rounded_to_bf16(x: f64) -> f64 {
+    f64::from(f32::from_bits(u32::from(bf16_of_f32(x as f32)) << 16))
+}
+
 /// The elements of a tile.
 #[derive(Clone, Debug)]
 enum Elements {

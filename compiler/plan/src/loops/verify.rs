@@ -152,6 +152,17 @@ impl Verifier<'_> {
         self.prove(&end, &limit, access, claim);
     }
 
+    /// Demands `0 <= index` and `index + count <= 2 * extent`.
+    fn halved(&mut self, index: ExprId, count: ExprId, extent: ExprId, access: &dyn Fn(&Self) -> String) {
+        let [form, length, limit] = [index, count, extent].map(|id| self.prover.form(id));
+        self.prove(&Linear::default(), &form, access, |s| format!("0 <= {}", s.text(index)));
+        let (Some(end), Some(limit)) = (form.plus(&length, 1), limit.scaled(2)) else {
+            return self.wrong_expr(index, "an index that overflows");
+        };
+        let claim = |s: &Self| format!("{} + {} <= 2 * ({})", s.text(index), s.text(count), s.text(extent));
+        self.prove(&end, &limit, access, claim);
+    }
+
     /// Demands `count <= extent`.
     fn fits(&mut self, count: ExprId, extent: ExprId, access: &dyn Fn(&Self) -> String) {
         let [count_form, limit] = [count, extent].map(|id| self.prover.form(id));
@@ -259,6 +270,7 @@ impl<'p> Verifier<'p> {
             Stmt::Map { dst, rows, cols, value } => self.map(dst, *rows, *cols, *value),
             Stmt::RowReduce { .. } => self.row_reduce(stmt),
             Stmt::Product { .. } => self.product(stmt),
+            Stmt::Pack { .. } => self.pack(stmt),
             Stmt::Dots { .. } => self.dots(stmt),
             Stmt::List { .. } => self.list(stmt),
             Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt),

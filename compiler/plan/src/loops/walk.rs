@@ -41,6 +41,11 @@ impl Stmt {
                 ids.extend([dst, lhs, rhs].into_iter().flat_map(View::indices));
                 ids
             }
+            Stmt::Pack { dst, src, rows, cols } => {
+                let mut ids = vec![*rows, *cols];
+                ids.extend([dst, src].into_iter().flat_map(View::indices));
+                ids
+            }
             Stmt::Dots { dst, lhs, rhs, rows, cols, depth } => {
                 let mut ids = vec![*rows, *cols, *depth];
                 ids.extend([dst, lhs, rhs].into_iter().flat_map(View::indices));
@@ -79,7 +84,7 @@ impl View {
     fn indices(&self) -> Vec<ExprId> {
         match self {
             View::Tile { row, col, .. } => vec![*row, *col],
-            View::Buffer { index, .. } => index.clone(),
+            View::Buffer { index, .. } | View::Pairs { index, .. } => index.clone(),
         }
     }
 }

@@ -107,6 +107,7 @@ impl Nest<'_, '_> {
             return Ok(());
         }
         let parts = self.parts_of_values(value, axis, frame);
+        let parts = self.in_pairs(parts, score, frame);
         let size = self.keys_of_tile(frame);
         self.for_tiles(axis, domain, (size, false), &mut |nest, domain, partial| {
             let scores = nest.online_step(axis, domain, score, online, partial)?;

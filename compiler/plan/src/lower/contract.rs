@@ -125,13 +125,18 @@ impl Nest<'_, '_> {
             self.emit(Stmt::If { cond: single, then, otherwise });
             return Ok(());
         }
-        let rhs = self.rhs_view(rhs, rhs_frame)?;
+        let left = self.planner.product(split.lhs.clone());
+        let pairs = if self.multiplies_pairs(left, rhs, frame) { self.pairs_view(rhs, rhs_frame)? } else { None };
+        let rhs = match pairs {
+            Some(pairs) => pairs,
+            None => self.rhs_view(rhs, rhs_frame)?,
+        };
         self.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked: partial, open: false });
         Ok(())
     }
 
     /// Whether a frame has so few rows that what they are multiplied with is used a few times only.
-    fn has_few_rows(&self, frame: Frame) -> bool {
+    pub fn has_few_rows(&self, frame: Frame) -> bool {
         frame.rows.is_none_or(|a| self.planner.hint_extent(a) < FEW_ROWS)
     }
 
@@ -221,7 +226,7 @@ impl Nest<'_, '_> {
             View::Buffer { buffer, index, row_dim, col_dim, steps: [row, col] } => {
                 View::Buffer { buffer, index, row_dim: col_dim, col_dim: row_dim, steps: [col, row] }
             }
-            View::Tile { .. } => return Ok(None),
+            View::Tile { .. } | View::Pairs { .. } => return Ok(None),
         };
         Ok(Some([keys, query, View::Tile { tile: acc, row: zero, col: zero, transposed: true }]))
     }
@@ -411,31 +416,30 @@ impl Nest<'_, '_> {
 
     /// The right operand through a buffer of its own, where many tasks read it.
     pub fn materialised_view(&mut self, term: TermId, frame: Frame) -> Result<Option<View>, PlanError> {
+        self.buffered_view(term, frame, false)
+    }
+
+    /// As [`Self::materialised_view`], or the same in pairs of rows, rounded to bfloat16.
+    pub fn buffered_view(&mut self, term: TermId, frame: Frame, pairs: bool) -> Result<Option<View>, PlanError> {
         let free = self.planner.terms.free(term).clone();
         let (Some(rows), Some(cols)) = (frame.rows, frame.cols) else { return Ok(None) };
         let both = free.contains(rows) && free.contains(cols);
-        // The columns of a buffer are adjacent.
-        if !both || self.dim(cols).step != 1 || self.repeats(term) <= 1.0 || !self.may_materialise(term) {
+        // The columns of a buffer are adjacent, and the rows of pairs.
+        let adjacent = self.dim(cols).step == 1 && !(pairs && self.dim(rows).step != 1);
+        if !both || !adjacent || self.repeats(term) <= 1.0 || !self.may_materialise(term) {
             return Ok(None);
         }
         let lead: Vec<AxisId> = free.iter().filter(|a| *a != rows && *a != cols).collect();
         let packed = matches!(self.binding(rows), Binding::Whole(_)) && matches!(self.binding(cols), Binding::Tile(_));
-        let layout = if packed {
-            Layout::Packed { lead: lead.clone(), row: rows, col: cols }
-        } else {
-            let mut axes = lead.clone();
-            axes.extend([rows, cols]);
-            Layout::Plain(axes)
+        let layout = match (pairs, packed) {
+            (true, blocked) => Layout::Pairs { lead: lead.clone(), row: rows, col: cols, blocked },
+            (false, true) => Layout::Packed { lead: lead.clone(), row: rows, col: cols },
+            (false, false) => Layout::Plain(lead.iter().copied().chain([rows, cols]).collect()),
         };
         let plan_buffer = self.planner.materialise(term, &layout, false)?;
         let buffer = self.buffer(plan_buffer, Access::Read);
-        let mut index: Vec<ExprId> = Vec::new();
-        for axis in &lead {
-            let Binding::Fixed(at) = self.binding(*axis).clone() else { return Ok(None) };
-            index.push(at);
-        }
+        let Some(mut index) = self.fixed(&lead) else { return Ok(None) };
         let (row_base, col_base) = (self.dim(rows).base, self.dim(cols).base);
-        let n = lead.len();
         if packed {
             let block = self.div(col_base, TILE);
             let col = if self.dim(cols).aligned {
@@ -449,8 +453,12 @@ impl Nest<'_, '_> {
         } else {
             index.extend([row_base, col_base]);
         }
-        let (row_dim, col_dim) = if packed { (n + 1, n + 2) } else { (n, n + 1) };
-        self.program.buffers[buffer.0 as usize].unit_dim = Some(col_dim);
+        let (row_dim, col_dim) = (index.len() - 2, index.len() - 1);
+        let unit = if pairs { col_dim + 1 } else { col_dim };
+        self.program.buffers[buffer.0 as usize].unit_dim = Some(unit);
+        if pairs {
+            return Ok(Some(View::Pairs { buffer, index, row_dim, col_dim }));
+        }
         let steps = [rows, cols].map(|a| self.dim(a).step);
         Ok(Some(View::Buffer { buffer, index, row_dim: Some(row_dim), col_dim: Some(col_dim), steps }))
     }

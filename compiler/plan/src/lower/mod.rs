@@ -21,6 +21,7 @@ mod keys;
 mod listed;
 mod mask;
 mod nest;
+mod pairs;
 mod parts;
 mod pointwise;
 mod rank;
@@ -269,6 +270,9 @@ fn write_term(
     exact: bool,
     target: PlanBufferId,
 ) -> Result<(), PlanError> {
+    if let Layout::Pairs { lead, row, col, blocked } = layout {
+        return nest.write_pairs((lead, *row, *col), *blocked, target);
+    }
     let frame = Frame::new(shape.rows, shape.cols);
     nest.attends_first(frame)?;
     let root = nest.root;
@@ -287,6 +291,7 @@ fn write_term(
             index.extend([block, nest.position(*row, frame), in_block]);
             index
         }
+        Layout::Pairs { .. } => unreachable!("pairs are packed"),
     };
     let (rows, cols) = nest.counts(frame);
     nest.emit(Stmt::Map { dst: Dst::Buffer { buffer, index }, rows, cols, value });
@@ -310,6 +315,10 @@ impl StageShape {
         if planner.find(term, &mut |_, n| product(n)) {
             return StageKind::Contract;
         }
-        if matches!(layout, Layout::Packed { .. }) { StageKind::Pack } else { StageKind::MapReduce }
+        if matches!(layout, Layout::Packed { .. } | Layout::Pairs { .. }) {
+            StageKind::Pack
+        } else {
+            StageKind::MapReduce
+        }
     }
 }

@@ -92,7 +92,7 @@ struct Run {
 
 /// Rows of a task's tile.
 pub(super) fn rows_of(nest: &mut Nest<'_, '_>, term: TermId, (rows, step): (AxisId, i64), layout: &Layout) -> Rows {
-    if matches!(layout, Layout::Packed { .. }) {
+    if !matches!(layout, Layout::Plain(_)) {
         return Rows { width: TILE, block: None };
     }
     let mut best = best_height(nest, term, rows, step);

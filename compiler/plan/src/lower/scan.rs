@@ -419,6 +419,7 @@ impl Nest<'_, '_> {
                     index[dim] = self.x().sum(index[dim], far);
                 }
             }
+            View::Pairs { index, row_dim, .. } => index[*row_dim] = self.x().sum(index[*row_dim], from),
         }
         view
     }

@@ -150,7 +150,7 @@ impl Nest<'_, '_> {
     fn prefix_tile(&mut self, term: TermId, frame: Frame) -> Result<TileId, PlanError> {
         match self.exact_tile(term, frame)? {
             View::Tile { tile, .. } => Ok(tile),
-            View::Buffer { .. } => unreachable!("an exact tile is a tile"),
+            View::Buffer { .. } | View::Pairs { .. } => unreachable!("an exact tile is a tile"),
         }
     }
 

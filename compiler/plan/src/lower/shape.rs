@@ -44,6 +44,11 @@ impl StageShape {
         if let Layout::Packed { lead, row, col } = layout {
             return Self { rows: Some(*col), cols: Some(*row), grid: lead.clone(), sequential: false, folded: None };
         }
+        if let Layout::Pairs { lead, row, col, blocked } = layout {
+            // Rows are the longer axis of the two.
+            let (rows, cols) = if *blocked { (*col, *row) } else { (*row, *col) };
+            return Self { rows: Some(rows), cols: Some(cols), grid: lead.clone(), sequential: false, folded: None };
+        }
         if let Some(rank) = planner.rank(term).filter(|rank| axes.contains(&rank.along)) {
             return Self::of_lines(planner, axes, rank.along);
         }

@@ -24,6 +24,8 @@ pub(super) struct Part {
     /// The product of the others.
     value: TermId,
     how: How,
+    /// Whether weights and values are multiplied in bfloat16.
+    pairs: bool,
 }
 
 enum How {
@@ -38,7 +40,7 @@ enum How {
 impl Nest<'_, '_> {
     /// The summands of values, each as it meets weights over `axis` in the rows and columns of `frame`.
     pub fn parts_of_values(&mut self, value: TermId, axis: AxisId, frame: Frame) -> Vec<Part> {
-        let plain = |value| Part { weights: Vec::new(), value, how: How::Product };
+        let plain = |value| Part { weights: Vec::new(), value, how: How::Product, pairs: false };
         if !self.has(value, frame.rows) {
             return vec![plain(value)];
         }
@@ -55,18 +57,26 @@ impl Nest<'_, '_> {
         parts
     }
 
+    /// The summands, with those multiplied in bfloat16 whose types allow it beside weights by these scores.
+    pub fn in_pairs(&self, mut parts: Vec<Part>, score: TermId, frame: Frame) -> Vec<Part> {
+        for part in &mut parts {
+            part.pairs = matches!(part.how, How::Product) && self.multiplies_pairs(score, part.value, frame);
+        }
+        parts
+    }
+
     /// A summand that differs from row to row.
     fn part_of_rows(&mut self, summand: TermId, axis: AxisId, frame: Frame) -> Part {
         let factors = self.planner.factors(summand);
         let (weights, values): (Vec<TermId>, Vec<TermId>) =
             factors.iter().partition(|t| self.has(**t, frame.rows) && !self.has(**t, frame.cols));
         if !values.iter().any(|t| self.has(*t, frame.rows)) {
-            return Part { weights, value: self.planner.product(values), how: How::Product };
+            return Part { weights, value: self.planner.product(values), how: How::Product, pairs: false };
         }
         let (values, weights): (Vec<TermId>, Vec<TermId>) = factors.into_iter().partition(|t| self.has(*t, frame.cols));
         match self.by_place(&values, axis, frame) {
-            Some((value, axis, place)) => Part { weights, value, how: How::Places { axis, place } },
-            None => Part { weights, value: self.planner.product(values), how: How::Turns },
+            Some((value, axis, place)) => Part { weights, value, how: How::Places { axis, place }, pairs: false },
+            None => Part { weights, value: self.planner.product(values), how: How::Turns, pairs: false },
         }
     }
 
@@ -110,12 +120,14 @@ impl Nest<'_, '_> {
     ) -> Result<(), PlanError> {
         let weights = self.weights_with(weights, &part.weights, axis, frame, partial)?;
         match part.how {
-            How::Product => self.add_product(part.value, weights, axis, frame, partial, acc),
+            How::Product => self.add_product((part.value, part.pairs), weights, axis, frame, partial, acc),
             How::Places { axis: places, place } => {
                 let sums = self.weights_by_place(weights, places, place, axis, frame)?;
                 // A place that no key has counts for nothing, whatever the table holds there.
                 let always = self.x().truth(true);
-                self.with_whole(places, |nest| nest.add_product(part.value, sums, places, frame, Some(always), acc))
+                self.with_whole(places, |nest| {
+                    nest.add_product((part.value, false), sums, places, frame, Some(always), acc)
+                })
             }
             How::Turns => self.add_in_turns(part.value, weights, axis, frame, partial, acc),
         }
@@ -182,7 +194,7 @@ impl Nest<'_, '_> {
     /// Adds weights times values to the accumulator as a tile product.
     fn add_product(
         &mut self,
-        value: TermId,
+        (value, pairs): (TermId, bool),
         weights: TileId,
         axis: AxisId,
         frame: Frame,
@@ -194,7 +206,11 @@ impl Nest<'_, '_> {
         let depth = self.dim(axis).count;
         let across = Frame::new(Some(axis), frame.cols);
         let wide = |nest: &mut Self| {
-            let rhs = nest.rhs_view(value, across)?;
+            let pairs = if pairs { nest.pairs_view(value, across)? } else { None };
+            let rhs = match pairs {
+                Some(pairs) => pairs,
+                None => nest.rhs_view(value, across)?,
+            };
             let (dst, lhs) = (dst.clone(), lhs.clone());
             nest.emit(Stmt::Product {
                 dst,

@@ -85,7 +85,7 @@ impl Planner<'_> {
         let is_wanted = |(wanted, axes): &(TermId, Vec<AxisId>)| *wanted == term && fits(axes);
         if let Some(at) = self.read_later.iter().position(is_wanted) {
             let (term, axes) = self.read_later.remove(at);
-            let key = self.key(term, &axes, false, false);
+            let key = self.key(term, &axes, super::LayoutKind::Plain, false);
             let shape = axes.iter().map(|a| self.axis_extent(*a)).collect();
             let name = format!("t{}", self.plan.buffers.len());
             let target = self.add_buffer(&name, self.compute, shape, Role::Intermediate);

@@ -43,7 +43,7 @@ impl Planner<'_> {
             match *self.terms.node(term) {
                 Node::Reduce { axis: a, domain: d, body, .. } if (a, d) == (axis, domain) && term != sum => {
                     let axes: Vec<AxisId> = self.terms.free(term).iter().collect();
-                    let key = self.key(term, &axes, false, false);
+                    let key = self.key(term, &axes, super::LayoutKind::Plain, false);
                     if self.fits_a_buffer(term) && !self.made.contains_key(&key) {
                         beside.push((term, body));
                     }
@@ -60,7 +60,7 @@ impl Planner<'_> {
         let shape = axes.iter().map(|a| self.axis_extent(*a)).collect();
         let name = format!("t{}", self.plan.buffers.len());
         let buffer = self.add_buffer(&name, self.compute, shape, Role::Intermediate);
-        let key = self.key(term, &axes, false, false);
+        let key = self.key(term, &axes, super::LayoutKind::Plain, false);
         self.made.insert(key, buffer);
         (buffer, axes)
     }

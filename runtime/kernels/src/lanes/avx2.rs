@@ -332,6 +332,10 @@ impl FloatBits for Avx2 {
         with_features!(_mm256_slli_epi32::<23>(i))
     }
     #[inline(always)]
+    fn int_to_upper(self, i: __m256i) -> __m256i {
+        with_features!(_mm256_slli_epi32::<16>(i))
+    }
+    #[inline(always)]
     fn exponent_to_int(self, i: __m256i) -> __m256i {
         with_features!(_mm256_srai_epi32::<23>(i))
     }

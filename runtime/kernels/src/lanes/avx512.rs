@@ -376,6 +376,10 @@ impl FloatBits for Avx512 {
         with_features!(_mm512_slli_epi32::<23>(i))
     }
     #[inline(always)]
+    fn int_to_upper(self, i: __m512i) -> __m512i {
+        with_features!(_mm512_slli_epi32::<16>(i))
+    }
+    #[inline(always)]
     fn exponent_to_int(self, i: __m512i) -> __m512i {
         with_features!(_mm512_srai_epi32::<23>(i))
     }

@@ -202,6 +202,10 @@ impl<S: FloatBits> FloatBits for Interleaved<S> {
         each!(self.int_to_exponent(i))
     }
     #[inline(always)]
+    fn int_to_upper(self, i: Self::I) -> Self::I {
+        each!(self.int_to_upper(i))
+    }
+    #[inline(always)]
     fn exponent_to_int(self, i: Self::I) -> Self::I {
         each!(self.exponent_to_int(i))
     }

@@ -236,6 +236,10 @@ impl FloatBits for Neon {
         with_features!(vshlq_n_s32::<23>(i))
     }
     #[inline(always)]
+    fn int_to_upper(self, i: int32x4_t) -> int32x4_t {
+        with_features!(vshlq_n_s32::<16>(i))
+    }
+    #[inline(always)]
     fn exponent_to_int(self, i: int32x4_t) -> int32x4_t {
         with_features!(vshrq_n_s32::<23>(i))
     }

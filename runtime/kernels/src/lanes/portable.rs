@@ -200,6 +200,10 @@ impl FloatBits for Portable {
         i.map(|x| x << 23)
     }
     #[inline(always)]
+    fn int_to_upper(self, i: Self::I) -> Self::I {
+        i.map(|x| x << 16)
+    }
+    #[inline(always)]
     fn exponent_to_int(self, i: Self::I) -> Self::I {
         i.map(|x| x >> 23)
     }

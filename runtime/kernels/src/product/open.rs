@@ -9,7 +9,7 @@ use super::{Blocks, Operands, product};
 use crate::lanes::{Element, Square};
 
 /// Rows of the highest block, at most: the table of `of_height` ends there.
-const HIGHEST: usize = 12;
+pub(super) const HIGHEST: usize = 12;
 
 /// `C = A B` where C is not -inf.
 ///
@@ -50,7 +50,7 @@ pub(crate) unsafe fn product_open<T: Element, S: Blocks<T>>(s: S, p: &Operands<T
 
 /// The open columns of each row of a block; the union of all.
 #[inline(always)]
-unsafe fn open_places<T: Element, S: Square<T>>(s: S, p: &Operands<T>, open: &mut [u64; HIGHEST]) -> u64 {
+pub(super) unsafe fn open_places<T: Element, S: Square<T>>(s: S, p: &Operands<T>, open: &mut [u64; HIGHEST]) -> u64 {
     let mut any = 0;
     for (i, open) in open.iter_mut().enumerate().take(p.m) {
         // SAFETY: row `i` of the caller's C.
@@ -97,7 +97,7 @@ unsafe fn open_columns<T: Element, S: Blocks<T>>(s: S, p: &Operands<T>, open: &[
 
 /// Sets the first `n` elements to -inf but for those whose bit is set.
 #[inline(always)]
-unsafe fn close<T: Element, S: Square<T>>(s: S, row: *mut T, n: usize, open: u64) {
+pub(super) unsafe fn close<T: Element, S: Square<T>>(s: S, row: *mut T, n: usize, open: u64) {
     let lowest = s.splat(T::NEG_INFINITY);
     let mut at = 0;
     // SAFETY: the caller's elements.

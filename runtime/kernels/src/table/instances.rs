@@ -11,6 +11,8 @@ use crate::function::trig::{Cos, Sin};
 use crate::function::{map, pow, scalar};
 use crate::lanes::Halves;
 use crate::listed::{Listed, Lists, dots_listed, list_open, list_spans, sum_listed};
+use crate::product::pack::{Unpacked, pack_pairs};
+use crate::product::pairs::{Pairs, Widened, product_pairs};
 use crate::product::{Blocks, MOST_ROWS, Operands, few_rows, open::product_open, product, sparse::product_sparse};
 use crate::through::{Through, product_tanh};
 use crate::{convert, order, rows, scatter, search, softmax, spans, transpose};
@@ -192,6 +194,9 @@ macro_rules! instantiate {
         instantiate!(@widen $token, widen_rows_bf16, u16, Bf16 $(, #[$features])?);
         instantiate!(@widen $token, widen_rows_f16, u16, Half $(, #[$features])?);
         instantiate!(@widen $token, widen_rows_i8, i8, i8 $(, #[$features])?);
+        instantiate!(@pairs $token, Widened, product_pairs_widened $(, #[$features])?);
+        instantiate!(@pack $token, pack_pairs_bf16, u16 $(, #[$features])?);
+        instantiate!(@pack $token, pack_pairs_f32, f32 $(, #[$features])?);
 
         /// The microkernels of this instruction set.
         pub(in crate::table) static TABLE: KernelTable = KernelTable {
@@ -271,6 +276,9 @@ macro_rules! instantiate {
             widen_rows_bf16,
             widen_rows_f16,
             widen_rows_i8,
+            product_pairs: product_pairs_widened,
+            pack_pairs_bf16,
+            pack_pairs_f32,
         };
     };
 
@@ -331,6 +339,36 @@ macro_rules! instantiate {
         ) {
             // SAFETY: the features are those of this function; the pointers are the contract of the entry.
             unsafe { widen_rows($token::assume(), rows, cols, dst, dst_rs, src.cast::<$stored>(), src_rs) }
+        }
+    };
+
+    (@pairs $token:ident, $dots:expr, $name:ident $(, #[$features:meta])?) => {
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "the C signature of a product")]
+        unsafe extern "C" fn $name(
+            m: usize, n: usize, k: usize, first: usize,
+            a: *const f32, a_rs: isize, a_cs: isize,
+            b: *const u16, b_rs: isize,
+            c: *mut f32, c_rs: isize,
+            flags: u64,
+            scale: *const f32,
+        ) {
+            let [accumulate, masked, open] = [1, 2, 4].map(|bit| flags & bit != 0);
+            let (b, b_rs, first) = (b.cast(), b_rs / 2, first & 1);
+            let operands = Pairs { m, n, k, first, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate, masked, open, scale };
+            // SAFETY: the features are those of this function; the operands are the contract of the entry.
+            unsafe { product_pairs($token::assume(), $dots, &operands) }
+        }
+    };
+
+    (@pack $token:ident, $name:ident, $t:ty $(, #[$features:meta])?) => {
+        $(#[$features])?
+        unsafe extern "C" fn $name(
+            rows: usize, cols: usize, dst: *mut u16, dst_rs: isize, src: *const $t, src_rs: isize, src_cs: isize,
+        ) {
+            let matrix = Unpacked { rows, cols, dst: dst.cast(), dst_rs: dst_rs / 2, src, src_rs, src_cs };
+            // SAFETY: the features are those of this function; the pointers are the contract of the entry.
+            unsafe { pack_pairs($token::assume(), &matrix) }
         }
     };
 
@@ -437,6 +475,23 @@ macro_rules! instantiate {
 pub(super) mod avx512 {
     //! AVX-512.
     instantiate!(Avx512, #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")]);
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx512bf16 {
+    //! AVX-512 with AVX512-BF16: products of pairs by their instruction, all else as without it.
+    use super::{Pairs, product_pairs};
+    use crate::isa::{Avx512, Avx512Bf16};
+    use crate::table::KernelTable;
+
+    instantiate!(
+        @pairs Avx512, Avx512Bf16::assume(), product_pairs_bf16,
+        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma,f16c")]
+    );
+
+    /// The microkernels of this instruction set.
+    pub(in crate::table) static TABLE: KernelTable =
+        KernelTable { product_pairs: product_pairs_bf16, ..super::avx512::TABLE };
 }
 
 #[cfg(target_arch = "x86_64")]

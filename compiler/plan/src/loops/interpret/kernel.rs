@@ -4,6 +4,7 @@ use super::{InterpretError, Machine, Run};
 use crate::loops::arithmetic::Value;
 use crate::loops::expr::{ExprId, Lane};
 use crate::loops::program::{Additions, Listed, Stmt, TileId, View};
+use crate::loops::storage::rounded_to_bf16;
 
 /// A view whose offsets are evaluated.
 struct Corner<'a> {
@@ -16,6 +17,7 @@ impl Machine<'_, '_> {
     pub(super) fn kernel(&mut self, stmt: &Stmt) -> Run<()> {
         match stmt {
             Stmt::Product { .. } => self.product(stmt),
+            Stmt::Pack { dst, src, rows, cols } => self.pack([dst, src], [*rows, *cols]),
             Stmt::Dots { .. } => self.dots(stmt),
             Stmt::List { .. } => self.list(stmt),
             Stmt::DotsListed { .. } => self.dots_listed(stmt),
@@ -51,6 +53,7 @@ impl Machine<'_, '_> {
             Some(cond) => self.scalar(*cond)?.truth(),
             None => false,
         };
+        let pairs = matches!(rhs, View::Pairs { .. });
         let (dst, lhs, rhs) = (self.corner(dst)?, self.corner(lhs)?, self.corner(rhs)?);
         let matrix = self.matrix(&rhs, depth, cols)?;
         let mut line = vec![0.0f64; cols as usize];
@@ -60,6 +63,7 @@ impl Machine<'_, '_> {
             }
             for k in 0..depth {
                 let x = self.element(&lhs, row, k)?.real();
+                let x = if pairs { rounded_to_bf16(x) } else { x };
                 if masked && x == 0.0 {
                     continue;
                 }
@@ -72,6 +76,18 @@ impl Machine<'_, '_> {
                 if !*open || self.element(&dst, row, col)?.real() != f64::NEG_INFINITY {
                     self.set_element(&dst, row, col, line[col as usize])?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    fn pack(&mut self, [dst, src]: [&View; 2], [rows, cols]: [ExprId; 2]) -> Run<()> {
+        let [rows, cols] = [self.int(rows)?.max(0), self.int(cols)?.max(0)];
+        let (dst, src) = (self.corner(dst)?, self.corner(src)?);
+        for row in 0..rows + rows % 2 {
+            for col in 0..cols {
+                let value = if row < rows { self.element(&src, row, col)?.real() } else { 0.0 };
+                self.set_element(&dst, row, col, value)?;
             }
         }
         Ok(())
@@ -341,7 +357,7 @@ impl Machine<'_, '_> {
     fn corner<'v>(&mut self, view: &'v View) -> Run<Corner<'v>> {
         let ids: Vec<ExprId> = match view {
             View::Tile { row, col, .. } => vec![*row, *col],
-            View::Buffer { index, .. } => index.clone(),
+            View::Buffer { index, .. } | View::Pairs { index, .. } => index.clone(),
         };
         let at = ids.iter().map(|id| self.int(*id)).collect::<Result<_, InterpretError>>()?;
         Ok(Corner { view, at })
@@ -367,7 +383,7 @@ impl Machine<'_, '_> {
                 let (row, col) = if *transposed { (col, row) } else { (row, col) };
                 self.read_tile(*tile, corner.at[0] + row, corner.at[1] + col)
             }
-            View::Buffer { buffer, .. } => {
+            View::Buffer { buffer, .. } | View::Pairs { buffer, .. } => {
                 let index = corner.index(row, col);
                 let name = |error| self.program.buffers[buffer.0 as usize].named(error);
                 self.buffers[buffer.0 as usize].read(&index).map_err(name)
@@ -381,7 +397,7 @@ impl Machine<'_, '_> {
                 let (row, col) = if *transposed { (col, row) } else { (row, col) };
                 self.write_tile(*tile, corner.at[0] + row, corner.at[1] + col, Value::Real(value))
             }
-            View::Buffer { buffer, .. } => {
+            View::Buffer { buffer, .. } | View::Pairs { buffer, .. } => {
                 let index = corner.index(row, col);
                 let name = |error| self.program.buffers[buffer.0 as usize].named(error);
                 self.buffers[buffer.0 as usize].write(&index, Value::Real(value)).map_err(name)
@@ -394,6 +410,12 @@ impl Corner<'_> {
     /// Index of element (row, col) of a buffer view.
     fn index(&self, row: i64, col: i64) -> Vec<i64> {
         let mut index = self.at.clone();
+        if let View::Pairs { row_dim, col_dim, .. } = self.view {
+            let at = self.at[*row_dim] + row;
+            index[*row_dim] = at.div_euclid(2);
+            index[*col_dim] += col;
+            index.push(at.rem_euclid(2));
+        }
         if let View::Buffer { row_dim, col_dim, steps, .. } = self.view {
             for (dim, step) in [(row_dim, row * steps[0]), (col_dim, col * steps[1])] {
                 if let Some(at) = dim.and_then(|d| index.get_mut(d)) {

@@ -117,6 +117,11 @@ impl Verifier<'_> {
         };
         self.view(dst, *rows, *cols, true, lane);
         self.view(lhs, *rows, *depth, false, lane);
+        if let View::Pairs { .. } = rhs {
+            self.require(lane == Lane::F32, "a product with pairs is of f32");
+            self.pairs(rhs, *depth, *cols);
+            return self.written(dst);
+        }
         match self.program.stored_narrow(rhs) {
             true => {
                 let plain = masked.is_none() && !*open && lane == Lane::F32;
@@ -125,9 +130,57 @@ impl Verifier<'_> {
             }
             false => self.view(rhs, *depth, *cols, true, lane),
         }
-        if let View::Buffer { buffer, .. } = dst {
+        self.written(dst);
+    }
+
+    /// A view that may be written.
+    fn written(&mut self, dst: &View) {
+        if let View::Buffer { buffer, .. } | View::Pairs { buffer, .. } = dst {
             let access = self.program.buffers.get(buffer.0 as usize).map(|b| b.access);
             self.require(access == Some(Access::Write), "the buffer is only for reading");
+        }
+    }
+
+    /// Rows of bfloat16 in pairs, whose words are adjacent. The buffer has whole pairs, so the last row has a word, too.
+    fn pairs(&mut self, view: &View, rows: ExprId, cols: ExprId) {
+        let View::Pairs { buffer, index, row_dim, col_dim } = view else { return };
+        self.scalars(index, Lane::I64);
+        let Some(declared) = self.program.buffers.get(buffer.0 as usize) else {
+            return self.wrong("a buffer is out of the table");
+        };
+        let shape = &declared.shape;
+        let two = shape.last().is_some_and(|two| self.program.exprs.as_int(*two) == Some(2));
+        let last = index.len();
+        self.require(declared.dtype == DType::Bf16, "pairs are of bfloat16");
+        self.require(two && last + 1 == shape.len(), "pairs have a dimension of their own, the last");
+        self.require(declared.unit_dim == Some(last), "the halves of a pair are not adjacent");
+        self.require(row_dim < col_dim && col_dim + 1 == last, "the words of pairs are not adjacent");
+        let access = |s: &Self| s.program.buffers[buffer.0 as usize].name.clone();
+        for (dim, (at, extent)) in index.iter().zip(shape).enumerate() {
+            match (dim == *row_dim, dim == *col_dim) {
+                (true, _) => self.halved(*at, rows, *extent, &access),
+                (_, true) => self.spans(*at, cols, *extent, &access),
+                _ => self.within(*at, *extent, &access),
+            }
+        }
+    }
+
+    /// What is packed, and pairs that begin whole, so that no word is written twice.
+    pub(super) fn pack(&mut self, stmt: &Stmt) {
+        let Stmt::Pack { dst, src, rows, cols } = stmt else { return };
+        self.scalars(&[*rows, *cols], Lane::I64);
+        let View::Pairs { index, row_dim, .. } = dst else { return self.wrong("what is packed are pairs") };
+        self.pairs(dst, *rows, *cols);
+        self.written(dst);
+        let whole = index.get(*row_dim).is_some_and(|at| self.prover.is_even(*at));
+        self.require(whole, "pairs begin with their second half");
+        let stored =
+            |s: &Self, buffer: &crate::loops::BufferId| s.program.buffers.get(buffer.0 as usize).map(|b| b.dtype);
+        match src {
+            View::Buffer { buffer, .. } if stored(self, buffer) == Some(DType::Bf16) => {
+                self.view_in_range(src, Some(*rows), *cols, false);
+            }
+            _ => self.view(src, *rows, *cols, false, Lane::F32),
         }
     }
 
@@ -236,6 +289,7 @@ impl Verifier<'_> {
                 self.spans(*col, cols, declared.cols, &access);
             }
             View::Buffer { .. } => self.view_of(view, None, cols, false, Lane::F32),
+            View::Pairs { .. } => self.wrong("one row is in pairs"),
         }
     }
 
@@ -273,6 +327,7 @@ impl Verifier<'_> {
                 );
                 self.view_in_range(view, rows, cols, unit);
             }
+            View::Pairs { .. } => self.wrong("pairs are the right operand of a product"),
         }
     }
 

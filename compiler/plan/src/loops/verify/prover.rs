@@ -356,6 +356,12 @@ impl<'p> Prover<'p> {
         Replacement::Any(bounds)
     }
 
+    /// Whether an expression is a multiple of 2, as far as its factors tell.
+    pub(super) fn is_even(&mut self, id: ExprId) -> bool {
+        let form = self.form(id);
+        self.divisor(&form) % 2 == 0
+    }
+
     /// A number that divides the form, 0 if that is 0.
     fn divisor(&self, form: &Linear) -> i64 {
         let multiple = |atom: &Atom| match atom {
