@@ -309,11 +309,7 @@ impl Counter<'_> {
                     scale,
                 );
             }
-            Stmt::Pack { dst, src, rows, cols } => {
-                let elements = self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
-                self.work.pointwise += elements;
-                self.operands([(dst, elements), (src, elements)]);
-            }
+            Stmt::Pack { dst, src, rows, cols } => self.pack([dst, src], [*rows, *cols], scale),
             Stmt::Dots { .. } => self.dots(stmt, scale),
             Stmt::List { .. } | Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt, scale),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt, scale),
@@ -419,6 +415,14 @@ impl Counter<'_> {
         self.work.tiles += scale;
         let [lhs, rhs] = operands;
         self.operands([(lhs, m * k * scale), (rhs, k * n * scale)]);
+    }
+
+    /// A matrix that is moved.
+    fn pack(&mut self, views: [&View; 2], counts: [ExprId; 2], scale: f64) {
+        let [rows, cols] = counts.map(|count| self.int(count).max(0) as f64);
+        let elements = rows * cols * scale;
+        self.work.pointwise += elements;
+        self.operands(views.map(|view| (view, elements)));
     }
 
     /// Elements of buffers that are read or written.

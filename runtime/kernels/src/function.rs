@@ -5,6 +5,7 @@
 
 pub(crate) mod composed;
 pub(crate) mod exp;
+pub(crate) mod exp64;
 pub(crate) mod expm1;
 pub(crate) mod log;
 pub(crate) mod pow;

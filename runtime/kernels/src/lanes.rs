@@ -215,6 +215,34 @@ pub(crate) trait Square<T: Element>: Lanes<T> {
     }
 }
 
+/// What the exponential of `f64` needs beyond [`Lanes`].
+pub(crate) trait Doubles: Square<f64> {
+    /// The nearest integer, ties to even, for magnitudes below 2^51.
+    #[inline(always)]
+    fn nearest(self, v: Self::V) -> Self::V {
+        // Where the sum lies neighbours are 1 apart.
+        let large = self.splat(1.5 * (1u64 << 52) as f64);
+        self.sub(self.add(v, large), large)
+    }
+    /// `v * 2^n`, rounded once, for a `v` in 0.7 .. 1.5 and an integral `n` in -1100 ..= 0.
+    #[inline(always)]
+    fn times_power(self, v: Self::V, n: Self::V) -> Self::V {
+        let (mut lanes, mut powers) = ([0.0; MOST_LANES], [0.0; MOST_LANES]);
+        // SAFETY: no instruction set has more lanes.
+        unsafe {
+            self.store(lanes.as_mut_ptr(), v);
+            self.store(powers.as_mut_ptr(), n);
+            for (lane, power) in lanes.iter_mut().zip(&powers).take(Self::N) {
+                // Two factors, of which only the second can round; a power that is no number is that of such a lane.
+                let power = *power as i64;
+                let two_to = |power: i64| f64::from_bits(((power + 1023) as u64) << 52);
+                *lane = *lane * two_to(power / 2) * two_to(power - power / 2);
+            }
+            self.load(lanes.as_ptr())
+        }
+    }
+}
+
 /// What the elementary functions need beyond [`Lanes`]: rounding, and the bits of a float as integers.
 pub(crate) trait FloatBits: Lanes<f32> {
     /// `N` lanes of `i32`.

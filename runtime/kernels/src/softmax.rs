@@ -13,7 +13,8 @@
 //! independent of each other, which hides latencies.
 
 use crate::function::exp::exp_not_positive;
-use crate::lanes::{Element, FloatBits, Interleaved, MOST_LANES, Square};
+use crate::function::exp64;
+use crate::lanes::{Doubles, Element, FloatBits, Interleaved, MOST_LANES, Square};
 
 /// Lanes that can be exponentiated.
 pub(crate) trait Exponential<T: Element>: Square<T> {
@@ -34,26 +35,14 @@ impl<S: FloatBits + Square<f32>> Exponential<f32> for S {
     }
 }
 
-impl<S: Square<f64>> Exponential<f64> for S {
-    /// Lane by lane, the same function as everywhere else in `f64`.
+impl<S: Doubles> Exponential<f64> for S {
     #[inline(always)]
     fn exp_not_positive(self, x: S::V) -> S::V {
-        let mut lanes = [0.0; MOST_LANES];
-        // SAFETY: the array holds a vector.
-        unsafe {
-            self.store(lanes.as_mut_ptr(), x);
-            for x in &mut lanes[..S::N] {
-                *x = libm::exp(*x);
-            }
-            self.load(lanes.as_ptr())
-        }
+        exp64::exp_not_positive(self, [x])[0]
     }
     #[inline(always)]
-    fn exp_of_four(self, mut x: [S::V; 4]) -> [S::V; 4] {
-        for x in &mut x {
-            *x = self.exp_not_positive(*x);
-        }
-        x
+    fn exp_of_four(self, x: [S::V; 4]) -> [S::V; 4] {
+        exp64::exp_not_positive(self, x)
     }
 }
 

@@ -275,7 +275,7 @@ kernel_table! {
         /// Online softmax; exponentials with a relative error of at most `1e-7 + 2e-9 |x|`, and weights below 2^-125 may
         /// be 0.
         pub softmax_update_f32: SoftmaxUpdate<f32>,
-        /// Online softmax; exponentials as `exp_f64`.
+        /// Online softmax; exponentials within 1.5 ULP (2 on portable).
         pub softmax_update_f64: SoftmaxUpdate<f64>,
         /// Rows times a number each.
         pub scale_rows_f32: ScaleRows<f32>,

@@ -3,7 +3,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{FloatBits, Halves, Lanes, Square, scale_in_two_steps};
+use super::{Doubles, FloatBits, Halves, Lanes, Square, scale_in_two_steps};
 use crate::isa::Avx2;
 
 /// Calls intrinsics under the token.
@@ -229,6 +229,8 @@ impl Square<f32> for Avx2 {
 }
 
 impl Square<f64> for Avx2 {}
+
+impl Doubles for Avx2 {}
 
 /// Reductions of 8 vectors at once, as on AVX-512: each level combines two into one.
 macro_rules! reduce_each_of_8 {

@@ -3,7 +3,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{FloatBits, Halves, Lanes, Square};
+use super::{Doubles, FloatBits, Halves, Lanes, Square};
 use crate::isa::Avx512;
 
 /// Calls intrinsics under the token.
@@ -314,6 +314,17 @@ fn transpose_8(rows: &mut [__m512d; 16]) {
         rows[2 + c] = _mm512_shuffle_f64x2::<0x88>(ab_odd, xy_odd);
         rows[4 + c] = _mm512_shuffle_f64x2::<0xdd>(ab_even, xy_even);
         rows[6 + c] = _mm512_shuffle_f64x2::<0xdd>(ab_odd, xy_odd);
+    }
+}
+
+impl Doubles for Avx512 {
+    #[inline(always)]
+    fn nearest(self, v: __m512d) -> __m512d {
+        with_features!(_mm512_roundscale_pd::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v))
+    }
+    #[inline(always)]
+    fn times_power(self, v: __m512d, n: __m512d) -> __m512d {
+        with_features!(_mm512_scalef_pd(v, n))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use core::arch::aarch64::*;
 
-use super::{FloatBits, Halves, Lanes, Square, scale_in_two_steps};
+use super::{Doubles, FloatBits, Halves, Lanes, Square, scale_in_two_steps};
 use crate::isa::Neon;
 
 /// Calls intrinsics under the token.
@@ -182,6 +182,8 @@ fn any_of_2(mask: uint64x2_t) -> u32 {
 impl Halves for Neon {}
 impl Square<f32> for Neon {}
 impl Square<f64> for Neon {}
+
+impl Doubles for Neon {}
 
 impl FloatBits for Neon {
     type I = int32x4_t;

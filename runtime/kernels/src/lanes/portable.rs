@@ -3,7 +3,7 @@
 //! A fused multiply-add is a call into a library on a baseline x86-64, so `fma` here is a product and a sum, each
 //! rounded.
 
-use super::{FloatBits, Halves, Lanes, Square};
+use super::{Doubles, FloatBits, Halves, Lanes, Square};
 use crate::isa::Portable;
 
 /// 1.5 * 2^23: a sum with it has no bits behind the point, and its low bits are the integer.
@@ -146,6 +146,8 @@ lanes!(f64, WIDTH_BYTES / size_of::<f64>());
 impl Halves for Portable {}
 impl Square<f32> for Portable {}
 impl Square<f64> for Portable {}
+
+impl Doubles for Portable {}
 
 impl FloatBits for Portable {
     type I = [i32; WIDTH_BYTES / size_of::<f32>()];
