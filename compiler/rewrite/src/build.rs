@@ -37,6 +37,10 @@ pub enum Tree {
     Guarded(Vec<TermId>, Box<Tree>),
     /// A reduction further restricted to where predicates hold or, if `false`, do not.
     Restricted(Vec<(TermId, bool)>, Box<Tree>),
+    /// A reduction over `row + back <= axis`, with the positions of both counted from their ends: `(node, row, back)`.
+    FromEnds(ENode, AxisId, i64),
+    /// A reduction restricted to `axis <= row` or, if `false`, to the rest: `(node, row, before)`.
+    Part(ENode, AxisId, bool),
     /// A product of closed integers made real.
     IntegerProduct(Vec<TermId>),
     /// A difference or sum of closed integers made real: `(term, coefficient)` and a constant.
@@ -137,6 +141,12 @@ impl Tree {
                 }
                 Self::Node(node, children.clone()).add(graph)
             }
+            Self::FromEnds(node, row, back) => from_ends(graph, node, *row, *back),
+            Self::Part(node, row, before) => {
+                let ENode::Reduce(_, axis, ..) = node else { unreachable!("reductions have parts") };
+                let until = up_to(&mut graph.analysis.spec.terms, *axis, *row, 0);
+                Self::Restricted(vec![(until, *before)], Box::new(Self::matched(node))).add(graph)
+            }
             Self::IntegerProduct(factors) => {
                 let product = graph.analysis.spec.terms.nary(NaryOp::Mul, factors.clone());
                 add_integer(graph, product)
@@ -177,6 +187,35 @@ impl Tree {
         let oldest = graph.id_to_expr(id);
         convert::to_term(&mut graph.analysis.spec.terms, &oldest)
     }
+}
+
+/// `axis <= row - back`
+fn up_to(terms: &mut Terms, axis: AxisId, row: AxisId, back: i64) -> TermId {
+    let (position, row) = (terms.position(axis), terms.position(row));
+    let until = linear_term(terms, &[(row, 1)], -back);
+    terms.binary(BinaryOp::Le, position, until)
+}
+
+/// A reduction over `row + back <= axis` as one over `axis <= row - back`, whose positions are counted from the ends of
+/// both axes, read at the row's place from the end.
+fn from_ends(graph: &mut Graph, node: &ENode, row: AxisId, back: i64) -> Id {
+    let ENode::Reduce(op, axis, _, [body]) = node else { unreachable!("reductions are over suffixes") };
+    let term = Tree::Class(*body).oldest(graph);
+    let spec = &mut graph.analysis.spec;
+    let places: BTreeMap<AxisId, TermId> = [row, *axis]
+        .into_iter()
+        .map(|a| {
+            let extent = spec.axis(a).extent;
+            let position = spec.terms.position(a);
+            (a, linear_term(&mut spec.terms, &[(extent, 1), (position, -1)], -1))
+        })
+        .collect();
+    let turned = spec.substituted(term, &places);
+    let domain = up_to(&mut spec.terms, *axis, row, back);
+    let domain = convert::intern(graph, domain);
+    let body = convert::add_real(graph, turned);
+    let reduced = graph.add_uncanonical(ENode::Reduce(*op, *axis, domain, [body]));
+    graph.add_uncanonical(ENode::At(row, places[&row], [reduced]))
 }
 
 /// A closed integer made real.

@@ -336,6 +336,24 @@ impl Domain {
         (same && form.is_difference(&spec.terms, row, axis, form.constant)).then_some((row, form.constant))
     }
 
+    /// `(row, k)` if the domain is `row + k <= axis` with k at least 0, over axes of one extent.
+    pub fn suffix(&self, spec: &Spec, axis: AxisId) -> Option<(AxisId, i64)> {
+        let Self::AtLeast(form) = self else { return None };
+        let row = form.positions(&spec.terms)?.keys().copied().find(|a| *a != axis)?;
+        let same = spec.axis(row).extent == spec.axis(axis).extent && form.constant <= 0;
+        (same && form.is_difference(&spec.terms, axis, row, form.constant)).then_some((row, -form.constant))
+    }
+
+    /// `axis <= row`; `None` where the spec has no term for one of the positions.
+    pub fn up_to(spec: &Spec, axis: AxisId, row: AxisId) -> Option<Self> {
+        let terms = &spec.terms;
+        let position = |axis: AxisId| {
+            (0..terms.len() as u32).map(TermId).find(|t| matches!(terms.node(*t), Node::Position(a) if *a == axis))
+        };
+        let (axis, row) = (LinearForm::atom(position(axis)?), LinearForm::atom(position(row)?));
+        row.minus(&axis).map(Self::AtLeast)
+    }
+
     /// `((from, a), (to, b))` if the domain is `from + a <= t and t <= to + b` for positions of two axes.
     pub fn between(&self, spec: &Spec, axis: AxisId) -> Option<((AxisId, i64), (AxisId, i64))> {
         let Self::And(set) = self else { return None };

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{Domain, Domains};
 use crate::language::ENode;
+use crate::linear_form::LinearForm;
 
 /// The e-graph of one spec.
 pub type Graph = EGraph<ENode, SpecFacts>;
@@ -196,14 +197,15 @@ pub fn is_small_tree(terms: &Terms, term: TermId) -> bool {
 }
 
 /// The axes that computed indices of input elements under `term` vary along. A plain position of an
-/// axis as long as the input's own, or an order of one, needs no guard.
+/// axis as long as the input's own, from its beginning or its end, or an order of one, needs no guard.
 fn index_axes(spec: &Spec, term: TermId) -> AxisSet {
     let terms = &spec.terms;
     let mut out = AxisSet::new();
     any_sub_term(terms, term, |node| {
         let Node::Input { input, index } = node else { return false };
         for (at, own) in index.iter().zip(&spec.input(*input).axes) {
-            let plain = matches!(terms.node(*at), Node::Position(a) | Node::Order { axis: a, .. } if spec.axis(*a).extent == spec.axis(*own).extent);
+            let plain = matches!(terms.node(*at), Node::Position(a) | Node::Order { axis: a, .. } if spec.axis(*a).extent == spec.axis(*own).extent)
+                || is_place_from_the_end(spec, *at, spec.axis(*own).extent);
             if !plain {
                 out = out.union(terms.free(*at));
             }
@@ -211,6 +213,21 @@ fn index_axes(spec: &Spec, term: TermId) -> AxisSet {
         false
     });
     out
+}
+
+/// Whether an index is `N - 1 - i`, i a position of an axis of the extent N.
+fn is_place_from_the_end(spec: &Spec, index: TermId, extent: TermId) -> bool {
+    let terms = &spec.terms;
+    let place = |index: TermId| {
+        let whole = LinearForm::of(terms, extent)?;
+        LinearForm::of(terms, index)?.minus(&whole)
+    };
+    is_small_tree(terms, index)
+        && place(index).is_some_and(|form| {
+            let mut atoms = form.atoms.iter().map(|(atom, c)| (terms.node(*atom), *c));
+            let one = atoms.next().filter(|_| form.atoms.len() == 1 && form.constant == -1);
+            matches!(one, Some((Node::Position(a), -1)) if spec.axis(*a).extent == extent)
+        })
 }
 
 impl Analysis<ENode> for SpecFacts {

@@ -15,6 +15,7 @@ mod prefix;
 mod quotient;
 mod reassociation;
 mod shift;
+mod suffix;
 
 use std::sync::LazyLock;
 
@@ -29,6 +30,7 @@ static ALL: LazyLock<Vec<&'static Rule>> = LazyLock::new(|| {
         masks::RULES,
         prefix::RULES,
         shift::RULES,
+        suffix::RULES,
         bucket::RULES,
         exponents::RULES,
         angles::RULES,
