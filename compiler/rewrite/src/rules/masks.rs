@@ -83,12 +83,15 @@ pub(super) static RULES: &[Rule] = &[
     },
 ];
 
+/// Predicates with whether they hold.
+type Conditions = Vec<(TermId, bool)>;
+
 /// A value under a predicate, or under its negation, and neutral elsewhere.
 struct Masked {
     /// The nodes matched.
     from: Tree,
     value: Tree,
-    conditions: Vec<(TermId, bool)>,
+    conditions: Conditions,
 }
 
 /// What a reduction ignores in the operand at a place of its node.
@@ -116,14 +119,7 @@ fn choices(site: &Site<'_>, class: Id, neutral: f64) -> impl Iterator<Item = Mas
 }
 
 /// Unites a reduction, with what was matched of its operand, with the same restricted to a mask.
-fn restrict(
-    site: &Site<'_>,
-    node: &ENode,
-    from: Tree,
-    value: Tree,
-    conditions: Vec<(TermId, bool)>,
-    out: &mut Outcome,
-) {
+fn restrict(site: &Site<'_>, node: &ENode, from: Tree, value: Tree, conditions: Conditions, out: &mut Outcome) {
     // A restriction is looked at in f64 and pair by pair where reals decide, a choice beside its value is not.
     let terms = &site.spec().terms;
     let compares = |node: &Node| match node {
@@ -181,7 +177,7 @@ fn added_mask_restricts(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
 }
 
 /// The truth values that a class is the product of, made real, and what else is a factor.
-fn truths(site: &Site<'_>, class: Id) -> Option<(Vec<(TermId, bool)>, Option<Vec<TermId>>)> {
+fn truths(site: &Site<'_>, class: Id) -> Option<(Conditions, Option<Vec<TermId>>)> {
     let terms = &site.spec().terms;
     let Node::Unary(UnaryOp::ToReal, x) = *terms.node(site.closed(class)?) else { return None };
     let truth = |t: TermId| match *terms.node(t) {
@@ -203,7 +199,7 @@ fn zero_factor_restricts(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
     for (product, factors) in site.factorings(*body) {
         for (at, factor) in factors.iter().enumerate() {
             let truth = truths(site, *factor).map(|(conditions, rest)| {
-                let value = rest.map_or(Tree::Const(1.0), |rest| Tree::IntegerProduct(rest));
+                let value = rest.map_or(Tree::Const(1.0), Tree::IntegerProduct);
                 Masked { from: Tree::Class(*factor), value, conditions }
             });
             let alone = factors.len() == 1;
