@@ -540,6 +540,9 @@ impl Counter<'_> {
     }
 }
 
+/// A power of reals, in exponentials.
+const POW: f64 = 20.0;
+
 impl Unit {
     /// Adds the work of one node. Vectors of generated code are 16 bytes long: f64 and i64 take two for what f32
     /// takes one for.
@@ -551,8 +554,7 @@ impl Unit {
         match exprs.get(id) {
             Expr::Unary(op, _) if op.work() >= EXP_WORK => self.function(double, op.work() / EXP_WORK),
             Expr::Binary(BinaryOp::Pow, _, y) if is_two(exprs.get(*y)) => self.pointwise += wide,
-            // Of powers there is no vector form.
-            Expr::Binary(BinaryOp::Pow, ..) => self.scalar += 5.0,
+            Expr::Binary(BinaryOp::Pow, ..) => self.function(double, POW),
             Expr::Binary(BinaryOp::LogAddExp, ..) => self.function(double, 3.0),
             Expr::Binary(BinaryOp::FloorDiv | BinaryOp::Mod, ..) => self.gather += 2.0,
             Expr::Unary(op, _) => self.pointwise += op.work() * wide,

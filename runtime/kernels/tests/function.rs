@@ -220,6 +220,30 @@ fn pow_is_nearly_correctly_rounded() {
 }
 
 #[test]
+fn pow_of_any_number_is_that_of_libm() {
+    let specials =
+        [0.0, 1e-45, 1e-40, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 7.0, 127.5, 3e7, 1e30, f32::MAX, f32::INFINITY, f32::NAN];
+    let numbers: Vec<f32> = specials.iter().flat_map(|x| [*x, -*x]).collect();
+    let pairs: Vec<(f32, f32)> = numbers.iter().flat_map(|a| numbers.iter().map(|b| (*a, *b))).collect();
+    let (a, b): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
+    for (isa, kernels) in tables() {
+        let mut out = vec![0.0; a.len()];
+        // SAFETY: all hold as many elements.
+        unsafe { (kernels.pow_f32)(out.as_mut_ptr(), a.as_ptr(), b.as_ptr(), a.len()) };
+        for ((a, b), found) in pairs.iter().zip(&out) {
+            let expected = libm::pow(f64::from(*a), f64::from(*b));
+            let same = if expected.is_nan() { found.is_nan() } else { ulp(*found, expected) <= 0.51 };
+            let zero_sign = expected != 0.0 || found.is_sign_negative() == (expected as f32).is_sign_negative();
+            assert!(same && zero_sign, "{isa} {a}^{b}: {found}, not {expected}");
+            let mut one = [0.0];
+            // SAFETY: one element each.
+            unsafe { (kernels.pow_f32)(one.as_mut_ptr(), a, b, 1) };
+            assert!(one[0].to_bits() == found.to_bits() || found.is_nan(), "{isa} {a}^{b} alone");
+        }
+    }
+}
+
+#[test]
 fn scalar_functions_are_those_of_libm() {
     for (_, kernels) in tables() {
         let mut draws = common::Draws(6);

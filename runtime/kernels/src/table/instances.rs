@@ -79,6 +79,12 @@ macro_rules! instantiate {
         instantiate!(@affine $token, affine_cos_f32, Cos $(, #[$features])?);
 
         $(#[$features])?
+        unsafe extern "C" fn pow_f32(dst: *mut f32, a: *const f32, b: *const f32, n: usize) {
+            // SAFETY: the entry's contract.
+            unsafe { pow::pow_f32(dst, a, b, n) }
+        }
+
+        $(#[$features])?
         unsafe extern "C" fn widen_bf16(dst: *mut f32, src: *const u16, stride: isize, n: usize) {
             // SAFETY: the contract of the entry.
             unsafe { convert::widen_bf16(dst, src, stride, n) }
@@ -220,7 +226,7 @@ macro_rules! instantiate {
             sin_f32,
             cos_f32,
             erf_f32,
-            pow_f32: pow::pow_f32,
+            pow_f32,
             exp_f64: scalar::exp,
             expm1_f64: scalar::expm1,
             log_f64: scalar::log,
