@@ -25,6 +25,16 @@ pub fn tolerance(dtype: DType, length: usize) -> f64 {
     }
 }
 
+/// A rounding to a narrow storage type, relatively: what an operand of a tile product, computed or not, may be rounded
+/// to once where an input has that type. `None` for types that no operand is narrowed to.
+pub fn narrow_unit(dtype: DType) -> Option<f64> {
+    match dtype {
+        DType::F16 => Some(f64::powi(2.0, -12)),
+        DType::Bf16 => Some(f64::powi(2.0, -9)),
+        _ => None,
+    }
+}
+
 /// How many roundings of inputs and results an error may amount to, where conditioning is allowed for.
 const ROUNDINGS: f64 = 16.0;
 
@@ -58,6 +68,16 @@ mod tests {
         assert_eq!(conditioned_tolerance(1e-5, 1e-6), 1e-5 + 16e-6);
         assert_eq!(conditioned_tolerance(1e-5, 1.0), 64e-5);
         assert_eq!(conditioned_tolerance(2e-5, 1.0), CONDITIONED_CEILING);
+    }
+
+    #[test]
+    fn the_tolerance_of_a_narrow_type_is_a_rounding_of_each_of_two_operands() {
+        for dtype in [DType::F16, DType::Bf16] {
+            let two_roundings = narrow_unit(dtype).map(|unit| 4.0 * unit);
+            let permitted = tolerance(dtype, 1);
+            assert!(two_roundings.is_some_and(|two| (two..two + F32_CEILING).contains(&permitted)), "{dtype:?}");
+        }
+        assert_eq!(narrow_unit(DType::F32), None);
     }
 
     #[test]

@@ -541,7 +541,7 @@ impl Counter<'_> {
 }
 
 /// A power of reals, in exponentials.
-const POW: f64 = 20.0;
+const POW: f64 = 10.0;
 
 impl Unit {
     /// Adds the work of one node. Vectors of generated code are 16 bytes long: f64 and i64 take two for what f32
