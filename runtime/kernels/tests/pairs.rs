@@ -81,10 +81,10 @@ impl Case {
         let (m, n, k) = (self.c.rows, self.c.cols, self.b.len());
         let before: Vec<Vec<f32>> = (0..m).map(|i| self.c.row(i).to_vec()).collect();
         self.run(kernels, u64::from(accumulate));
-        for i in 0..m {
-            for j in 0..n {
+        for (i, before) in before.iter().enumerate() {
+            for (j, before) in before.iter().enumerate() {
                 let scale = self.scale.as_ref().map_or(1.0, |scale| f64::from(scale[i]));
-                let start = if accumulate { f64::from(before[i][j]) * scale } else { 0.0 };
+                let start = if accumulate { f64::from(*before) * scale } else { 0.0 };
                 let (want, size) = self.expected(i, j, start);
                 let error = (f64::from(self.c.at(i, j)) - want).abs();
                 // As many roundings of f32 as there are terms, and one of the start; or of the least number.
