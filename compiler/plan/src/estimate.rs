@@ -78,6 +78,7 @@ impl Plan {
             depth: 1,
             steering: BTreeMap::new(),
             listed: BTreeMap::new(),
+            lengths: BTreeMap::new(),
             known: BTreeMap::new(),
         };
         counter.follow_tasks();
@@ -118,6 +119,8 @@ struct Counter<'a> {
     steering: BTreeMap<*const Stmt, Rc<BTreeSet<VarId>>>,
     /// Pairs in lists.
     listed: BTreeMap<TileId, f64>,
+    /// By the tile of the longest list's length, about how much is listed of a tile for each row.
+    lengths: BTreeMap<TileId, i64>,
     /// Work of expressions met before.
     known: BTreeMap<ExprId, Rc<Lanes>>,
 }
@@ -186,6 +189,18 @@ impl Counter<'_> {
         match self.value(id) {
             Known::Int(v) => v,
             Known::Nothing => 0,
+        }
+    }
+
+    /// The end of a loop, which may be the length of a list.
+    fn end(&self, id: ExprId) -> i64 {
+        let listed = |id: ExprId| match self.program.exprs.get(id) {
+            Expr::Tile { tile, .. } => self.lengths.get(tile).copied(),
+            _ => None,
+        };
+        match self.value(id) {
+            Known::Int(v) => v,
+            Known::Nothing => self.program.exprs.under(&[id]).into_iter().filter_map(listed).max().unwrap_or(0),
         }
     }
 
@@ -269,7 +284,7 @@ impl Counter<'_> {
     fn step(&mut self, stmt: &Stmt, scale: f64) {
         match stmt {
             Stmt::For { var, from, to, step, body } => {
-                let (from, to) = (self.int(*from), self.int(*to));
+                let (from, to) = (self.int(*from), self.end(*to));
                 let count = (to - from + step - 1).div_euclid(*step);
                 let steers = self.steering(body).contains(var);
                 self.sampled(count, steers, scale, |c, k, scale| {
@@ -446,7 +461,9 @@ impl Counter<'_> {
     /// What is listed costs about as much as a mask that is filled; pairs are known by the lists alone.
     fn listed(&mut self, stmt: &Stmt, scale: f64) {
         match stmt {
-            Stmt::List { list, rows, cols, share, .. } => {
+            Stmt::List { list, most, rows, cols, share, .. } => {
+                let length = (self.int(*cols).max(0) as f64 * share).ceil() as i64;
+                self.lengths.insert(*most, length.max(1));
                 let pairs = self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
                 self.work.pointwise += pairs / 8.0;
                 *self.listed.entry(*list).or_default() += pairs * share;

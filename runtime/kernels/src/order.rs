@@ -47,6 +47,30 @@ impl Descending for i64 {
     }
 }
 
+/// Most places that are found by insertion: what is inserted is seldom, and moves few.
+const MOST_FIRST: usize = 64;
+
+/// The places of the keys that come first in a stable order, with their indices; there are as many keys at least.
+fn first_places<T: Descending>(keys: &[T], first: &mut [(u64, usize)]) {
+    let mut found = 0;
+    for (at, key) in keys.iter().enumerate() {
+        let place = key.place();
+        let mut p = found;
+        if found < first.len() {
+            found += 1;
+        } else if p > 0 && place < first[p - 1].0 {
+            p -= 1;
+        } else {
+            continue;
+        }
+        while p > 0 && place < first[p - 1].0 {
+            first[p] = first[p - 1];
+            p -= 1;
+        }
+        first[p] = (place, at);
+    }
+}
+
 /// Places of the keys of each row in its stable descending order, as [`crate::table::Ranks`] says.
 ///
 /// # Safety
@@ -82,7 +106,13 @@ unsafe fn ranks<T: Descending>(
         };
         // No two pairs are equal, so the order is that of a stable sort.
         let key = |at: &i64| (keys[*at as usize].place(), *at);
-        if counted.is_null() {
+        let few = limit.min(cols);
+        if counted.is_null() && few <= MOST_FIRST {
+            let mut first = [(u64::MAX, 0); MOST_FIRST];
+            first_places(keys, &mut first[..few]);
+            dst.fill(few as i64);
+            first[..few].iter().zip(0..).for_each(|((_, at), p)| dst[*at] = p);
+        } else if counted.is_null() {
             let limit = limit.min(cols);
             if 0 < limit && limit < cols {
                 order.select_nth_unstable_by_key(limit - 1, key);

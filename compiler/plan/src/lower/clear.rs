@@ -204,11 +204,24 @@ impl Nest<'_, '_> {
         Ok(Some(self.tile_view(tile)))
     }
 
-    /// A term evaluated in f64 and rounded to f32, in the scope of its own axes.
+    /// A term evaluated in f64, once for all tasks, and rounded to f32, in the scope of its own axes.
     fn rounded(&mut self, term: TermId, frame: Frame) -> Result<TileId, PlanError> {
         let depth = self.depth_of(term);
+        let own = [frame.rows, frame.cols];
+        let free = self.planner.terms.free(term).clone();
+        let held = |a: &AxisId| own.contains(&Some(*a));
+        let lead: Vec<AxisId> = free.iter().filter(|a| !held(a)).collect();
+        let fixed = lead.iter().all(|a| matches!(self.binding(*a), Binding::Fixed(_)));
+        let whole = own.iter().flatten().all(|a| free.contains(*a));
+        let once = fixed && whole && self.repeats(term) > 1.0 && self.may_materialise(term);
         self.at(depth, |nest| {
-            let value = nest.eval(term, frame, true)?;
+            let value = if once {
+                let axes: Vec<AxisId> = lead.into_iter().chain(own.into_iter().flatten()).collect();
+                let (buffer, axes) = nest.planner.materialise_plain(term, &axes, true)?;
+                nest.load_plain(buffer, &axes, frame)?
+            } else {
+                nest.eval(term, frame, true)?
+            };
             let value = nest.x().cast(Lane::F32, value);
             Ok(nest.as_tile("x", value, frame))
         })

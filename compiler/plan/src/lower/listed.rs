@@ -14,16 +14,17 @@ use crate::planner::CHUNK;
 
 use super::attend::Online;
 use super::nest::{Binding, Dim, Frame, Nest};
+use super::picked::Picked;
 use super::reduce::Reduction;
 
 /// Most positions of a list: those of a tile, and what is left from tiles before.
-const ROOM: i64 = 2 * CHUNK;
+pub(super) const ROOM: i64 = 2 * CHUNK;
 
 /// Widths of scores are multiples of this, so that vectors are whole.
 const LANES: i64 = 16;
 
 /// What is computed for listed keys.
-struct Listing {
+pub(super) struct Listing {
     /// The sum of products in the score.
     dot: TermId,
     /// The axis it sums over.
@@ -33,15 +34,28 @@ struct Listing {
     keys: View,
     values: View,
     /// Of the pairs that the traversal meets, how many are listed, about.
-    share: f64,
+    pub share: f64,
+    /// The blocks that rows pick, if it is whole blocks that are listed first.
+    pub picked: Option<Picked>,
 }
 
 /// The lists of a block of rows.
 #[derive(Clone, Copy)]
-struct Lists {
-    list: TileId,
-    count: TileId,
-    most: TileId,
+pub(super) struct Lists {
+    pub list: TileId,
+    pub count: TileId,
+    pub most: TileId,
+}
+
+/// One online softmax over listed keys: what is computed, and where its state is.
+pub(super) struct Step<'s> {
+    pub axis: AxisId,
+    pub score: TermId,
+    pub listing: &'s Listing,
+    pub lists: Lists,
+    pub frame: Frame,
+    pub online: &'s Online,
+    pub acc: TileId,
 }
 
 impl Nest<'_, '_> {
@@ -58,26 +72,43 @@ impl Nest<'_, '_> {
         acc: TileId,
     ) -> Result<bool, PlanError> {
         let Some(listing) = self.listing(axis, domain, score, value, frame)? else { return Ok(false) };
-        let (zero, one, room) = (self.x().int(0), self.x().int(1), self.x().int(ROOM));
-        let height = self.caps(online.rows).0;
-        let list = self.tile("list", Lane::I64, height, room);
-        let count = self.frame_tile("count", Lane::I64, online.rows);
+        let lists = self.new_lists("list", online.rows);
+        let step = Step { axis, score, listing: &listing, lists, frame, online, acc };
+        match &listing.picked {
+            Some(picked) => self.list_picked(picked, &step)?,
+            None => self.for_tiles(axis, domain, (CHUNK, false), &mut |nest, domain, partial| {
+                nest.list_tile(lists, domain, Frame::new(online.rows.rows, Some(axis)), partial, listing.share)?;
+                nest.when_longer(lists, ROOM - CHUNK, |nest| nest.over_lists(&step))
+            })?,
+        }
+        self.when_longer(lists, 0, |nest| nest.over_lists(&step))?;
+        Ok(true)
+    }
+
+    /// Empty lists of the rows.
+    pub(super) fn new_lists(&mut self, name: &str, rows: Frame) -> Lists {
+        let (one, room) = (self.x().int(1), self.x().int(ROOM));
+        let height = self.caps(rows).0;
+        let list = self.tile(name, Lane::I64, height, room);
+        let count = self.frame_tile("count", Lane::I64, rows);
         let most = self.tile("most", Lane::I64, one, one);
         let lists = Lists { list, count, most };
-        self.empty_lists(lists, online.rows);
-        self.for_tiles(axis, domain, (CHUNK, false), &mut |nest, domain, partial| {
-            nest.list_tile(lists, domain, Frame::new(online.rows.rows, Some(axis)), partial, listing.share)?;
-            let (full, longest) = (nest.x().int(ROOM - CHUNK), nest.element(most, Frame::default()));
-            let cond = nest.x().binary(attnc_algebra::BinaryOp::Lt, full, longest);
-            let then = nest.inner(None, |nest| nest.over_lists(axis, score, &listing, lists, frame, online, acc))?;
-            nest.emit(Stmt::If { cond, then, otherwise: Vec::new() });
-            Ok(())
-        })?;
-        let longest = self.element(most, Frame::default());
-        let cond = self.x().binary(attnc_algebra::BinaryOp::Lt, zero, longest);
-        let then = self.inner(None, |nest| nest.over_lists(axis, score, &listing, lists, frame, online, acc))?;
+        self.empty_lists(lists, rows);
+        lists
+    }
+
+    /// Emits what is done where some list is longer than so much.
+    pub(super) fn when_longer(
+        &mut self,
+        lists: Lists,
+        length: i64,
+        body: impl FnOnce(&mut Self) -> Result<(), PlanError>,
+    ) -> Result<(), PlanError> {
+        let (length, longest) = (self.x().int(length), self.element(lists.most, Frame::default()));
+        let cond = self.x().binary(attnc_algebra::BinaryOp::Lt, length, longest);
+        let then = self.inner(None, body)?;
         self.emit(Stmt::If { cond, then, otherwise: Vec::new() });
-        Ok(true)
+        Ok(())
     }
 
     /// How keys can be listed, if that pays.
@@ -108,7 +139,9 @@ impl Nest<'_, '_> {
         if self.parts(axis, domain).iter().any(|part| part.class.is_some()) {
             return Ok(None);
         }
-        let Some(share) = super::rows::share_of_lists(self, rows, axis, domain) else { return Ok(None) };
+        let picked = self.picked(axis, domain, frame);
+        let together = picked.as_ref().map_or(1, |picked| picked.size);
+        let Some(share) = super::rows::share_of_lists(self, rows, (axis, domain), together) else { return Ok(None) };
         let rhs = self.planner.product(split.rhs.clone());
         let depth = reduction.axis;
         let keys = self.with_whole(axis, |nest| nest.with_whole(depth, |nest| nest.lines_of(rhs, axis, depth)))?;
@@ -120,7 +153,7 @@ impl Nest<'_, '_> {
             let tile = nest.as_tile("o", value, frame);
             Ok(nest.tile_view(tile))
         })?;
-        Ok(Some(Listing { dot, depth, lhs, keys, values, share }))
+        Ok(Some(Listing { dot, depth, lhs, keys, values, share, picked }))
     }
 
     /// The one sum of products in a score through which alone it depends on the keys.
@@ -164,14 +197,14 @@ impl Nest<'_, '_> {
         if !free.iter().all(fixed) { Ok(None) } else { self.materialised_view(term, frame) }
     }
 
-    fn empty_lists(&mut self, lists: Lists, rows: Frame) {
+    pub(super) fn empty_lists(&mut self, lists: Lists, rows: Frame) {
         let zero = self.x().int(0);
         self.map(lists.count, rows, zero);
         self.map(lists.most, Frame::default(), zero);
     }
 
     /// Lists what the rows see of a tile.
-    fn list_tile(
+    pub(super) fn list_tile(
         &mut self,
         lists: Lists,
         domain: TermId,
@@ -248,17 +281,8 @@ impl Nest<'_, '_> {
     }
 
     /// A step of the online softmax over what is listed, after which the lists are empty.
-    #[expect(clippy::too_many_arguments, reason = "as of the whole, with the lists")]
-    fn over_lists(
-        &mut self,
-        axis: AxisId,
-        score: TermId,
-        listing: &Listing,
-        lists: Lists,
-        frame: Frame,
-        online: &Online,
-        acc: TileId,
-    ) -> Result<(), PlanError> {
+    pub(super) fn over_lists(&mut self, step: &Step<'_>) -> Result<(), PlanError> {
+        let Step { axis, score, listing, lists, frame, online, acc } = *step;
         let width = self.width_of(lists);
         let limit = self.extent(axis);
         let (zero, cap) = (self.x().int(0), self.x().int(ROOM));

@@ -23,6 +23,7 @@ mod mask;
 mod nest;
 mod pairs;
 mod parts;
+mod picked;
 mod pointwise;
 mod rank;
 mod reduce;

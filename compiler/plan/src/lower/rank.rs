@@ -143,8 +143,15 @@ impl Planner<'_> {
         let mut limits: BTreeMap<u32, Option<TermId>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         let mut open = roots.to_vec();
+        // What is read at a place is compared where it is read.
+        let read = |terms: &Terms, mut term: TermId| {
+            while let Node::At { body, .. } = terms.node(term) {
+                term = *body;
+            }
+            term
+        };
         for root in roots {
-            self.note_limit(*root, None, &mut limits);
+            self.note_limit(read(&self.terms, *root), None, &mut limits);
         }
         while let Some(term) = open.pop() {
             if !seen.insert(term) {
@@ -158,7 +165,9 @@ impl Planner<'_> {
                     }
                     _ => None,
                 };
-                self.note_limit(operand, limit, &mut limits);
+                if !matches!(node, Node::At { body, .. } if body == operand) {
+                    self.note_limit(read(&self.terms, operand), limit, &mut limits);
+                }
                 open.push(operand);
             }
         }

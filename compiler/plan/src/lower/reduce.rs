@@ -8,8 +8,8 @@
 use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
 
 use crate::error::PlanError;
-use crate::loops::Stmt;
 use crate::loops::expr::{Expr, ExprId, Lane};
+use crate::loops::{Dst, Stmt, TileId};
 use crate::planner::CHUNK;
 
 use super::nest::{Binding, Frame, Nest};
@@ -251,7 +251,7 @@ impl Nest<'_, '_> {
         r: Reduction,
         frame: Frame,
         exact: bool,
-        dst: crate::loops::TileId,
+        dst: TileId,
         partial: Option<Option<ExprId>>,
         accumulate: bool,
     ) -> Result<(), PlanError> {
@@ -298,10 +298,57 @@ impl Nest<'_, '_> {
         let acc = self.frame_tile("a", lane, frame);
         let start = self.identity(r.op, lane);
         self.map(acc, frame, start);
+        let place = self.lane_index(frame);
+        let Some(apart) = self.axis_apart(r, frame) else {
+            self.fold_in_turns(r, frame, exact, (acc, place))?;
+            return Ok(self.element(acc, frame));
+        };
+        // What each of its positions sees is a small part of what all see together.
+        let dim = self.dim(apart);
+        let (var, at) = self.var(Lane::I64);
+        let step = self.x().int(dim.step);
+        let far = self.x().times(at, step);
+        let position = self.x().sum(dim.base, far);
+        let (rest, place) = if frame.rows == Some(apart) {
+            (Frame::new(None, frame.cols), (at, place.1))
+        } else {
+            (Frame::new(frame.rows, None), (place.0, at))
+        };
+        let body = self
+            .inner(Some((apart, Binding::Fixed(position))), |nest| nest.fold_in_turns(r, rest, exact, (acc, place)))?;
+        let from = self.x().int(0);
+        self.emit(Stmt::For { var, from, to: dim.count, step: 1, body });
+        Ok(self.element(acc, frame))
+    }
+
+    /// The axis of a frame that is better taken position by position, for what its positions see lies apart. What lies
+    /// between positions of both axes is seen by many.
+    fn axis_apart(&mut self, r: Reduction, frame: Frame) -> Option<AxisId> {
+        let both = [frame.rows, frame.cols].iter().flatten().all(|a| self.planner.terms.free(r.domain).contains(*a));
+        if both && frame.rows.is_some() && frame.cols.is_some() {
+            return None;
+        }
+        let own = [(frame.rows, self.caps(frame).0), (frame.cols, self.caps(frame).1)];
+        own.into_iter().find_map(|(axis, cap)| {
+            let axis = axis.filter(|a| self.planner.terms.free(r.domain).contains(*a))?;
+            let count = self.program.exprs.as_int(cap).unwrap_or_else(|| self.planner.hint_extent(axis));
+            self.sees_apart(axis, (r.axis, r.domain), count).then_some(axis)
+        })
+    }
+
+    /// Folds what the domain holds into the tile at the given row and column of each lane.
+    fn fold_in_turns(
+        &mut self,
+        r: Reduction,
+        frame: Frame,
+        exact: bool,
+        (acc, (row, col)): (TileId, (ExprId, ExprId)),
+    ) -> Result<(), PlanError> {
+        let lane = self.accumulator_lane(r, exact);
         let (from, to) = self.one_span(r.axis, r.domain);
         let (var, at) = self.var(Lane::I64);
         let body = self.inner(Some((r.axis, Binding::Fixed(at))), |nest| {
-            let old = nest.element(acc, frame);
+            let old = nest.x().add(Expr::Tile { tile: acc, row, col }, Some(lane));
             let value = nest.eval(r.body, frame, exact)?;
             let value = nest.x().cast(lane, value);
             let new = nest.fold(r.op, old, value);
@@ -311,11 +358,12 @@ impl Nest<'_, '_> {
                 let domain = nest.eval(r.domain, frame, exact)?;
                 nest.choose(domain, new, old)
             };
-            nest.map(acc, frame, new);
+            let (rows, cols) = nest.counts(frame);
+            nest.emit(Stmt::Map { dst: Dst::Tile { tile: acc, row, col }, rows, cols, value: new });
             Ok(())
         })?;
         self.emit(Stmt::For { var, from, to, step: 1, body });
-        Ok(self.element(acc, frame))
+        Ok(())
     }
 
     /// One step of a fold.
@@ -379,7 +427,7 @@ impl Nest<'_, '_> {
     }
 
     /// A map of `value` into a fresh tile where it is not already one; the tile.
-    pub fn as_tile(&mut self, name: &str, value: ExprId, frame: Frame) -> crate::loops::TileId {
+    pub fn as_tile(&mut self, name: &str, value: ExprId, frame: Frame) -> TileId {
         let (row, col) = self.lane_index(frame);
         if let Expr::Tile { tile, row: r, col: c } = *self.program.exprs.get(value)
             && (r, c) == (row, col)

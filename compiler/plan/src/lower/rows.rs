@@ -5,7 +5,7 @@
 //! a tile of few rows makes little use of what it loads. Lengths of runs are
 //! read off the bounds of a domain's atoms, at the hint.
 
-use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, TermSet, UnaryOp};
 
 use crate::loops::VarId;
 use crate::loops::expr::{ExprId, Lane};
@@ -185,8 +185,13 @@ impl Run {
 }
 
 /// Of the pairs in the tiles that a domain visits, the share that rows see; `None` unless listing them is quicker than
-/// computing the tiles.
-pub(super) fn share_of_lists(nest: &mut Nest<'_, '_>, rows: AxisId, axis: AxisId, domain: TermId) -> Option<f64> {
+/// computing the tiles. So many keys are looked at together.
+pub(super) fn share_of_lists(
+    nest: &mut Nest<'_, '_>,
+    rows: AxisId,
+    (axis, domain): (AxisId, TermId),
+    together: i64,
+) -> Option<f64> {
     let keys = nest.planner.hint_extent(axis);
     if keys < KEYS_TO_LIST {
         return None;
@@ -199,11 +204,21 @@ pub(super) fn share_of_lists(nest: &mut Nest<'_, '_>, rows: AxisId, axis: AxisId
     let seen: f64 = runs.iter().map(|run| run.length as f64 * run.dense).sum();
     let visited: f64 = runs.iter().map(|run| run.beside(LISTING_ROWS).min(keys) as f64).sum();
     let pair = if visited > FAR { FAR_SLOWER * LISTED_PAIR } else { LISTED_PAIR };
-    let listed = pair * seen + LISTED_ROW + LOOKED_AT * visited;
+    let listed = pair * seen + LISTED_ROW + LOOKED_AT * visited / together as f64;
     (best > MARGIN * listed).then(|| (seen / visited).min(1.0))
 }
 
 impl Nest<'_, '_> {
+    /// Whether each of so many neighbouring positions of `rows` sees much less along `axis` than all of them together.
+    pub(super) fn sees_apart(&mut self, rows: AxisId, (axis, domain): (AxisId, TermId), count: i64) -> bool {
+        let all = self.planner.hint_extent(axis);
+        let apart = |run: &Run| run.moves && 4 * run.length <= all && 2 * run.beside(count) >= 3 * run.length;
+        match self.runs_of(axis, domain, rows, 1).as_deref() {
+            Some([run]) => apart(run),
+            _ => false,
+        }
+    }
+
     /// About what one row sees, run by run; `None` if there are too many alternatives.
     fn runs_of(&mut self, axis: AxisId, domain: TermId, rows: AxisId, step: i64) -> Option<Vec<Run>> {
         let mut runs = Vec::new();
@@ -255,6 +270,7 @@ impl Nest<'_, '_> {
             }
             match *self.planner.terms.node(*atom) {
                 Node::Binary(op @ (BinaryOp::Le | BinaryOp::Lt), x, y) => {
+                    dense *= self.share_of_ranked(x, y);
                     bounds.extend(self.bound_of(axis, rows, x, y, i64::from(op == BinaryOp::Lt)));
                 }
                 Node::Binary(BinaryOp::Eq, x, y) if self.integral(x) && self.integral(y) => {
@@ -267,7 +283,7 @@ impl Nest<'_, '_> {
                     };
                     match ends.iter().flatten().all(|b| !remainder(b)) && ends.iter().any(Option::is_some) {
                         true => bounds.extend(ends.into_iter().flatten()),
-                        false if sorted.is_none() => dense *= self.share_of_equal(axis, [x, y]),
+                        false if sorted.is_none() => dense *= self.share_of_equal(axis, rows, [x, y]),
                         false => {}
                     }
                 }
@@ -297,14 +313,33 @@ impl Nest<'_, '_> {
     }
 
     /// The share of positions along `axis` at which an integer of the row equals one of the key.
-    fn share_of_equal(&mut self, axis: AxisId, sides: [TermId; 2]) -> f64 {
+    fn share_of_equal(&mut self, axis: AxisId, rows: AxisId, sides: [TermId; 2]) -> f64 {
         let keys = sides.into_iter().find(|t| self.planner.terms.free(*t).contains(axis));
         let Some(key) = keys else { return 1.0 };
+        // A tile of rows of one block visits what they see together.
+        let of_rows = sides
+            .into_iter()
+            .all(|t| t == key || !self.planner.enters_through_quotient(t, rows, &mut None, &mut TermSet::new()));
         let modulus = match *self.planner.terms.node(key) {
             Node::Binary(BinaryOp::Mod, _, m) => self.at_hint(m),
+            Node::Binary(BinaryOp::FloorDiv, x, m)
+                if of_rows && *self.planner.terms.node(x) == Node::Position(axis) =>
+            {
+                self.at_hint(m).map(|size| self.planner.hint_extent(axis).div_euclid(size.max(1)))
+            }
             _ => None,
         };
         1.0 / modulus.unwrap_or_else(|| self.planner.values_of(key)).max(1) as f64
+    }
+
+    /// The share of positions that a rank less than a number leaves; 1 if it is no such comparison.
+    fn share_of_ranked(&mut self, rank: TermId, limit: TermId) -> f64 {
+        let body = match *self.planner.terms.node(rank) {
+            Node::At { body, .. } => body,
+            _ => rank,
+        };
+        let (Some(limit), Some(rank)) = (self.at_hint(limit), self.planner.rank(body)) else { return 1.0 };
+        (limit.max(1) as f64 / self.planner.hint_extent(rank.along).max(1) as f64).min(1.0)
     }
 
     /// `y - x - gap >= 0` as a bound on the position along `axis`, or on a quotient or remainder of it.

@@ -61,7 +61,7 @@ impl Planner<'_> {
 
     /// How many blocks of so many positions an axis has: as an axis of the spec says it, if one does, so that both are
     /// of one extent.
-    fn blocks_of(&mut self, axis: AxisId, size: i64) -> TermId {
+    pub(crate) fn blocks_of(&mut self, axis: AxisId, size: i64) -> TermId {
         let extent = self.spec.axis(axis).extent;
         let (more, by) = (self.terms.int(size - 1), self.terms.int(size));
         let sum = self.terms.nary(NaryOp::Add, vec![extent, more]);
@@ -90,7 +90,7 @@ impl Planner<'_> {
     }
 
     /// Whether the axis is in the term only as `position div m`, m a constant above 1; notes the quotient and m.
-    fn enters_through_quotient(
+    pub(crate) fn enters_through_quotient(
         &self,
         term: TermId,
         axis: AxisId,
@@ -111,7 +111,7 @@ impl Planner<'_> {
         }
     }
 
-    fn with_replaced(
+    pub(crate) fn with_replaced(
         &mut self,
         term: TermId,
         (axis, quotient, block): (AxisId, TermId, TermId),

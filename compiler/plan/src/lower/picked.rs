@@ -1,0 +1,137 @@
+//! Softmax over blocks of keys that each row picks.
+//!
+//! Where a domain speaks of blocks of keys, but for spans of columns in each row, whole blocks are seen or not: those of
+//! a query's best mean, or named by a rank. A position for each block is then looked at in place of its keys, each row
+//! lists the blocks that it picks, and what the spans leave of these is listed as keys ([`super::listed`]).
+
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, TermId, TermSet};
+
+use std::collections::BTreeMap;
+
+use crate::error::PlanError;
+use crate::loops::expr::{Expr, ExprId, Lane};
+use crate::loops::{Additions, Stmt};
+use crate::planner::CHUNK;
+
+use super::listed::{Lists, ROOM, Step};
+use super::nest::{Binding, Frame, Nest};
+
+/// Blocks of fewer keys save nothing.
+const SMALLEST: i64 = 4;
+
+/// A domain in which what is no span of columns in each row speaks of blocks of them alone.
+pub(super) struct Picked {
+    /// Keys of a block.
+    pub size: i64,
+    /// The axis of the blocks.
+    blocks: AxisId,
+    /// Which of them are picked: a predicate over that axis.
+    domain: TermId,
+    /// What else must hold of the keys: parts that allow one span of columns in each row.
+    spans: Vec<TermId>,
+}
+
+impl Nest<'_, '_> {
+    /// The domain as blocks that rows pick; `None` if it is of another kind.
+    pub(super) fn picked(&mut self, axis: AxisId, domain: TermId, frame: Frame) -> Option<Picked> {
+        let parts = match self.planner.terms.node(domain).clone() {
+            Node::Nary(NaryOp::And, xs) => xs,
+            _ => vec![domain],
+        };
+        let (mut found, mut of_blocks, mut spans) = (None, Vec::new(), Vec::new());
+        for part in parts {
+            let mark = self.bindings_mark();
+            let dim = self.whole(axis);
+            self.bind(axis, Binding::Tile(dim), false);
+            let bounds = self.span_alternatives(part, Frame::new(frame.rows, Some(axis)));
+            self.bindings_reset(mark);
+            match bounds {
+                Some(alternatives) if alternatives.len() == 1 => spans.push(part),
+                _ if self.planner.enters_through_quotient(part, axis, &mut found, &mut TermSet::new()) => {
+                    of_blocks.push(part);
+                }
+                _ => return None,
+            }
+        }
+        let (quotient, size) = found.filter(|(_, size)| (SMALLEST..=CHUNK).contains(size))?;
+        let count = self.planner.blocks_of(axis, size);
+        let blocks = self.planner.new_axis("blocks", count);
+        let block = self.planner.terms.position(blocks);
+        let over_blocks = |nest: &mut Self, part: TermId| {
+            nest.planner.with_replaced(part, (axis, quotient, block), &mut BTreeMap::new())
+        };
+        let of_blocks: Vec<TermId> = of_blocks.into_iter().map(|part| over_blocks(self, part)).collect();
+        let domain = match of_blocks[..] {
+            [one] => one,
+            _ => self.planner.terms.nary(NaryOp::And, of_blocks),
+        };
+        Some(Picked { size, blocks, domain, spans })
+    }
+
+    /// Lists the keys of picked blocks; the softmax takes those that no longer fit.
+    pub(super) fn list_picked(&mut self, picked: &Picked, step: &Step<'_>) -> Result<(), PlanError> {
+        let rows = step.online.rows;
+        let ends = self.spans_of_rows(picked, step)?;
+        let of_blocks = self.new_lists("blocks", rows);
+        let frame = Frame::new(rows.rows, Some(picked.blocks));
+        self.for_tiles(picked.blocks, picked.domain, (CHUNK, false), &mut |nest, domain, partial| {
+            nest.list_tile(of_blocks, domain, frame, partial, step.listing.share)?;
+            nest.when_longer(of_blocks, ROOM - CHUNK, |nest| nest.list_blocks(picked, of_blocks, ends, step))
+        })?;
+        self.when_longer(of_blocks, 0, |nest| nest.list_blocks(picked, of_blocks, ends, step))
+    }
+
+    /// First position and end of what the spans of a domain leave to each row.
+    fn spans_of_rows(&mut self, picked: &Picked, step: &Step<'_>) -> Result<[ExprId; 2], PlanError> {
+        let mark = self.bindings_mark();
+        let dim = self.whole(step.axis);
+        self.bind(step.axis, Binding::Tile(dim), false);
+        let (mut all, frame) =
+            ([self.x().int(0), self.extent(step.axis)], Frame::new(step.frame.rows, Some(step.axis)));
+        for part in &picked.spans {
+            for span in self.spans_of(*part, frame)?.unwrap_or_default() {
+                let [from, to] = self.ends_of(&span, (all[0], all[1]));
+                all = [self.x().max(all[0], from), self.x().min(all[1], to)];
+            }
+        }
+        self.bindings_reset(mark);
+        Ok(self.span_tiles(all, step.online.rows))
+    }
+
+    /// Lists the keys of the blocks that are listed, a block of each row at a time; no block is listed then.
+    fn list_blocks(
+        &mut self,
+        picked: &Picked,
+        of_blocks: Lists,
+        [low, high]: [ExprId; 2],
+        step: &Step<'_>,
+    ) -> Result<(), PlanError> {
+        let rows = step.online.rows;
+        let longest = self.element(of_blocks.most, Frame::default());
+        let room = self.x().int(ROOM);
+        let to = self.x().min(longest, room);
+        let (var, at) = self.var(Lane::I64);
+        let keys = self.planner.hint_extent(step.axis).max(1);
+        let body = self.inner(None, |nest| {
+            let (row, _) = nest.lane_index(rows);
+            let block = nest.x().add(Expr::Tile { tile: of_blocks.list, row, col: at }, Some(Lane::I64));
+            let (zero, size) = (nest.x().int(0), nest.x().int(picked.size));
+            let start = nest.x().times(block, size);
+            let end = nest.x().sum(start, size);
+            let count = nest.element(of_blocks.count, rows);
+            let some = nest.x().binary(BinaryOp::Lt, at, count);
+            let (from, end) = (nest.x().max(start, low), nest.x().min(end, high));
+            let end = nest.choose(some, end, zero);
+            let [from, to] = [from, end].map(|end| nest.as_tile("end", end, rows));
+            let (first, rows, cols) = (zero, nest.counts(rows).0, nest.extent(step.axis));
+            let (added, Lists { list, count, most }) = (Additions::Spans { from, to }, step.lists);
+            let share = picked.size as f64 / keys as f64;
+            nest.emit(Stmt::List { list, count, most, added, first, rows, cols, share });
+            nest.when_longer(step.lists, ROOM - CHUNK, |nest| nest.over_lists(step))
+        })?;
+        let from = self.x().int(0);
+        self.emit(Stmt::For { var, from, to, step: 1, body });
+        self.empty_lists(of_blocks, rows);
+        Ok(())
+    }
+}
