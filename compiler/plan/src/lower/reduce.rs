@@ -322,8 +322,11 @@ impl Nest<'_, '_> {
     }
 
     /// The axis of a frame that is better taken position by position, for what its positions see lies apart. What lies
-    /// between positions of both axes is seen by many.
+    /// between positions of both axes is seen by many; what is reduced again is a product of many positions at once.
     fn axis_apart(&mut self, r: Reduction, frame: Frame) -> Option<AxisId> {
+        if self.planner.has_reduction(r.body) {
+            return None;
+        }
         let both = [frame.rows, frame.cols].iter().flatten().all(|a| self.planner.terms.free(r.domain).contains(*a));
         if both && frame.rows.is_some() && frame.cols.is_some() {
             return None;
