@@ -13,7 +13,7 @@ const LN_2_HIGH: f64 = 6.931_471_803_691_238_e-1;
 const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
 
 /// `1 / k!` from the 13th down to the 0th.
-const SERIES: [f64; 14] = [
+pub(super) const SERIES: [f64; 14] = [
     1.0 / 6_227_020_800.0,
     1.0 / 479_001_600.0,
     1.0 / 39_916_800.0,

@@ -6,6 +6,8 @@
 
 use core::f64::consts::{LN_2, LOG2_E};
 
+use super::exp64::SERIES;
+
 /// Elements of a block.
 const BLOCK: usize = 16;
 /// `1.5 * 2^52`: what is added to it is rounded to an integer, in its lowest bits.
@@ -17,22 +19,6 @@ const ONE_BITS: u64 = 0x3ff0_0000_0000_0000;
 const FARTHEST: f64 = 200.0;
 /// `1/(2k + 1)` for the logarithm, the highest power first.
 const ODD: [f64; 8] = [1.0 / 15.0, 1.0 / 13.0, 1.0 / 11.0, 1.0 / 9.0, 1.0 / 7.0, 1.0 / 5.0, 1.0 / 3.0, 1.0];
-/// `1/k!` for the exponential, the highest power first.
-const FACTORIALS: [f64; 12] = [
-    1.0 / 39_916_800.0,
-    1.0 / 3_628_800.0,
-    1.0 / 362_880.0,
-    1.0 / 40_320.0,
-    1.0 / 5_040.0,
-    1.0 / 720.0,
-    1.0 / 120.0,
-    1.0 / 24.0,
-    1.0 / 6.0,
-    1.0 / 2.0,
-    1.0,
-    1.0,
-];
-
 /// `dst[i] = a[i] ^ b[i]`.
 ///
 /// # Safety
@@ -92,8 +78,9 @@ fn finite_power(a: f64, b: f64) -> f32 {
     let t = (b * log).clamp(-FARTHEST, FARTHEST);
     let whole = t * LOG2_E + ROUNDER;
     let r = t - (whole - ROUNDER) * LN_2;
-    let mut exp = FACTORIALS[0];
-    for coefficient in &FACTORIALS[1..] {
+    // From the 11th power down: two fewer than f64 itself needs.
+    let mut exp = SERIES[2];
+    for coefficient in &SERIES[3..] {
         exp = exp * r + coefficient;
     }
     let power = f64::from_bits(exp.to_bits().wrapping_add(whole.to_bits() << 52));
