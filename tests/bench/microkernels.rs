@@ -32,6 +32,16 @@ fn numbers(n: usize) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
+/// A cache line, which a tile's row should not straddle.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[allow(dead_code, reason = "memory only")] [f32; 16]);
+
+/// Memory for `n` numbers of 4 bytes, in whole cache lines; zeros.
+fn lines(n: usize) -> Vec<Line> {
+    vec![Line([0.0; 16]); n.div_ceil(16)]
+}
+
 fn products(kernels: &KernelTable, peak: f64) {
     let shapes = [
         (64, 64, 64),
@@ -206,12 +216,12 @@ fn rows(kernels: &KernelTable) {
 /// Products with bfloat16 in pairs, as attention makes them; related to the multiply-adds of `f32`.
 fn pairs(kernels: &KernelTable, peak: f64) {
     for (m, n, k) in [(96, 128, 64), (96, 64, 128), (64, 64, 64), (96, 128, 128), (12, 32, 64)] {
-        let (a, b, mut c) = (numbers(m * k), numbers(k * n), vec![0.0f32; m * n]);
-        let mut packed = vec![0u16; k.div_ceil(2) * 2 * n];
-        let pack = |packed: &mut Vec<u16>| {
+        let (a, b, mut c) = (numbers(m * k), numbers(k * n), lines(m * n));
+        let mut packed = lines(k.div_ceil(2) * n);
+        let pack = |packed: &mut Vec<Line>| {
             // SAFETY: the buffers are as long as the sizes and strides say.
             unsafe {
-                let (packed, b) = (packed.as_mut_ptr(), black_box(b.as_ptr()));
+                let (packed, b) = (packed.as_mut_ptr().cast(), black_box(b.as_ptr()));
                 (kernels.pack_pairs_f32)(k, n, packed, 2 * n as isize, b, n as isize, 1);
             }
         };
@@ -220,7 +230,7 @@ fn pairs(kernels: &KernelTable, peak: f64) {
             let time = nanos(|| {
                 // SAFETY: as above.
                 unsafe {
-                    let (a, b, c, none) = (black_box(a.as_ptr()), packed.as_ptr(), c.as_mut_ptr(), std::ptr::null());
+                    let (a, b, c, none) = (black_box(a.as_ptr()), packed.as_ptr().cast(), c.as_mut_ptr().cast(), std::ptr::null());
                     let (a_rs, b_rs, c_rs) = (k as isize, 2 * n as isize, n as isize);
                     (kernels.product_pairs)(m, n, k, 0, a, a_rs, 1, b, b_rs, c, c_rs, flags, none);
                 }

@@ -16,13 +16,15 @@ pub enum Isa {
     Avx512,
     /// The same with AVX512-BF16: products of pairs of bfloat16.
     Avx512Bf16,
+    /// The same with AMX-BF16: products of tiles of bfloat16. Linux only, which grants the tiles to a process that asks.
+    AmxBf16,
     /// AArch64 Advanced SIMD: 128-bit lanes.
     Neon,
 }
 
 impl Isa {
     /// Every instruction set, best first.
-    pub const ALL: [Isa; 5] = [Isa::Avx512Bf16, Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable];
+    pub const ALL: [Isa; 6] = [Isa::AmxBf16, Isa::Avx512Bf16, Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable];
 
     /// The instruction sets of this CPU, best first; the last is always [`Isa::Portable`].
     #[must_use]
@@ -41,6 +43,8 @@ impl Isa {
             Isa::Avx512 => Avx512::detect().is_some(),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Bf16 => Avx512Bf16::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Isa::AmxBf16 => AmxBf16::detect().is_some(),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => Neon::detect().is_some(),
             #[allow(unreachable_patterns, reason = "which arms are left depends on the target")]
@@ -48,7 +52,7 @@ impl Isa {
         }
     }
 
-    /// The name used in options and reports: `portable`, `avx2`, `avx512`, `avx512bf16` or `neon`.
+    /// The name used in options and reports: `portable`, `avx2`, `avx512`, `avx512bf16`, `amxbf16` or `neon`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -56,6 +60,7 @@ impl Isa {
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
             Isa::Avx512Bf16 => "avx512bf16",
+            Isa::AmxBf16 => "amxbf16",
             Isa::Neon => "neon",
         }
     }
@@ -138,6 +143,67 @@ token! {
     Avx512Bf16, "x86_64",
     Avx512::detect().is_some() && is_x86_feature_detected!("avx512bf16")
 }
+token! {
+    /// Proof of what [`Avx512Bf16`] proves, of AMX-BF16, and that this process may use tiles.
+    AmxBf16, "x86_64",
+    Avx512Bf16::detect().is_some() && tiles::are_granted()
+}
+
+#[cfg(target_arch = "x86_64")]
+impl AmxBf16 {
+    /// Part of what this proves.
+    pub(crate) fn pairs(self) -> Avx512Bf16 {
+        Avx512Bf16(())
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod tiles {
+    //! Whether this process may use the tiles of AMX.
+
+    use std::arch::{asm, x86_64::__cpuid_count};
+    use std::sync::OnceLock;
+
+    /// Bits of leaf 7: tiles, and their products of bfloat16. That the system keeps their state, its grant says.
+    const FEATURES: u32 = 1 << 24 | 1 << 22;
+
+    const ARCH_PRCTL: usize = 158;
+    const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
+    const XFEATURE_XTILEDATA: usize = 18;
+
+    /// Asks once for all threads, which the system wants before the first use.
+    pub(super) fn are_granted() -> bool {
+        static GRANTED: OnceLock<bool> = OnceLock::new();
+        *GRANTED.get_or_init(|| __cpuid_count(0, 0).eax >= 7 && __cpuid_count(7, 0).edx & FEATURES == FEATURES && ask())
+    }
+
+    fn ask() -> bool {
+        let mut result = ARCH_PRCTL as isize;
+        // SAFETY: a system call that takes two numbers and changes no memory. A kernel that does not know it says so.
+        unsafe {
+            asm!(
+                "syscall",
+                inout("rax") result,
+                in("rdi") ARCH_REQ_XCOMP_PERM,
+                in("rsi") XFEATURE_XTILEDATA,
+                out("rcx") _,
+                out("r11") _,
+                options(nostack),
+            );
+        }
+        result == 0
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
+mod tiles {
+    //! Elsewhere nothing is asked, and nothing granted.
+
+    pub(super) fn are_granted() -> bool {
+        false
+    }
+}
+
 token! {
     /// Proof of AVX2, FMA and F16C.
     Avx2, "x86_64",

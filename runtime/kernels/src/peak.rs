@@ -25,7 +25,7 @@ pub fn fma_peak(isa: Isa) -> f64 {
     match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the CPU has the features.
-        Isa::Avx512 | Isa::Avx512Bf16 => best(|| unsafe { avx512() }),
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::AmxBf16 => best(|| unsafe { avx512() }),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the CPU has the features.
         Isa::Avx2 => best(|| unsafe { avx2() }),

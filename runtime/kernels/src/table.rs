@@ -431,6 +431,8 @@ pub fn table(isa: Isa) -> Option<&'static KernelTable> {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Bf16 => Some(&instances::avx512bf16::TABLE),
         #[cfg(target_arch = "x86_64")]
+        Isa::AmxBf16 => Some(&instances::amxbf16::TABLE),
+        #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => Some(&instances::avx2::TABLE),
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => Some(&instances::neon::TABLE),

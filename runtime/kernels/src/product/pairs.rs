@@ -9,6 +9,8 @@
 //! products so small that sums may be subnormal), the block is computed by [`Widened`].
 
 mod dots;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod tiles;
 
 use super::open::{HIGHEST, close, open_places};
 use super::sparse::{WORD, next_run};
@@ -234,7 +236,7 @@ where
                 scale,
             };
             let all_terms = p.masked && of_b.largest >= INFINITE;
-            let careful = all_terms || D::FLUSHES && (subnormal || of_b.needs_care(&block));
+            let careful = all_terms || D::FLUSHES && (subnormal || of_b.need_care(block.halves, LINE, [rows, 2 * pairs]));
             if careful || !D::FLUSHES {
                 if subnormal {
                     round_rows(Widened, p, a, rows, lines);
@@ -323,42 +325,55 @@ struct Magnitudes {
 impl Magnitudes {
     const NONE: Magnitudes = Magnitudes { largest: 0, least_less_one: u16::MAX };
 
-    /// Of pairs in memory. A loop that the compiler makes vectors of.
+    /// Of pairs in memory. Loops that the compiler makes vectors of.
     ///
     /// # Safety
     /// `b` must be valid for `rows` rows of `n` words.
     #[inline(always)]
     unsafe fn of(b: *const u32, rows: usize, n: usize, rs: isize) -> Magnitudes {
-        let mut all = Magnitudes::NONE;
+        const LANES: usize = 32;
+        let (mut largest, mut least_less_one) = ([0; LANES], [u16::MAX; LANES]);
         for r in 0..rows {
             let row = b.wrapping_offset(r as isize * rs).cast::<u16>();
-            let Magnitudes { mut largest, mut least_less_one } = all;
-            for c in 0..2 * n {
-                // SAFETY: a half of the caller's row.
-                let magnitude = unsafe { row.add(c).read_unaligned() } & 0x7fff;
-                largest = largest.max(magnitude);
-                least_less_one = least_less_one.min(magnitude.wrapping_sub(1));
+            let mut at = 0;
+            while at + LANES <= 2 * n {
+                // SAFETY: halves of the caller's row.
+                let halves = unsafe { row.add(at).cast::<[u16; LANES]>().read_unaligned() };
+                for lane in 0..LANES {
+                    let magnitude = halves[lane] & 0x7fff;
+                    largest[lane] = largest[lane].max(magnitude);
+                    least_less_one[lane] = least_less_one[lane].min(magnitude.wrapping_sub(1));
+                }
+                at += LANES;
             }
-            all = Magnitudes { largest, least_less_one };
+            for lane in 0..2 * n - at {
+                // SAFETY: a half of the caller's row.
+                let magnitude = unsafe { row.add(at + lane).read_unaligned() } & 0x7fff;
+                largest[lane] = largest[lane].max(magnitude);
+                least_less_one[lane] = least_less_one[lane].min(magnitude.wrapping_sub(1));
+            }
         }
-        all
+        Magnitudes {
+            largest: largest.into_iter().fold(0, u16::max),
+            least_less_one: least_less_one.into_iter().fold(u16::MAX, u16::min),
+        }
     }
 
-    /// Whether taking what is subnormal for 0 may be seen in products of these with rows of A.
+    /// Whether taking what is subnormal for 0 may be seen in products of these with rows of A, `line` halves apart.
     ///
     /// # Safety
-    /// The block's halves must have been written.
+    /// `halves` must be valid for reading so many rows and columns.
     #[inline(always)]
-    unsafe fn needs_care(self, block: &Block) -> bool {
+    unsafe fn need_care(self, halves: *const u16, line: usize, [rows, columns]: [usize; 2]) -> bool {
         if self.least_less_one < SMALLEST_NORMAL - 1 {
             return true;
         }
         // Enough is known once one element is large.
         let mut largest = 0;
-        for row in 0..block.rows {
-            for k in 0..2 * block.pairs {
-                // SAFETY: a half of the caller's block, which has been written.
-                largest = largest.max(unsafe { block.halves.add(row * LINE + k).read() } & 0x7fff);
+        for row in 0..rows {
+            for k in 0..columns {
+                // SAFETY: one of the caller's halves.
+                largest = largest.max(unsafe { halves.add(row * line + k).read() } & 0x7fff);
             }
             if largest >= LEAST_OF_A {
                 break;

@@ -200,7 +200,7 @@ macro_rules! instantiate {
         instantiate!(@widen $token, widen_rows_bf16, u16, Bf16 $(, #[$features])?);
         instantiate!(@widen $token, widen_rows_f16, u16, Half $(, #[$features])?);
         instantiate!(@widen $token, widen_rows_i8, i8, i8 $(, #[$features])?);
-        instantiate!(@pairs $token, Widened, product_pairs_widened $(, #[$features])?);
+        instantiate!(@pairs $token, product_pairs, Widened, product_pairs_widened $(, #[$features])?);
         instantiate!(@pack $token, pack_pairs_bf16, u16 $(, #[$features])?);
         instantiate!(@pack $token, pack_pairs_f32, f32 $(, #[$features])?);
 
@@ -348,7 +348,7 @@ macro_rules! instantiate {
         }
     };
 
-    (@pairs $token:ident, $dots:expr, $name:ident $(, #[$features:meta])?) => {
+    (@pairs $token:ident, $body:ident, $dots:expr, $name:ident $(, #[$features:meta])?) => {
         $(#[$features])?
         #[allow(clippy::too_many_arguments, reason = "the C signature of a product")]
         unsafe extern "C" fn $name(
@@ -363,7 +363,7 @@ macro_rules! instantiate {
             let (b, b_rs, first) = (b.cast(), b_rs / 2, first & 1);
             let operands = Pairs { m, n, k, first, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate, masked, open, scale };
             // SAFETY: the features are those of this function; the operands are the contract of the entry.
-            unsafe { product_pairs($token::assume(), $dots, &operands) }
+            unsafe { $body($token::assume(), $dots, &operands) }
         }
     };
 
@@ -491,13 +491,31 @@ pub(super) mod avx512bf16 {
     use crate::table::KernelTable;
 
     instantiate!(
-        @pairs Avx512, Avx512Bf16::assume(), product_pairs_bf16,
+        @pairs Avx512, product_pairs, Avx512Bf16::assume(), product_pairs_bf16,
         #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma,f16c")]
     );
 
     /// The microkernels of this instruction set.
     pub(in crate::table) static TABLE: KernelTable =
         KernelTable { product_pairs: product_pairs_bf16, ..super::avx512::TABLE };
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod amxbf16 {
+    //! AVX512-BF16 with AMX: products of pairs by tiles, all else as without them.
+    use super::Pairs;
+    use crate::isa::{AmxBf16, Avx512};
+    use crate::product::pairs::tiles::product_tiles;
+    use crate::table::KernelTable;
+
+    instantiate!(
+        @pairs Avx512, product_tiles, AmxBf16::assume(), product_pairs_tiles,
+        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma,f16c")]
+    );
+
+    /// The microkernels of this instruction set.
+    pub(in crate::table) static TABLE: KernelTable =
+        KernelTable { product_pairs: product_pairs_tiles, ..super::avx512::TABLE };
 }
 
 #[cfg(target_arch = "x86_64")]
