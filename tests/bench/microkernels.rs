@@ -53,6 +53,8 @@ fn products(kernels: &KernelTable, peak: f64) {
         (64, 96, 64),
         (64, 128, 64),
         (64, 256, 64),
+        (96, 128, 64),
+        (96, 64, 128),
         (64, 16, 64),
         (64, 40, 64),
         (64, 64, 256),
@@ -226,18 +228,21 @@ fn pairs(kernels: &KernelTable, peak: f64) {
             }
         };
         let packing = nanos(|| pack(&mut packed));
-        for (name, flags) in [("", 0), (" masked", 2)] {
+        let ones = vec![1.0f32; m];
+        for (name, flags, scale) in
+            [("", 0, std::ptr::null()), (" masked", 2, std::ptr::null()), (" adding", 1, ones.as_ptr())]
+        {
             let time = nanos(|| {
                 // SAFETY: as above.
                 unsafe {
-                    let (a, b, c, none) = (black_box(a.as_ptr()), packed.as_ptr().cast(), c.as_mut_ptr().cast(), std::ptr::null());
+                    let (a, b, c) = (black_box(a.as_ptr()), packed.as_ptr().cast(), c.as_mut_ptr().cast());
                     let (a_rs, b_rs, c_rs) = (k as isize, 2 * n as isize, n as isize);
-                    (kernels.product_pairs)(m, n, k, 0, a, a_rs, 1, b, b_rs, c, c_rs, flags, none);
+                    (kernels.product_pairs)(m, n, k, 0, a, a_rs, 1, b, b_rs, c, c_rs, flags, scale);
                 }
             });
             let gflops = 2.0 * (m * n * k) as f64 / time;
             println!(
-                "  pairs{name} {m:>4} {n:>4} {k:>4}   {gflops:>7.1} GFLOP/s {:>4.0} %  packing {packing:>6.0} ns",
+                "  pairs{name:<7} {m:>4} {n:>4} {k:>4}   {gflops:>7.1} GFLOP/s {:>4.0} %  packing {packing:>6.0} ns",
                 100.0 * gflops / peak
             );
         }

@@ -236,7 +236,8 @@ where
                 scale,
             };
             let all_terms = p.masked && of_b.largest >= INFINITE;
-            let careful = all_terms || D::FLUSHES && (subnormal || of_b.need_care(block.halves, LINE, [rows, 2 * pairs]));
+            let careful =
+                all_terms || D::FLUSHES && (subnormal || of_b.need_care(block.halves, LINE, [rows, 2 * pairs]));
             if careful || !D::FLUSHES {
                 if subnormal {
                     round_rows(Widened, p, a, rows, lines);

@@ -9,8 +9,9 @@
 use core::arch::asm;
 use core::arch::x86_64::*;
 
-use super::{INFINITE, Magnitudes, PART, PairDots, Pairs, ends_of, product_pairs, product_part};
-use crate::isa::{AmxBf16, Avx512, Avx512Bf16};
+use super::{INFINITE, Magnitudes, PART, Pairs, ends_of, product_pairs, product_part};
+use crate::isa::{AmxBf16, Avx512};
+use crate::rows::scale_rows;
 
 /// Rows of a tile, and words of its rows.
 const SIDE: usize = 16;
@@ -133,10 +134,13 @@ unsafe fn tiles_of_part(s: Avx512, d: AmxBf16, p: &Pairs, memory: *mut Memory) {
         };
         // SAFETY: rows of the caller's operands, and the memory.
         unsafe {
-            let slab = round_slab(d.pairs(), &rows, (&raw mut (*memory).lines).cast());
+            let slab = round_slab(&rows, (&raw mut (*memory).lines).cast());
             if all_terms || slab.subnormal || of_b.need_care(slab.lines, LINE, [m, TERMS * steps_of(p)]) {
                 product_part(s, d.pairs(), &rows);
             } else {
+                if p.accumulate && !p.scale.is_null() {
+                    scale_rows(s, m, p.n, rows.c, rows.c_rs, rows.scale);
+                }
                 multiply(&rows, &slab, memory);
             }
         }
@@ -154,9 +158,10 @@ fn steps_of(p: &Pairs) -> usize {
 
 /// Rounds rows of A into lines, 0 where a step has no term.
 #[inline(always)]
-unsafe fn round_slab(d: Avx512Bf16, p: &Pairs, lines: *mut u16) -> Slab {
+unsafe fn round_slab(p: &Pairs, lines: *mut u16) -> Slab {
     let steps = steps_of(p);
     let mut slab = Slab { lines, used: [u32::MAX; SLAB / SIDE], subnormal: false };
+    let mut subnormal = 0;
     let mut gathered = [0.0f32; PART];
     if p.masked {
         slab.used = [0; SLAB / SIDE];
@@ -174,8 +179,7 @@ unsafe fn round_slab(d: Avx512Bf16, p: &Pairs, lines: *mut u16) -> Slab {
             let line = lines.add(r * LINE);
             _mm512_storeu_si512(line.add((steps - 1) * TERMS).cast(), _mm512_setzero_si512());
             line.write(0);
-            d.narrow(line.add(p.first), row, p.k);
-            slab.subnormal |= d.any_subnormal(row, p.k);
+            subnormal |= round_row(line.add(p.first), row, p.k);
             if p.masked {
                 for step in 0..steps {
                     let halves = _mm512_loadu_si512(line.add(step * TERMS).cast());
@@ -185,7 +189,34 @@ unsafe fn round_slab(d: Avx512Bf16, p: &Pairs, lines: *mut u16) -> Slab {
             }
         }
     }
-    slab
+    Slab { subnormal: subnormal != 0, ..slab }
+}
+
+/// Rounds a row; where an element was subnormal, which the instruction takes for 0, some bit is set.
+#[inline(always)]
+unsafe fn round_row(dst: *mut u16, src: *const f32, n: usize) -> u16 {
+    /// Of `vfpclassps`.
+    const DENORMAL: i32 = 0x20;
+    let (mut any, mut at) = (0, 0);
+    // SAFETY: `n` elements of either are the caller's; the features are those of the caller, whose token is the proof.
+    unsafe {
+        while at + TERMS <= n {
+            let (low, high) = (_mm512_loadu_ps(src.add(at)), _mm512_loadu_ps(src.add(at + SIDE)));
+            any |= _mm512_fpclass_ps_mask::<DENORMAL>(low) | _mm512_fpclass_ps_mask::<DENORMAL>(high);
+            let halves = core::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+            _mm512_storeu_si512(dst.add(at).cast(), halves);
+            at += TERMS;
+        }
+        while at < n {
+            let head = u16::MAX >> (SIDE - (n - at).min(SIDE));
+            let values = _mm512_maskz_loadu_ps(head, src.add(at));
+            any |= _mm512_fpclass_ps_mask::<DENORMAL>(values);
+            let halves = core::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values));
+            _mm256_mask_storeu_epi16(dst.add(at).cast(), head, halves);
+            at += SIDE;
+        }
+    }
+    any
 }
 
 /// A slab by all columns of B.
@@ -241,11 +272,11 @@ unsafe fn panel_of(p: &Pairs, j: usize, n: usize, copy: *mut u32) -> Lines<u32> 
     Lines { first: copy, bytes: 4 * BLOCK as isize }
 }
 
-/// A block of C: straight to its place, or by way of memory where it is ragged, scaled or partly closed.
+/// A block of C: straight to its place, or by way of memory where it is ragged or partly closed.
 #[inline(always)]
 unsafe fn block(p: &Pairs, at: Place, used: u32, a: Lines<u16>, b: Lines<u32>, copy: *mut f32) {
     let c = p.c.wrapping_offset(at.i as isize * p.c_rs).wrapping_add(at.j);
-    let straight = !p.open && (p.scale.is_null() || !p.accumulate) && at.m % SIDE == 0 && at.n % SIDE == 0;
+    let straight = !p.open && at.m % SIDE == 0 && at.n % SIDE == 0;
     // SAFETY: the caller's block, and the copy, which holds one; the tiles were configured.
     unsafe {
         let mut open = [u32::MAX; BLOCK];
@@ -304,12 +335,7 @@ unsafe fn merge(p: &Pairs, at: Place, c: *mut f32, copy: *const f32, open: &[u32
                 let c = c.offset(row as isize * p.c_rs).add(half * SIDE);
                 let mut values = _mm512_loadu_ps(copy.add(row * BLOCK + half * SIDE));
                 if p.accumulate {
-                    let mut before = _mm512_maskz_loadu_ps(there, c);
-                    if !p.scale.is_null() {
-                        let scale = _mm512_set1_ps(p.scale.add(at.i + row).read_unaligned());
-                        before = _mm512_mul_ps(before, scale);
-                    }
-                    values = _mm512_add_ps(before, values);
+                    values = _mm512_add_ps(_mm512_maskz_loadu_ps(there, c), values);
                 }
                 _mm512_mask_storeu_ps(c, there & (open[row] >> (half * SIDE)) as u16, values);
             }
@@ -355,7 +381,13 @@ macro_rules! tile {
 /// # Safety
 /// Tiles must have been configured; A and B must be valid for reading the steps, C for writing as many tiles.
 #[inline(always)]
-unsafe fn tiles<const HIGH: bool, const WIDE: bool>(used: u32, adds: bool, a: Lines<u16>, b: Lines<u32>, c: Lines<f32>) {
+unsafe fn tiles<const HIGH: bool, const WIDE: bool>(
+    used: u32,
+    adds: bool,
+    a: Lines<u16>,
+    b: Lines<u32>,
+    c: Lines<f32>,
+) {
     let c = [c, c.below()].map(|c| [c, c.beside()]);
     // SAFETY: the caller's duty.
     unsafe {
