@@ -134,7 +134,9 @@ impl Nest<'_, '_> {
         self.bind(axis, Binding::Tile(dim), false);
         let dot = self.dot_in(score, Frame::new(frame.rows, Some(axis)), axis);
         self.bindings_reset(mark);
-        let Some((dot, reduction)) = dot else { return Ok(None) };
+        // What does not depend on the rows is no product of theirs with the keys.
+        let of_rows = |(dot, _): &(TermId, Reduction)| self.planner.terms.free(*dot).contains(rows);
+        let Some((dot, reduction)) = dot.filter(of_rows) else { return Ok(None) };
         let Some(split) = self.split(reduction, Some(rows), axis) else { return Ok(None) };
         if self.parts(axis, domain).iter().any(|part| part.class.is_some()) {
             return Ok(None);
