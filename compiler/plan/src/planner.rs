@@ -10,6 +10,7 @@ mod attends;
 mod diagonals;
 mod outputs;
 pub(crate) mod quotients;
+mod segments;
 mod sharing;
 
 use std::borrow::Cow;

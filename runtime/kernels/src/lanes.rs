@@ -243,6 +243,10 @@ pub(crate) trait Doubles: Square<f64> {
     }
 }
 
+/// Weights of a softmax below two to this are 0. The products of what is left with values are no subnormal numbers, for which
+/// some CPUs take a hundred times as long.
+pub(crate) const LEAST_EXPONENT: f32 = -100.0;
+
 /// What the elementary functions need beyond [`Lanes`]: rounding, and the bits of a float as integers.
 pub(crate) trait FloatBits: Lanes<f32> {
     /// `N` lanes of `i32`.
@@ -273,11 +277,15 @@ pub(crate) trait FloatBits: Lanes<f32> {
     fn half(self, i: Self::I) -> Self::I;
     /// `v * 2^n`, rounded once, for a normal `v` and an integral `n` in -252..=254.
     fn scale(self, v: Self::V, n: Self::V) -> Self::V;
-    /// `v * 2^n` for `v` in 0.7 .. 1.5 and an integral `n` in -252..=0; may be 0 where the result is below 2^-125.
+    /// Whether [`FloatBits::scale_or_flush`] takes any `n`.
+    const FLUSHES_ALL: bool = false;
+    /// `v * 2^n` for `v` in 0.7 .. 1.5 and an integral `n` in -252..=0; 0 where `n` is below [`LEAST_EXPONENT`].
+    ///
+    /// With [`FloatBits::FLUSHES_ALL`] any `n` will do, -inf among them, and `v` may be anything where the result is 0.
     #[inline(always)]
     fn scale_or_flush(self, v: Self::V, n: Self::V) -> Self::V {
         let scaled = self.bits_to_float(self.int_add(self.bits(v), self.int_to_exponent(self.float_to_int(n))));
-        self.select(self.lt(n, self.splat(-125.0)), self.splat(0.0), scaled)
+        self.select(self.lt(n, self.splat(LEAST_EXPONENT)), self.splat(0.0), scaled)
     }
     /// `a / b` for b in 1 ..= 2^126, within 2 ULP where it is normal.
     #[inline(always)]

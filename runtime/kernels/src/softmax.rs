@@ -4,7 +4,7 @@
 //! `m' = max(m, max s)`, `alpha = e^(m - m')`, `s = e^(s - m')`, `l' = l alpha + sum s`. The caller scales what it
 //! accumulated so far by `alpha` and adds the tile's product with the values.
 //!
-//! A weight below 2^-125 may be 0 in `f32`. A score of -inf is a masked key: its weight is exactly 0, also in a row
+//! A weight below 2^-100 is 0 in `f32`. A score of -inf is a masked key: its weight is exactly 0, also in a row
 //! with nothing but such keys, where m' stays -inf. A NaN score makes its own row's `l` NaN and leaves the others
 //! alone.
 //!

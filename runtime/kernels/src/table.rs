@@ -272,8 +272,8 @@ kernel_table! {
         pub all_finite_f32: AllFinite<f32>,
         /// Whether all is finite.
         pub all_finite_f64: AllFinite<f64>,
-        /// Online softmax; exponentials with a relative error of at most `1e-7 + 2e-9 |x|`, and weights below 2^-125 may
-        /// be 0.
+        /// Online softmax; exponentials with a relative error of at most `1e-7 + 2e-9 |x|`, and weights below 2^-100
+        /// are 0.
         pub softmax_update_f32: SoftmaxUpdate<f32>,
         /// Online softmax; exponentials within 1.5 ULP (2 on portable).
         pub softmax_update_f64: SoftmaxUpdate<f64>,

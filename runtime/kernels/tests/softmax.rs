@@ -127,6 +127,35 @@ fn masked_rows_stay_zero_and_do_not_disturb_the_state() {
 }
 
 #[test]
+fn weights_that_do_not_matter_are_zero_and_never_subnormal() {
+    let least = 2f64.powi(-100).ln();
+    for (isa, kernels) in tables() {
+        let mut draws = Draws(23);
+        for cols in [1, 16, 64, 70] {
+            let mut state = State::start(20);
+            let mut first = Guarded::new(20, cols, 0, CANARY, || 200.0);
+            state.update(kernels.softmax_update_f32, &mut first);
+            let mut scores = Guarded::new(20, cols, 1, CANARY, || 200.0 + (draws.real() as f32 - 1.0) * 120.0);
+            let before: Vec<Vec<f32>> = (0..20).map(|r| scores.row(r).to_vec()).collect();
+            state.update(kernels.softmax_update_f32, &mut scores);
+            for (r, before) in before.iter().enumerate() {
+                for (weight, score) in scores.row(r).iter().zip(before) {
+                    let exponent = f64::from(score - 200.0);
+                    let want = exponent.exp();
+                    let near = (f64::from(*weight) - want).abs() <= (1e-6 + 2e-9 * exponent.abs()) * want;
+                    let flushed = *weight == 0.0 && exponent < least + 1.0;
+                    assert!(flushed || near && exponent > least - 1.0, "{isa}: e^{exponent} is {weight}");
+                }
+            }
+            // A far larger score: what was accumulated counts no more.
+            let mut far = Guarded::new(20, cols, 0, CANARY, || 290.0);
+            state.update(kernels.softmax_update_f32, &mut far);
+            assert!((0..20).all(|r| state.alpha.at(0, r) == 0.0), "{isa}");
+        }
+    }
+}
+
+#[test]
 fn a_nan_score_poisons_its_own_row_only() {
     for (isa, kernels) in tables() {
         for cols in [1, 5, 64, 67] {

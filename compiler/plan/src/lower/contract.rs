@@ -430,7 +430,11 @@ impl Nest<'_, '_> {
             return Ok(None);
         }
         let lead: Vec<AxisId> = free.iter().filter(|a| *a != rows && *a != cols).collect();
-        let packed = matches!(self.binding(rows), Binding::Whole(_)) && matches!(self.binding(cols), Binding::Tile(_));
+        // A tile lies in one block of the buffer: its columns are a part of one.
+        let part = self.program.exprs.as_int(self.dim(cols).cap).is_some_and(|cap| cap > 0 && TILE % cap == 0);
+        let packed = matches!(self.binding(rows), Binding::Whole(_))
+            && matches!(self.binding(cols), Binding::Tile(_))
+            && (part || self.dim(cols).aligned);
         let layout = match (pairs, packed) {
             (true, blocked) => Layout::Pairs { lead: lead.clone(), row: rows, col: cols, blocked },
             (false, true) => Layout::Packed { lead: lead.clone(), row: rows, col: cols },

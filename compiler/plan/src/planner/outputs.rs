@@ -65,7 +65,8 @@ impl Planner<'_> {
             Type::Bool => DType::Bool,
         };
         let target = self.add_buffer(&output.name, dtype, shape, Role::Output(k as u32));
-        let term = self.divisions_as_factors(output.term, &mut BTreeMap::new());
+        let term = self.segments_in_scores(output.term, &mut BTreeMap::new());
+        let term = self.divisions_as_factors(term, &mut BTreeMap::new());
         let term = self.quotients_apart(term, &mut BTreeMap::new());
         let term = Diagonals::new(self).apart(term);
         Wanted { term, axes: output.axes.clone(), target }

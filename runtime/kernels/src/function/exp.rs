@@ -38,11 +38,11 @@ fn exp_not_above<S: FloatBits>(s: S, x: S::V) -> S::V {
     s.scale(polynomial(s, r), n)
 }
 
-/// `exp` for lanes that are at most 0, or NaN, with a relative error of at most `1e-7 + 2e-9 |x|`, and 0 allowed where
-/// the result is below 2^-125: the weights of a softmax, of which only those near the largest matter.
+/// `exp` for lanes that are at most 0, or NaN, with a relative error of at most `1e-7 + 2e-9 |x|`, and 0 where the result is
+/// below 2^-100: the weights of a softmax, of which only those near the largest matter.
 #[inline(always)]
 pub(crate) fn exp_not_positive<S: FloatBits>(s: S, x: S::V) -> S::V {
-    let x = s.max(s.splat(SMALLEST), x);
+    let x = if const { S::FLUSHES_ALL } { x } else { s.max(s.splat(SMALLEST), x) };
     let n = s.round(s.mul(x, s.splat(core::f32::consts::LOG2_E)));
     let r = if const { S::FUSED } {
         // The product is not rounded, so that only the error of the constant is left.

@@ -3,7 +3,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{Doubles, FloatBits, Halves, Lanes, Square};
+use super::{Doubles, FloatBits, Halves, LEAST_EXPONENT, Lanes, Square};
 use crate::isa::Avx512;
 
 /// Calls intrinsics under the token.
@@ -331,6 +331,7 @@ impl Doubles for Avx512 {
 impl FloatBits for Avx512 {
     type I = __m512i;
     const FUSED: bool = true;
+    const FLUSHES_ALL: bool = true;
 
     #[inline(always)]
     fn reversed(self, v: __m512) -> __m512 {
@@ -412,7 +413,10 @@ impl FloatBits for Avx512 {
     }
     #[inline(always)]
     fn scale_or_flush(self, v: __m512, n: __m512) -> __m512 {
-        self.scale(v, n)
+        with_features!({
+            let kept = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(n, _mm512_set1_ps(LEAST_EXPONENT));
+            _mm512_maskz_scalef_ps(kept, v, n)
+        })
     }
 }
 

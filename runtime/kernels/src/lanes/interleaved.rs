@@ -152,6 +152,7 @@ impl<S: Lanes<f32>> Lanes<f32> for Interleaved<S> {
 impl<S: FloatBits> FloatBits for Interleaved<S> {
     type I = [S::I; WAYS];
     const FUSED: bool = S::FUSED;
+    const FLUSHES_ALL: bool = S::FLUSHES_ALL;
 
     #[inline(always)]
     fn round(self, v: Self::V) -> Self::V {

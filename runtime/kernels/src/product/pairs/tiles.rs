@@ -247,7 +247,7 @@ unsafe fn panel_of(p: &Pairs, j: usize, n: usize, copy: *mut u32) -> Lines<u32> 
     let [first, last] = ends_of(p);
     let from = p.b.wrapping_add(j);
     let pairs = p.pairs();
-    if n % SIDE == 0 && pairs % SIDE == 0 && first & last == u32::MAX {
+    if n.is_multiple_of(SIDE) && pairs.is_multiple_of(SIDE) && first & last == u32::MAX {
         return Lines { first: from.cast_mut(), bytes: 4 * p.b_rs };
     }
     for row in 0..SIDE * steps_of(p) {
@@ -276,7 +276,7 @@ unsafe fn panel_of(p: &Pairs, j: usize, n: usize, copy: *mut u32) -> Lines<u32> 
 #[inline(always)]
 unsafe fn block(p: &Pairs, at: Place, used: u32, a: Lines<u16>, b: Lines<u32>, copy: *mut f32) {
     let c = p.c.wrapping_offset(at.i as isize * p.c_rs).wrapping_add(at.j);
-    let straight = !p.open && at.m % SIDE == 0 && at.n % SIDE == 0;
+    let straight = !p.open && at.m.is_multiple_of(SIDE) && at.n.is_multiple_of(SIDE);
     // SAFETY: the caller's block, and the copy, which holds one; the tiles were configured.
     unsafe {
         let mut open = [u32::MAX; BLOCK];
