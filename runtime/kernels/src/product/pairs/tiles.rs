@@ -326,7 +326,7 @@ unsafe fn any_open(c: *const f32, c_rs: isize, at: Place, open: &mut [u32; BLOCK
 /// Brings a product from the copy to its place in C.
 #[inline(always)]
 unsafe fn merge(p: &Pairs, at: Place, c: *mut f32, copy: *const f32, open: &[u32; BLOCK]) {
-    for row in 0..at.m {
+    for (row, open) in open.iter().enumerate().take(at.m) {
         for half in 0..at.n.div_ceil(SIDE) {
             let there = u16::MAX >> (SIDE - (at.n - half * SIDE).min(SIDE));
             // SAFETY: columns of the caller's row, and of the copy's; the features are those of the caller, whose token is the
@@ -337,7 +337,7 @@ unsafe fn merge(p: &Pairs, at: Place, c: *mut f32, copy: *const f32, open: &[u32
                 if p.accumulate {
                     values = _mm512_add_ps(_mm512_maskz_loadu_ps(there, c), values);
                 }
-                _mm512_mask_storeu_ps(c, there & (open[row] >> (half * SIDE)) as u16, values);
+                _mm512_mask_storeu_ps(c, there & (open >> (half * SIDE)) as u16, values);
             }
         }
     }
