@@ -141,17 +141,11 @@ pub(crate) trait PairDots<S: Lanes<f32>>: Copy {
     /// The row of the block must be there, and its pair.
     unsafe fn dot(self, s: S, p: &Block, at: [usize; 3], b: S::V, acc: S::V) -> S::V;
 
-    /// The bfloat16 nearest to each element.
+    /// The bfloat16 nearest to each element; whether one was subnormal and may have been taken for 0.
     ///
     /// # Safety
     /// As for [`crate::convert::narrow_bf16`].
-    unsafe fn narrow(self, dst: *mut u16, src: *const f32, n: usize);
-
-    /// Whether one of the elements is subnormal.
-    ///
-    /// # Safety
-    /// `p` must be valid for reading `n` elements.
-    unsafe fn any_subnormal(self, p: *const f32, n: usize) -> bool;
+    unsafe fn narrow(self, dst: *mut u16, src: *const f32, n: usize) -> bool;
 }
 
 /// Two multiply-adds of widened halves, the lower first.
@@ -295,9 +289,8 @@ unsafe fn round_rows<S: Lanes<f32>, D: PairDots<S>>(d: D, p: &Pairs, a: *const f
             }
             let line = lines.halves.add(r * LINE);
             line.write(0);
-            d.narrow(line.add(p.first), row, p.k);
+            subnormal |= d.narrow(line.add(p.first), row, p.k);
             line.add(p.first + p.k).write(0);
-            subnormal |= D::FLUSHES && d.any_subnormal(row, p.k);
         }
     }
     subnormal

@@ -46,13 +46,9 @@ macro_rules! widened {
             }
 
             #[inline(always)]
-            unsafe fn narrow(self, dst: *mut u16, src: *const f32, n: usize) {
+            unsafe fn narrow(self, dst: *mut u16, src: *const f32, n: usize) -> bool {
                 // SAFETY: the caller's duty.
-                unsafe { narrow_bf16(dst, src, n) }
-            }
-
-            #[inline(always)]
-            unsafe fn any_subnormal(self, _: *const f32, _: usize) -> bool {
+                unsafe { narrow_bf16(dst, src, n) };
                 false
             }
         }
@@ -112,43 +108,29 @@ mod native {
         }
 
         #[inline(always)]
-        unsafe fn narrow(self, dst: *mut u16, src: *const f32, n: usize) {
+        unsafe fn narrow(self, dst: *mut u16, src: *const f32, n: usize) -> bool {
+            /// Of `vfpclassps`.
+            const DENORMAL: i32 = 0x20;
+            let (mut any, mut at) = (0, 0);
             // SAFETY: the token is the proof of the features; `n` elements of either are the caller's.
             unsafe {
-                let mut at = 0;
                 while at + 32 <= n {
                     let (low, high) = (_mm512_loadu_ps(src.add(at)), _mm512_loadu_ps(src.add(at + 16)));
+                    any |= _mm512_fpclass_ps_mask::<DENORMAL>(low) | _mm512_fpclass_ps_mask::<DENORMAL>(high);
                     let halves = core::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
                     _mm512_storeu_si512(dst.add(at).cast(), halves);
                     at += 32;
                 }
                 while at < n {
                     let head = u16::MAX >> (16 - (n - at).min(16));
-                    let halves = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(head, src.add(at)));
-                    let halves = core::mem::transmute::<__m256bh, __m256i>(halves);
+                    let values = _mm512_maskz_loadu_ps(head, src.add(at));
+                    any |= _mm512_fpclass_ps_mask::<DENORMAL>(values);
+                    let halves = core::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values));
                     _mm256_mask_storeu_epi16(dst.add(at).cast(), head, halves);
                     at += 16;
                 }
             }
-        }
-
-        #[inline(always)]
-        unsafe fn any_subnormal(self, p: *const f32, n: usize) -> bool {
-            /// Of `vfpclassps`.
-            const DENORMAL: i32 = 0x20;
-            // SAFETY: the token is the proof of the features; `n` elements are the caller's.
-            unsafe {
-                let (mut any, mut at) = (0, 0);
-                while at + 16 <= n {
-                    any |= _mm512_fpclass_ps_mask::<DENORMAL>(_mm512_loadu_ps(p.add(at)));
-                    at += 16;
-                }
-                if at < n {
-                    let head = u16::MAX >> (16 - (n - at));
-                    any |= _mm512_fpclass_ps_mask::<DENORMAL>(_mm512_maskz_loadu_ps(head, p.add(at)));
-                }
-                any != 0
-            }
+            any != 0
         }
     }
 }

@@ -9,8 +9,8 @@
 use core::arch::asm;
 use core::arch::x86_64::*;
 
-use super::{INFINITE, Magnitudes, PART, Pairs, ends_of, product_pairs, product_part};
-use crate::isa::{AmxBf16, Avx512};
+use super::{INFINITE, Magnitudes, PART, PairDots, Pairs, ends_of, product_pairs, product_part};
+use crate::isa::{AmxBf16, Avx512, Avx512Bf16};
 use crate::rows::scale_rows;
 
 /// Rows of a tile, and words of its rows.
@@ -134,7 +134,7 @@ unsafe fn tiles_of_part(s: Avx512, d: AmxBf16, p: &Pairs, memory: *mut Memory) {
         };
         // SAFETY: rows of the caller's operands, and the memory.
         unsafe {
-            let slab = round_slab(&rows, (&raw mut (*memory).lines).cast());
+            let slab = round_slab(d.pairs(), &rows, (&raw mut (*memory).lines).cast());
             if all_terms || slab.subnormal || of_b.need_care(slab.lines, LINE, [m, TERMS * steps_of(p)]) {
                 product_part(s, d.pairs(), &rows);
             } else {
@@ -158,10 +158,9 @@ fn steps_of(p: &Pairs) -> usize {
 
 /// Rounds rows of A into lines, 0 where a step has no term.
 #[inline(always)]
-unsafe fn round_slab(p: &Pairs, lines: *mut u16) -> Slab {
+unsafe fn round_slab(d: Avx512Bf16, p: &Pairs, lines: *mut u16) -> Slab {
     let steps = steps_of(p);
     let mut slab = Slab { lines, used: [u32::MAX; SLAB / SIDE], subnormal: false };
-    let mut subnormal = 0;
     let mut gathered = [0.0f32; PART];
     if p.masked {
         slab.used = [0; SLAB / SIDE];
@@ -179,7 +178,7 @@ unsafe fn round_slab(p: &Pairs, lines: *mut u16) -> Slab {
             let line = lines.add(r * LINE);
             _mm512_storeu_si512(line.add((steps - 1) * TERMS).cast(), _mm512_setzero_si512());
             line.write(0);
-            subnormal |= round_row(line.add(p.first), row, p.k);
+            slab.subnormal |= d.narrow(line.add(p.first), row, p.k);
             if p.masked {
                 for step in 0..steps {
                     let halves = _mm512_loadu_si512(line.add(step * TERMS).cast());
@@ -189,34 +188,7 @@ unsafe fn round_slab(p: &Pairs, lines: *mut u16) -> Slab {
             }
         }
     }
-    Slab { subnormal: subnormal != 0, ..slab }
-}
-
-/// Rounds a row; where an element was subnormal, which the instruction takes for 0, some bit is set.
-#[inline(always)]
-unsafe fn round_row(dst: *mut u16, src: *const f32, n: usize) -> u16 {
-    /// Of `vfpclassps`.
-    const DENORMAL: i32 = 0x20;
-    let (mut any, mut at) = (0, 0);
-    // SAFETY: `n` elements of either are the caller's; the features are those of the caller, whose token is the proof.
-    unsafe {
-        while at + TERMS <= n {
-            let (low, high) = (_mm512_loadu_ps(src.add(at)), _mm512_loadu_ps(src.add(at + SIDE)));
-            any |= _mm512_fpclass_ps_mask::<DENORMAL>(low) | _mm512_fpclass_ps_mask::<DENORMAL>(high);
-            let halves = core::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
-            _mm512_storeu_si512(dst.add(at).cast(), halves);
-            at += TERMS;
-        }
-        while at < n {
-            let head = u16::MAX >> (SIDE - (n - at).min(SIDE));
-            let values = _mm512_maskz_loadu_ps(head, src.add(at));
-            any |= _mm512_fpclass_ps_mask::<DENORMAL>(values);
-            let halves = core::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values));
-            _mm256_mask_storeu_epi16(dst.add(at).cast(), head, halves);
-            at += SIDE;
-        }
-    }
-    any
+    slab
 }
 
 /// A slab by all columns of B.
@@ -258,7 +230,7 @@ unsafe fn panel_of(p: &Pairs, j: usize, n: usize, copy: *mut u32) -> Lines<u32> 
             _ => 0,
         };
         for half in 0..n.div_ceil(SIDE) {
-            let there = if row < pairs { u16::MAX >> (SIDE - (n - half * SIDE).min(SIDE)) } else { 0 };
+            let there = if row < pairs { columns_of(n, half) } else { 0 };
             let at = from.wrapping_offset(row as isize * p.b_rs).wrapping_add(half * SIDE);
             // SAFETY: the words `there` of the caller's row; the copy has room for all steps. The features are those of the
             // caller, whose token is the proof.
@@ -302,6 +274,12 @@ unsafe fn block(p: &Pairs, at: Place, used: u32, a: Lines<u16>, b: Lines<u32>, c
     }
 }
 
+/// Which columns of a half block there are, of `n` in all.
+#[inline(always)]
+fn columns_of(n: usize, half: usize) -> u16 {
+    u16::MAX >> (SIDE - (n - half * SIDE).min(SIDE))
+}
+
 /// Which columns of each row are not -inf; whether any is.
 #[inline(always)]
 unsafe fn any_open(c: *const f32, c_rs: isize, at: Place, open: &mut [u32; BLOCK]) -> bool {
@@ -309,7 +287,7 @@ unsafe fn any_open(c: *const f32, c_rs: isize, at: Place, open: &mut [u32; BLOCK
     for (row, open) in open.iter_mut().enumerate().take(at.m) {
         *open = 0;
         for half in 0..at.n.div_ceil(SIDE) {
-            let there = u16::MAX >> (SIDE - (at.n - half * SIDE).min(SIDE));
+            let there = columns_of(at.n, half);
             // SAFETY: columns of the caller's row; the features are those of the caller, whose token is the proof.
             let other = unsafe {
                 let c = c.offset(row as isize * c_rs).add(half * SIDE);
@@ -328,7 +306,7 @@ unsafe fn any_open(c: *const f32, c_rs: isize, at: Place, open: &mut [u32; BLOCK
 unsafe fn merge(p: &Pairs, at: Place, c: *mut f32, copy: *const f32, open: &[u32; BLOCK]) {
     for (row, open) in open.iter().enumerate().take(at.m) {
         for half in 0..at.n.div_ceil(SIDE) {
-            let there = u16::MAX >> (SIDE - (at.n - half * SIDE).min(SIDE));
+            let there = columns_of(at.n, half);
             // SAFETY: columns of the caller's row, and of the copy's; the features are those of the caller, whose token is the
             // proof.
             unsafe {
