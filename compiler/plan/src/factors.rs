@@ -1,6 +1,6 @@
-//! Products as lists of factors.
+//! Products as lists of factors, restrictions as lists of conditions.
 
-use attnc_algebra::{Node, TermId, UnaryOp};
+use attnc_algebra::{NaryOp, Node, TermId, UnaryOp};
 
 use crate::planner::Planner;
 
@@ -8,7 +8,7 @@ impl Planner<'_> {
     /// The factors of a product, flattened; the term itself if it is none.
     pub fn factors(&self, term: TermId) -> Vec<TermId> {
         match self.terms.node(term) {
-            Node::Nary(attnc_algebra::NaryOp::Mul, xs) => xs.iter().flat_map(|x| self.factors(*x)).collect(),
+            Node::Nary(NaryOp::Mul, xs) => xs.iter().flat_map(|x| self.factors(*x)).collect(),
             _ => vec![term],
         }
     }
@@ -26,6 +26,14 @@ impl Planner<'_> {
 
     /// The product of factors; 1 of no factor.
     pub fn product(&mut self, factors: Vec<TermId>) -> TermId {
-        if factors.is_empty() { self.terms.real(1.0) } else { self.terms.nary(attnc_algebra::NaryOp::Mul, factors) }
+        if factors.is_empty() { self.terms.real(1.0) } else { self.terms.nary(NaryOp::Mul, factors) }
+    }
+
+    /// The conditions of a restriction, all of which must hold; the term itself if it is none of several.
+    pub fn conditions(&self, domain: TermId) -> Vec<TermId> {
+        match self.terms.node(domain) {
+            Node::Nary(NaryOp::And, xs) => xs.clone(),
+            _ => vec![domain],
+        }
     }
 }

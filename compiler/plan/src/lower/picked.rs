@@ -4,7 +4,7 @@
 //! a query's best mean, or named by a rank. A position for each block is then looked at in place of its keys, each row
 //! lists the blocks that it picks, and what the spans leave of these is listed as keys ([`super::listed`]).
 
-use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, TermId, TermSet};
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, TermId, TermSet};
 
 use std::collections::BTreeMap;
 
@@ -34,10 +34,7 @@ pub(super) struct Picked {
 impl Nest<'_, '_> {
     /// The domain as blocks that rows pick; `None` if it is of another kind.
     pub(super) fn picked(&mut self, axis: AxisId, domain: TermId, frame: Frame) -> Option<Picked> {
-        let parts = match self.planner.terms.node(domain).clone() {
-            Node::Nary(NaryOp::And, xs) => xs,
-            _ => vec![domain],
-        };
+        let parts = self.planner.conditions(domain);
         let (mut found, mut of_blocks, mut spans) = (None, Vec::new(), Vec::new());
         for part in parts {
             let mark = self.bindings_mark();

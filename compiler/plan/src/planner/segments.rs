@@ -143,15 +143,12 @@ impl Planner<'_> {
         if number != 1.0 {
             factors.push(self.terms.real(number));
         }
-        if let [one] = factors[..] { one } else { self.terms.nary(NaryOp::Mul, factors) }
+        self.product(factors)
     }
 
     /// The axis whose position a restriction says the keys' do not exceed.
     fn row_at_or_after(&self, axis: AxisId, domain: TermId) -> Option<AxisId> {
-        let conditions = match self.terms.node(domain) {
-            Node::Nary(NaryOp::And, xs) => xs.clone(),
-            _ => vec![domain],
-        };
+        let conditions = self.conditions(domain);
         conditions.into_iter().find_map(|condition| match *self.terms.node(condition) {
             Node::Binary(BinaryOp::Le | BinaryOp::Lt, x, y) if *self.terms.node(x) == Node::Position(axis) => {
                 if let Node::Position(row) = *self.terms.node(y) {
@@ -196,7 +193,7 @@ impl Planner<'_> {
             _ => match self.running(term) {
                 Some((until, over, body)) => {
                     let (number, factors) = self.number_and_factors(body);
-                    let body = self.product_of_factors(factors);
+                    let body = self.product(factors);
                     let plain = Summand { running: Some((until, over, body)), ..whole(1.0, Vec::new(), term) };
                     if number == 1.0 { vec![plain] } else { vec![self.without_number(plain, number)] }
                 }
@@ -218,24 +215,17 @@ impl Planner<'_> {
 
     /// A product's number, and its other factors.
     fn number_and_factors(&self, term: TermId) -> (f64, Vec<TermId>) {
-        match self.terms.node(term) {
-            Node::Nary(NaryOp::Mul, xs) => {
-                let (mut number, mut factors) = (1.0, Vec::new());
-                for x in xs {
-                    match self.terms.node(*x) {
-                        Node::Real(value) => number *= value.get(),
-                        _ => factors.push(*x),
-                    }
-                }
-                (number, factors)
-            }
-            Node::Unary(UnaryOp::Neg, x) => (-1.0, vec![*x]),
-            _ => (1.0, vec![term]),
+        if let Node::Unary(UnaryOp::Neg, x) = *self.terms.node(term) {
+            return (-1.0, vec![x]);
         }
-    }
-
-    fn product_of_factors(&mut self, factors: Vec<TermId>) -> TermId {
-        if let [one] = factors[..] { one } else { self.terms.nary(NaryOp::Mul, factors) }
+        let (mut number, mut others) = (1.0, Vec::new());
+        for factor in self.factors(term) {
+            match self.terms.node(factor) {
+                Node::Real(value) => number *= value.get(),
+                _ => others.push(factor),
+            }
+        }
+        (number, others)
     }
 
     /// Up to whose position a running sum runs, over which axis, and its summand.
