@@ -262,6 +262,10 @@ microkernels! {
     /// `first`: `(m, n, k, first: usize, a: *const f32, a_rs, a_cs: isize, b: *const u16, b_rs: isize, c: *mut f32, c_rs: isize,
     /// flags: u64, scale: *const f32)`; flags are 1 to accumulate, 2 for masked zeros, 4 for what stays open.
     ProductPairs = "product_pairs": ProductPairs,
+    /// Such a product as scores, their softmax, and the product of the weights with another b of pairs, added to c: `(m, n, k, e: usize,
+    /// a: *const f32, a_rs, a_cs: isize, keys: *const u16, keys_rs: isize, keys_first: usize, values: *const u16, values_rs: isize,
+    /// values_first: usize, s: *mut f32, s_rs: isize, max, sum, alpha: *mut f32, c: *mut f32, c_rs: isize)`.
+    AttendPairs = "attend_pairs": AttendPairs,
     /// `src[rows, cols]` in pairs of rows: `(rows, cols: usize, dst: *mut u16, dst_rs: isize, src: *const u16, src_rs, src_cs: isize)`.
     PackPairsBf16 = "pack_pairs_bf16": PackPairs,
     /// The same of f32, rounded.
@@ -293,6 +297,7 @@ enum Form {
     Dots,
     Listed,
     ProductPairs,
+    AttendPairs,
     PackPairs,
 }
 
@@ -326,6 +331,7 @@ impl Microkernel {
             Form::ProductThrough | Form::Affine => (vec![word; 14], None),
             Form::Dots => (vec![word; 9], None),
             Form::Listed | Form::ProductPairs => (vec![word; 13], None),
+            Form::AttendPairs => (vec![word; 20], None),
             Form::PackPairs => (vec![word; 7], None),
         };
         let mut signature = Signature::new(convention);

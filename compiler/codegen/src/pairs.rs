@@ -1,13 +1,101 @@
-//! Products with a right operand of bfloat16 in pairs of rows, and the packing of pairs.
+//! Products with a right operand of bfloat16 in pairs of rows, attention by two of them, and the packing of pairs.
 
 use attnc_algebra::DType;
-use attnc_plan::loops::{Stmt, TileId, View};
+use attnc_plan::loops::{ExprId, Stmt, TileId, View};
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 use crate::CodegenError;
 use crate::abi::Microkernel;
 use crate::function::Lower;
 use crate::statement::Matrix;
+
+/// Statements that compute scores by a product with pairs, their softmax, and add the product of the weights with other
+/// pairs; nothing else reads the scores.
+pub(crate) struct Attend<'a> {
+    /// The condition under which scores are computed in another way, and that way.
+    masked: Option<(ExprId, &'a [Stmt])>,
+    scores: &'a Stmt,
+    /// Softmax, scaling, and the product with the values.
+    rest: &'a [Stmt],
+}
+
+impl<'a> Lower<'a, '_> {
+    /// The first statements of a body as one, and what follows them.
+    pub(crate) fn attend(&self, body: &'a [Stmt]) -> Option<(Attend<'a>, &'a [Stmt])> {
+        let (all, after) = body.split_at_checked(4)?;
+        let [first, rest @ ..] = all else { return None };
+        let (scores, masked) = match first {
+            Stmt::If { cond, then, otherwise } => match &otherwise[..] {
+                [scores] => (scores, Some((*cond, &then[..]))),
+                _ => return None,
+            },
+            scores => (scores, None),
+        };
+        let [Stmt::SoftmaxUpdate { scores: tile, alpha, rows, cols, .. }, scale, values] = rest else { return None };
+        let Stmt::Product { lhs, rhs: View::Pairs { .. }, rows: of_values, depth, masked: barred, .. } = values else {
+            return None;
+        };
+        let same = (of_values, depth) == (rows, cols) && self.whole_tile(lhs) == Some(*tile);
+        let scaled = self.scale_of_product(scale, Some(values)) == Some(*alpha);
+        let where_open = *barred == masked.map(|(cond, _)| cond);
+        let product = self.fills(scores, *tile, [*rows, *cols])
+            && matches!(scores, Stmt::Product { rhs: View::Pairs { .. }, masked: None, open: false, .. });
+        // The other way begins anew too.
+        let anew = masked.is_none_or(|(_, then)| then.first().is_some_and(|x| self.fills(x, *tile, [*rows, *cols])));
+        let mentions = |body| self.program.exprs.mentions(body, *tile);
+        let apart = || mentions(all) == mentions(&self.program.body);
+        let attend = Attend { masked, scores, rest };
+        (same && scaled && where_open && product && anew && apart()).then_some((attend, after))
+    }
+
+    /// Whether a statement writes all of some rows and columns of a tile, and reads none.
+    fn fills(&self, stmt: &Stmt, tile: TileId, size: [ExprId; 2]) -> bool {
+        let Stmt::Product { dst, lhs, rows, cols, accumulate: false, open: false, .. } = stmt else { return false };
+        [*rows, *cols] == size && self.whole_tile(dst) == Some(tile) && self.whole_tile(lhs) != Some(tile)
+    }
+
+    /// The tile that is viewed from its first element on, as it lies.
+    fn whole_tile(&self, view: &View) -> Option<TileId> {
+        let View::Tile { tile, row, col, transposed: false } = view else { return None };
+        let first = |at: &ExprId| self.program.exprs.as_int(*at) == Some(0);
+        (first(row) && first(col)).then_some(*tile)
+    }
+
+    /// The statements as one call, or where the scores are computed in another way, one by one.
+    pub(crate) fn attend_pairs(&mut self, attend: &Attend<'a>) -> Result<(), CodegenError> {
+        let Some((cond, then)) = attend.masked else { return self.together(attend) };
+        let cond = self.scalar(cond)?;
+        self.either(
+            cond,
+            |s| {
+                s.block(then)?;
+                s.block(attend.rest)
+            },
+            |s| s.together(attend),
+        )
+    }
+
+    fn together(&mut self, attend: &Attend<'_>) -> Result<(), CodegenError> {
+        let malformed = |s: &Self| s.malformed("scores, softmax and values are three statements");
+        let Stmt::Product { dst: scores, lhs, rhs: keys, depth: terms, .. } = attend.scores else {
+            return Err(malformed(self));
+        };
+        let [Stmt::SoftmaxUpdate { max, sum, alpha, .. }, _, values] = attend.rest else { return Err(malformed(self)) };
+        let Stmt::Product { dst, rhs: values, rows, cols, depth, .. } = values else { return Err(malformed(self)) };
+        let [m, n, k, e] = self.lengths([*rows, *depth, *terms, *cols])?;
+        let [lhs, scores, dst] = [self.matrix(lhs)?, self.matrix(scores)?, self.matrix(dst)?];
+        let mut args = vec![m, n, k, e, lhs.base, lhs.row_stride, lhs.col_stride];
+        for view in [keys, values] {
+            let (words, first) = self.words(view)?;
+            args.extend([words.base, words.row_stride, first]);
+        }
+        args.extend([scores.base, scores.row_stride]);
+        args.extend([max, sum, alpha].map(|tile| self.tile(*tile).0));
+        args.extend([dst.base, dst.row_stride]);
+        self.call(Microkernel::AttendPairs, &args);
+        Ok(())
+    }
+}
 
 impl Lower<'_, '_> {
     /// A product with pairs; `scale` has the factors of the rows of what it adds to.

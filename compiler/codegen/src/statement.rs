@@ -51,6 +51,11 @@ impl<'a> Lower<'a, '_> {
     pub(crate) fn block(&mut self, body: &'a [Stmt]) -> Result<(), CodegenError> {
         let mut body = body;
         while let [stmt, rest @ ..] = body {
+            if let Some((attend, rest)) = self.attend(body) {
+                self.attend_pairs(&attend)?;
+                body = rest;
+                continue;
+            }
             body = match (self.scale_of_product(stmt, rest.first()), rest) {
                 (Some(alpha), [product, rest @ ..]) => {
                     self.product(product, Some(alpha))?;
@@ -66,7 +71,7 @@ impl<'a> Lower<'a, '_> {
     }
 
     /// The factors of rows, where what is scaled is at once what a product adds to: it can do both in one pass.
-    fn scale_of_product(&self, stmt: &Stmt, next: Option<&Stmt>) -> Option<TileId> {
+    pub(crate) fn scale_of_product(&self, stmt: &Stmt, next: Option<&Stmt>) -> Option<TileId> {
         let Stmt::ScaleRows { tile, alpha, rows, cols } = stmt else { return None };
         let Stmt::Product { dst, rhs, rows: m, cols: n, accumulate: true, open: false, .. } = next? else {
             return None;

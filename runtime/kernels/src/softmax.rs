@@ -64,10 +64,68 @@ const BLOCK: usize = 64;
 
 /// The running values of the rows.
 #[derive(Clone, Copy)]
-struct Running<T> {
+pub(crate) struct Running<T> {
     m: *mut T,
     l: *mut T,
     alpha: *mut T,
+}
+
+impl<T: Element> Running<T> {
+    /// Of maxima, sums and `alpha`.
+    #[inline(always)]
+    pub(crate) fn of([m, l, alpha]: [*mut T; 3]) -> Self {
+        Running { m, l, alpha }
+    }
+
+    /// Those from row `row` on.
+    #[inline(always)]
+    fn from(self, row: usize) -> Self {
+        Running { m: self.m.wrapping_add(row), l: self.l.wrapping_add(row), alpha: self.alpha.wrapping_add(row) }
+    }
+
+    /// Adds the weights' sums of a vector of rows.
+    ///
+    /// # Safety
+    /// The rows of `head` must be there, and have been advanced by `alpha`.
+    #[inline(always)]
+    pub(crate) unsafe fn add<S: Square<T>>(self, s: S, sum: S::V, alpha: S::V, head: S::Head) {
+        // SAFETY: the caller's duty.
+        unsafe { s.store_head(self.l, head, s.fma(s.load_head(self.l, head), alpha, sum)) }
+    }
+}
+
+/// What a vector of rows moved by.
+#[derive(Clone, Copy)]
+pub(crate) struct Moved<V> {
+    /// What sums so far are multiplied with.
+    pub alpha: V,
+    /// What is subtracted from the scores.
+    pub shift: V,
+}
+
+/// Takes new scores' maxima into those of a vector of rows.
+///
+/// # Safety
+/// The rows of `head` must be there.
+#[inline(always)]
+pub(crate) unsafe fn advance<T: Element, S: Exponential<T>>(
+    s: S,
+    largest: S::V,
+    running: Running<T>,
+    head: S::Head,
+) -> Moved<S::V> {
+    // SAFETY: the caller's duty.
+    unsafe {
+        let old = s.load_head(running.m, head);
+        let new = s.max(largest, old);
+        s.store_head(running.m, head, new);
+        let alpha = s.exp_not_positive(s.sub(old, new));
+        let alpha = s.select(s.eq(old, new), s.splat(T::ONE), alpha);
+        s.store_head(running.alpha, head, alpha);
+        // What is subtracted is 0 where all is masked, so that -inf - (-inf) does not arise.
+        let masked = s.eq(new, s.splat(T::NEG_INFINITY));
+        Moved { alpha, shift: s.select(masked, s.splat(T::ZERO), new) }
+    }
 }
 
 /// Updates `rows` rows of `cols` scores.
@@ -88,7 +146,7 @@ pub(crate) unsafe fn softmax_update<T: Element, S: Exponential<T>>(
         let count = (rows - row).min(BLOCK);
         let block = Scores { rows: count, cols, s: scores.wrapping_offset(row as isize * s_rs), s_rs };
         // SAFETY: rows `row .. row + count` of the caller's.
-        unsafe { update_block(s, block, Running { m: m.add(row), l: l.add(row), alpha: alpha.add(row) }) };
+        unsafe { update_block(s, block, Running::of([m, l, alpha]).from(row)) };
         row += count;
     }
 }
@@ -103,15 +161,8 @@ unsafe fn update_block<T: Element, S: Exponential<T>>(s: S, block: Scores<T>, ru
         let head = s.head(group.rows);
         // SAFETY: the group's rows of the caller's; `shifts` has room for a vector at every group.
         unsafe {
-            let old = s.load_head(running.m.add(row), head);
-            let new = s.max(group_max(s, group), old);
-            s.store_head(running.m.add(row), head, new);
-            let scale = s.exp_not_positive(s.sub(old, new));
-            let scale = s.select(s.eq(old, new), s.splat(T::ONE), scale);
-            s.store_head(running.alpha.add(row), head, scale);
-            // What is subtracted is 0 where all is masked, so that -inf - (-inf) does not arise.
-            let masked = s.eq(new, s.splat(T::NEG_INFINITY));
-            s.store(shifts.as_mut_ptr().add(row), s.select(masked, s.splat(T::ZERO), new));
+            let moved = advance(s, group_max(s, group), running.from(row), head);
+            s.store(shifts.as_mut_ptr().add(row), moved.shift);
         }
         row += group.rows;
     }
@@ -122,9 +173,8 @@ unsafe fn update_block<T: Element, S: Exponential<T>>(s: S, block: Scores<T>, ru
         // SAFETY: the group's rows of the caller's.
         unsafe {
             let sum = exponentiate_group(s, group, &shifts[row..]);
-            let scale = s.load_head(running.alpha.add(row), head);
-            let total = s.fma(s.load_head(running.l.add(row), head), scale, sum);
-            s.store_head(running.l.add(row), head, total);
+            let running = running.from(row);
+            running.add(s, sum, s.load_head(running.alpha, head), head);
         }
         row += group.rows;
     }

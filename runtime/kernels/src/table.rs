@@ -50,6 +50,32 @@ pub type ProductPairs = unsafe extern "C" fn(
     *const f32,
 );
 
+/// `(m, n, k, e, a, a_rs, a_cs, keys, keys_rs, keys_first, values, values_rs, values_first, s, s_rs, max, sum, alpha, c, c_rs)`:
+/// `S[m, n] = A[m, k] K[k, n]`, the [`SoftmaxUpdate`] of S with `max`, `sum` and `alpha`, and `C[m, e] = alpha C + S[m, n] V[n, e]`,
+/// K and V of bfloat16 in pairs of rows as for [`ProductPairs`]. What S holds afterwards is not said.
+pub type AttendPairs = unsafe extern "C" fn(
+    usize,
+    usize,
+    usize,
+    usize,
+    *const f32,
+    isize,
+    isize,
+    *const u16,
+    isize,
+    usize,
+    *const u16,
+    isize,
+    usize,
+    *mut f32,
+    isize,
+    *mut f32,
+    *mut f32,
+    *mut f32,
+    *mut f32,
+    isize,
+);
+
 /// `(rows, cols, dst, dst_rs, src, src_rs, src_cs)`: `dst` is the B of [`ProductPairs`] that holds `src[rows, cols]`, rounded to
 /// bfloat16 if it is of `f32`; a last row without another has 0 beside it. `dst_rs` counts halves and is even.
 pub type PackPairs<T> = unsafe extern "C" fn(usize, usize, *mut u16, isize, *const T, isize, isize);
@@ -411,6 +437,8 @@ kernel_table! {
         pub widen_rows_i8: WidenRows<i8>,
         /// Tile product with bfloat16 in pairs.
         pub product_pairs: ProductPairs,
+        /// A product of scores with pairs, their softmax, and the product of the weights with pairs.
+        pub attend_pairs: AttendPairs,
         /// Two rows of bfloat16 into one of pairs.
         pub pack_pairs_bf16: PackPairs<u16>,
         /// Two rows of `f32`, rounded, into one of pairs.

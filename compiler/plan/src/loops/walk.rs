@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::expr::{ExprId, Exprs};
-use super::program::{Dst, Piece, Stmt, View};
+use super::expr::{Expr, ExprId, Exprs};
+use super::program::{Additions, Dst, KeyRange, Listed, Piece, Stmt, TileId, View};
 
 impl Stmt {
     /// The expressions the statement mentions itself, not those of its body.
@@ -77,9 +77,64 @@ impl Stmt {
             | Stmt::ClearLargest { rows, cols, .. } => vec![*rows, *cols],
         }
     }
+
+    /// The tiles the statement names itself, not those in its expressions or its body.
+    pub fn tiles(&self) -> Vec<TileId> {
+        let of_views = |views: &[&View]| views.iter().filter_map(|view| view.tile()).collect::<Vec<_>>();
+        let of_list = |of: &Listed| [Some(of.list), Some(of.count), of.lines.tile()].into_iter().flatten();
+        match self {
+            Stmt::For { .. } | Stmt::If { .. } | Stmt::Let { .. } | Stmt::Order { .. } => Vec::new(),
+            Stmt::Spans(spans) => vec![spans.list],
+            Stmt::Map { dst: Dst::Tile { tile, .. }, .. } => vec![*tile],
+            Stmt::Map { dst: Dst::Buffer { .. }, .. } => Vec::new(),
+            Stmt::RowReduce { dst, .. } => vec![*dst],
+            Stmt::Product { dst, lhs, rhs, .. } | Stmt::Dots { dst, lhs, rhs, .. } => of_views(&[dst, lhs, rhs]),
+            Stmt::Pack { dst, src, .. } => of_views(&[dst, src]),
+            Stmt::ProductTanh { dst, weight, lhs, rhs, .. } => of_views(&[dst, weight, lhs, rhs]),
+            Stmt::List { list, count, most, added, .. } => {
+                let added = match added {
+                    Additions::Spans { from, to } => vec![*from, *to],
+                    Additions::Open(open) => vec![*open],
+                };
+                [vec![*list, *count, *most], added].concat()
+            }
+            Stmt::DotsListed { dst, lhs, of, .. } => of_list(of).chain([*dst]).chain(lhs.tile()).collect(),
+            Stmt::SumListed { dst, weights, of, .. } => of_list(of).chain([*dst, *weights]).collect(),
+            Stmt::SoftmaxUpdate { scores, max, sum, alpha, .. } => vec![*scores, *max, *sum, *alpha],
+            Stmt::Ranks { dst, keys, counted, order, .. } => {
+                [*dst, *keys, *order].into_iter().chain(*counted).collect()
+            }
+            Stmt::ClearLargest { dst, scores, slack, .. } => vec![*dst, *scores, *slack],
+            Stmt::KeepSpans { tile, from, to, .. } => vec![*tile, *from, *to],
+            Stmt::KeepKeys { tile, any, .. } => {
+                let of_range = |range: &KeyRange| [Some(range.keys), range.least, range.most].into_iter().flatten();
+                any.iter().flat_map(of_range).chain([*tile]).collect()
+            }
+            Stmt::ScatterAdd { dst, src, at, .. } => vec![*dst, *src, *at],
+            Stmt::ScaleRows { tile, alpha, .. } => vec![*tile, *alpha],
+        }
+    }
+
+    /// The statements inside.
+    pub fn bodies(&self) -> Vec<&[Stmt]> {
+        match self {
+            Stmt::For { body, .. } => vec![body],
+            Stmt::Spans(spans) => vec![&spans.body],
+            Stmt::If { then, otherwise, .. } => vec![then, otherwise],
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl View {
+    /// The tile that is viewed.
+    fn tile(&self) -> Option<TileId> {
+        match self {
+            View::Tile { tile, .. } => Some(*tile),
+            View::Buffer { .. } | View::Pairs { .. } => None,
+        }
+    }
+
     /// The offsets.
     fn indices(&self) -> Vec<ExprId> {
         match self {
@@ -100,5 +155,16 @@ impl Exprs {
             }
         }
         reached.into_iter().collect()
+    }
+
+    /// How often statements name a tile, in themselves, their expressions and their bodies.
+    pub fn mentions(&self, body: &[Stmt], tile: TileId) -> usize {
+        let of_stmt = |stmt: &Stmt| {
+            let read = |id: &ExprId| matches!(self.get(*id), Expr::Tile { tile: read, .. } if *read == tile);
+            let named = stmt.tiles().into_iter().filter(|named| *named == tile).count();
+            let inside: usize = stmt.bodies().into_iter().map(|body| self.mentions(body, tile)).sum();
+            named + self.under(&stmt.roots()).iter().filter(|id| read(id)).count() + inside
+        };
+        body.iter().map(of_stmt).sum()
     }
 }

@@ -15,7 +15,8 @@ pub(crate) mod tiles;
 use super::open::{HIGHEST, close, open_places};
 use super::sparse::{WORD, next_run};
 use super::{Blocks, Operands};
-use crate::lanes::{FloatBits, Lanes};
+use crate::lanes::{FloatBits, Lanes, Square};
+use crate::softmax::softmax_update;
 
 /// Terms of the sum taken before a block of rows moves on: a row of rounded elements of A, but for what fills its pairs.
 const PART: usize = 256;
@@ -186,6 +187,66 @@ where
     }
 }
 
+/// A tile of scores, their softmax, and the values that it weighs.
+#[derive(Clone, Copy)]
+pub(crate) struct Attend {
+    /// The product that the scores are; nothing is masked, open or accumulated.
+    pub scores: Pairs,
+    /// The product of the scores' weights that is added to what has been summed so far, which is scaled by `alpha`.
+    pub values: Pairs,
+    /// Running maxima and sums of the rows, and `alpha`: see [`softmax_update`].
+    pub running: [*mut f32; 3],
+}
+
+impl Attend {
+    /// The rows `from .. from + m`.
+    #[inline(always)]
+    fn rows(&self, from: usize, m: usize) -> Attend {
+        let of = |p: &Pairs| Pairs {
+            m,
+            a: p.a.wrapping_offset(from as isize * p.a_rs),
+            c: p.c.wrapping_offset(from as isize * p.c_rs),
+            scale: if p.scale.is_null() { p.scale } else { p.scale.wrapping_add(from) },
+            ..*p
+        };
+        Attend {
+            scores: of(&self.scores),
+            values: of(&self.values),
+            running: self.running.map(|of_rows| of_rows.wrapping_add(from)),
+        }
+    }
+
+    /// What lies between the two products.
+    ///
+    /// # Safety
+    /// As for [`softmax_update`].
+    #[inline(always)]
+    unsafe fn softmax<S: FloatBits + Square<f32>>(&self, s: S) {
+        let scores = &self.scores;
+        // SAFETY: the caller's duty.
+        unsafe { softmax_update(s, scores.m, scores.n, scores.c, scores.c_rs, self.running) }
+    }
+}
+
+/// One after the other.
+///
+/// # Safety
+/// As for [`product_pairs`] and [`softmax_update`].
+#[inline(always)]
+pub(crate) unsafe fn attend_pairs<S, D>(s: S, d: D, p: &Attend)
+where
+    S: Blocks<f32> + FloatBits + Square<f32>,
+    D: PairDots<S>,
+    Widened: PairDots<S>,
+{
+    // SAFETY: the caller's duty.
+    unsafe {
+        product_pairs(s, d, &p.scores);
+        p.softmax(s);
+        product_pairs(s, d, &p.values);
+    }
+}
+
 /// At most [`PART`] terms: a block of rows after the other.
 #[inline(always)]
 unsafe fn product_part<S, D>(s: S, d: D, p: &Pairs)
@@ -353,13 +414,18 @@ impl Magnitudes {
         }
     }
 
+    #[inline(always)]
+    fn any_subnormal(self) -> bool {
+        self.least_less_one < SMALLEST_NORMAL - 1
+    }
+
     /// Whether taking what is subnormal for 0 may be seen in products of these with rows of A, `line` halves apart.
     ///
     /// # Safety
     /// `halves` must be valid for reading so many rows and columns.
     #[inline(always)]
     unsafe fn need_care(self, halves: *const u16, line: usize, [rows, columns]: [usize; 2]) -> bool {
-        if self.least_less_one < SMALLEST_NORMAL - 1 {
+        if self.any_subnormal() {
             return true;
         }
         // Enough is known once one element is large.

@@ -12,7 +12,7 @@ use crate::function::{map, pow, scalar};
 use crate::lanes::Halves;
 use crate::listed::{Listed, Lists, dots_listed, list_open, list_spans, sum_listed};
 use crate::product::pack::{Unpacked, pack_pairs};
-use crate::product::pairs::{Pairs, Widened, product_pairs};
+use crate::product::pairs::{Attend, Pairs, Widened, attend_pairs, product_pairs};
 use crate::product::{Blocks, MOST_ROWS, Operands, few_rows, open::product_open, product, sparse::product_sparse};
 use crate::through::{Through, product_tanh};
 use crate::{convert, order, rows, scatter, search, softmax, spans, transpose};
@@ -201,6 +201,7 @@ macro_rules! instantiate {
         instantiate!(@widen $token, widen_rows_f16, u16, Half $(, #[$features])?);
         instantiate!(@widen $token, widen_rows_i8, i8, i8 $(, #[$features])?);
         instantiate!(@pairs $token, product_pairs, Widened, product_pairs_widened $(, #[$features])?);
+        instantiate!(@attend $token, attend_pairs, Widened, attend_pairs_widened $(, #[$features])?);
         instantiate!(@pack $token, pack_pairs_bf16, u16 $(, #[$features])?);
         instantiate!(@pack $token, pack_pairs_f32, f32 $(, #[$features])?);
 
@@ -283,6 +284,7 @@ macro_rules! instantiate {
             widen_rows_f16,
             widen_rows_i8,
             product_pairs: product_pairs_widened,
+            attend_pairs: attend_pairs_widened,
             pack_pairs_bf16,
             pack_pairs_f32,
         };
@@ -364,6 +366,31 @@ macro_rules! instantiate {
             let operands = Pairs { m, n, k, first, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate, masked, open, scale };
             // SAFETY: the features are those of this function; the operands are the contract of the entry.
             unsafe { $body($token::assume(), $dots, &operands) }
+        }
+    };
+
+    (@attend $token:ident, $body:ident, $dots:expr, $name:ident $(, #[$features:meta])?) => {
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "the C signature of two products and a softmax")]
+        unsafe extern "C" fn $name(
+            m: usize, n: usize, k: usize, e: usize,
+            a: *const f32, a_rs: isize, a_cs: isize,
+            keys: *const u16, keys_rs: isize, keys_first: usize,
+            values: *const u16, values_rs: isize, values_first: usize,
+            s: *mut f32, s_rs: isize,
+            running: *mut f32, sum: *mut f32, alpha: *mut f32,
+            c: *mut f32, c_rs: isize,
+        ) {
+            let scores = Pairs {
+                m, n, k, first: keys_first & 1, a, a_rs, a_cs, b: keys.cast(), b_rs: keys_rs / 2, c: s, c_rs: s_rs,
+                accumulate: false, masked: false, open: false, scale: core::ptr::null(),
+            };
+            let values = Pairs {
+                m, n: e, k: n, first: values_first & 1, a: s, a_rs: s_rs, a_cs: 1, b: values.cast(), b_rs: values_rs / 2,
+                c, c_rs, accumulate: true, scale: alpha, ..scores
+            };
+            // SAFETY: the features are those of this function; the operands are the contract of the entry.
+            unsafe { $body($token::assume(), $dots, &Attend { scores, values, running: [running, sum, alpha] }) }
         }
     };
 
@@ -486,7 +513,7 @@ pub(super) mod avx512 {
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512bf16 {
     //! AVX-512 with AVX512-BF16: products of pairs by their instruction, all else as without it.
-    use super::{Pairs, product_pairs};
+    use super::{Attend, Pairs, attend_pairs, product_pairs};
     use crate::isa::{Avx512, Avx512Bf16};
     use crate::table::KernelTable;
 
@@ -494,17 +521,22 @@ pub(super) mod avx512bf16 {
         @pairs Avx512, product_pairs, Avx512Bf16::assume(), product_pairs_bf16,
         #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma,f16c")]
     );
+    instantiate!(
+        @attend Avx512, attend_pairs, Avx512Bf16::assume(), attend_pairs_bf16,
+        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma,f16c")]
+    );
 
     /// The microkernels of this instruction set.
     pub(in crate::table) static TABLE: KernelTable =
-        KernelTable { product_pairs: product_pairs_bf16, ..super::avx512::TABLE };
+        KernelTable { product_pairs: product_pairs_bf16, attend_pairs: attend_pairs_bf16, ..super::avx512::TABLE };
 }
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod amxbf16 {
     //! AVX512-BF16 with AMX: products of pairs by tiles, all else as without them.
-    use super::Pairs;
+    use super::{Attend, Pairs};
     use crate::isa::{AmxBf16, Avx512};
+    use crate::product::pairs::tiles::attend::attend_tiles;
     use crate::product::pairs::tiles::product_tiles;
     use crate::table::KernelTable;
 
@@ -512,10 +544,14 @@ pub(super) mod amxbf16 {
         @pairs Avx512, product_tiles, AmxBf16::assume(), product_pairs_tiles,
         #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma,f16c")]
     );
+    instantiate!(
+        @attend Avx512, attend_tiles, AmxBf16::assume(), attend_pairs_tiles,
+        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma,f16c")]
+    );
 
     /// The microkernels of this instruction set.
     pub(in crate::table) static TABLE: KernelTable =
-        KernelTable { product_pairs: product_pairs_tiles, ..super::avx512::TABLE };
+        KernelTable { product_pairs: product_pairs_tiles, attend_pairs: attend_pairs_tiles, ..super::avx512::TABLE };
 }
 
 #[cfg(target_arch = "x86_64")]

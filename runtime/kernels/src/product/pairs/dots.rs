@@ -69,7 +69,7 @@ mod native {
 
     use core::arch::x86_64::*;
 
-    use super::super::{Block, LINE, PairDots, pair_block};
+    use super::super::{Block, INFINITE, LINE, PairDots, pair_block};
     use crate::isa::{Avx512, Avx512Bf16};
 
     impl PairDots<Avx512> for Avx512Bf16 {
@@ -109,28 +109,46 @@ mod native {
 
         #[inline(always)]
         unsafe fn narrow(self, dst: *mut u16, src: *const f32, n: usize) -> bool {
-            /// Of `vfpclassps`.
-            const DENORMAL: i32 = 0x20;
-            let (mut any, mut at) = (0, 0);
+            let (mut none, mut at) = (0, 0);
             // SAFETY: the token is the proof of the features; `n` elements of either are the caller's.
             unsafe {
+                let exponent = _mm512_set1_epi16(INFINITE as i16);
                 while at + 32 <= n {
                     let (low, high) = (_mm512_loadu_ps(src.add(at)), _mm512_loadu_ps(src.add(at + 16)));
-                    any |= _mm512_fpclass_ps_mask::<DENORMAL>(low) | _mm512_fpclass_ps_mask::<DENORMAL>(high);
                     let halves = core::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+                    none |= _mm512_testn_epi16_mask(halves, exponent);
                     _mm512_storeu_si512(dst.add(at).cast(), halves);
                     at += 32;
                 }
                 while at < n {
                     let head = u16::MAX >> (16 - (n - at).min(16));
                     let values = _mm512_maskz_loadu_ps(head, src.add(at));
-                    any |= _mm512_fpclass_ps_mask::<DENORMAL>(values);
                     let halves = core::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values));
+                    none |= u32::from(head & _mm256_testn_epi16_mask(halves, _mm512_castsi512_si256(exponent)));
                     _mm256_mask_storeu_epi16(dst.add(at).cast(), head, halves);
                     at += 16;
                 }
+                // What is taken for 0 has no exponent, as 0 has none.
+                none != 0 && any_subnormal(src, n)
             }
-            any != 0
         }
+    }
+
+    /// Whether an element is neither 0 nor normal.
+    ///
+    /// # Safety
+    /// `src` must be valid for `n` elements.
+    #[inline(always)]
+    unsafe fn any_subnormal(src: *const f32, n: usize) -> bool {
+        /// Of `vfpclassps`.
+        const DENORMAL: i32 = 0x20;
+        let (mut any, mut at) = (0, 0);
+        while at < n {
+            let head = u16::MAX >> (16 - (n - at).min(16));
+            // SAFETY: the caller's elements; the features are those of the caller, whose token is the proof.
+            unsafe { any |= _mm512_fpclass_ps_mask::<DENORMAL>(_mm512_maskz_loadu_ps(head, src.add(at))) };
+            at += 16;
+        }
+        any != 0
     }
 }

@@ -9,7 +9,7 @@
 use core::arch::asm;
 use core::arch::x86_64::*;
 
-use super::{INFINITE, Magnitudes, PART, PairDots, Pairs, ends_of, product_pairs, product_part};
+use super::{INFINITE, LEAST_OF_B, Magnitudes, PART, PairDots, Pairs, ends_of, product_pairs, product_part};
 use crate::isa::{AmxBf16, Avx512, Avx512Bf16};
 use crate::rows::scale_rows;
 
@@ -117,7 +117,7 @@ pub(crate) unsafe fn product_tiles(s: Avx512, d: AmxBf16, p: &Pairs) {
 #[inline(always)]
 unsafe fn tiles_of_part(s: Avx512, d: AmxBf16, p: &Pairs, memory: *mut Memory) {
     // SAFETY: the pairs of the caller's B; the features are those of the caller, whose token is the proof.
-    let of_b = unsafe { Magnitudes::of(p.b, p.pairs(), p.n, p.b_rs) };
+    let of_b = unsafe { if p.masked { Magnitudes::of(p.b, p.pairs(), p.n, p.b_rs) } else { magnitudes_of(p) } };
     let all_terms = p.masked && of_b.largest >= INFINITE;
     // SAFETY: the token says that the CPU has tiles and that the process may use them; no other code of this library touches
     // them, and neither does what the compiler makes of it.
@@ -148,6 +148,37 @@ unsafe fn tiles_of_part(s: Avx512, d: AmxBf16, p: &Pairs, memory: *mut Memory) {
     }
     // SAFETY: as above. What a thread leaves in its tiles costs at each change of threads.
     unsafe { asm!("tilerelease", options(nomem, nostack, preserves_flags)) };
+}
+
+/// What [`Magnitudes::need_care`] asks of B: mostly that no number lacks an exponent, and that one is large.
+#[inline(always)]
+unsafe fn magnitudes_of(p: &Pairs) -> Magnitudes {
+    // SAFETY: the features are those of the caller, whose token is the proof.
+    let exponent = unsafe { _mm512_set1_epi16(INFINITE as i16) };
+    let mut none = 0;
+    for pair in 0..p.pairs() {
+        let row = p.b.wrapping_offset(pair as isize * p.b_rs);
+        let mut j = 0;
+        while j < p.n {
+            let there = u16::MAX >> (SIDE - (p.n - j).min(SIDE));
+            // SAFETY: words of the caller's B; the features are those of the caller, whose token is the proof.
+            unsafe {
+                let words = _mm512_mask_loadu_epi32(exponent, there, row.wrapping_add(j).cast());
+                none |= _mm512_testn_epi16_mask(words, exponent);
+            }
+            j += SIDE;
+        }
+    }
+    // SAFETY: the pairs of the caller's B.
+    unsafe {
+        if none == 0 && p.pairs() > 0 {
+            let of_first = Magnitudes::of(p.b, 1, p.n, p.b_rs);
+            if of_first.largest >= LEAST_OF_B {
+                return of_first;
+            }
+        }
+        Magnitudes::of(p.b, p.pairs(), p.n, p.b_rs)
+    }
 }
 
 /// Steps of a part.
@@ -351,6 +382,8 @@ macro_rules! tile {
         asm!($instruction, options(nomem, nostack, preserves_flags))
     };
 }
+
+pub(crate) mod attend;
 
 /// Up to four tiles of C: two rows of them if `HIGH`, two columns if `WIDE`; the steps whose bits are set in `used`.
 ///
