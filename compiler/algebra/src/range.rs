@@ -1,14 +1,15 @@
-//! Where integers lie: proofs that every index is in its axis.
+//! Where integers lie: proofs that every index is in its axis and no divisor is 0.
 //!
 //! Works at bound extents, with the ranges of integer tables known or not.
-//! Read `interval` and `span` for the arithmetic, `linear` for what guards add to it,
-//! `check` for the walk over a spec.
+//! Read `interval` and `span` for the arithmetic, `linear` for what guards add to it, `walk` for the guards, `check`
+//! for the proofs.
 
 mod check;
 mod exhaustive;
 mod interval;
 mod linear;
 mod span;
+mod walk;
 
 #[cfg(test)]
 mod tests;
