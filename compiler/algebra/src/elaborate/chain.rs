@@ -3,6 +3,7 @@
 use super::Elaborator;
 use crate::diagnostic::Span;
 use crate::ops::{BinaryOp, NaryOp};
+use crate::problem::Problem;
 use crate::syntax::ast::{ChainOp, Expr};
 use crate::term::TermId;
 
@@ -62,16 +63,29 @@ impl<'a> Elaborator<'a> {
                 }
             };
             let span = Span { start: span.start, end: operand.span.end };
-            factors = self.divided(span, quotient, left, right).map(|t| vec![t]);
+            factors = self.divided(span, quotient, left, (operand, right)).map(|t| vec![t]);
         }
         let folded = self.spec.terms.arithmetic(NaryOp::Mul, factors?);
         self.folded(span, folded)
     }
 
-    fn divided(&mut self, span: Span, op: BinaryOp, left: Vec<TermId>, right: TermId) -> Option<TermId> {
+    fn divided(
+        &mut self,
+        span: Span,
+        op: BinaryOp,
+        left: Vec<TermId>,
+        (divisor, right): (&'a Expr, TermId),
+    ) -> Option<TermId> {
         let left = self.spec.terms.arithmetic(NaryOp::Mul, left);
         let left = self.folded(span, left)?;
-        let folded = self.spec.terms.quotient(op, left, right);
-        self.folded(span, folded)
+        match self.spec.terms.quotient(op, left, right) {
+            Err(problem @ Problem::DivisionByZero) => self.fail_of_value(span, divisor, problem),
+            Ok(term) if op == BinaryOp::Div => Some(term),
+            Ok(term) => {
+                self.divided_at.entry(term).or_insert(span);
+                Some(term)
+            }
+            folded => self.folded(span, folded),
+        }
     }
 }

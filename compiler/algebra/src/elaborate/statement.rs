@@ -1,12 +1,15 @@
 //! The second pass: statements in order, each seeing the definitions before it.
 
+use std::collections::BTreeSet;
+
+use super::declare::operands_of;
 use super::names::not_constant;
 use super::{Elaborator, FunctionDefinition, Meaning};
 use crate::axis::{AxisId, InputId};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::problem::Problem;
 use crate::spec::{DType, Input, Output, Require};
-use crate::syntax::ast::{Expr, InputStatement, Name, Statement, StatementKind};
+use crate::syntax::ast::{Expr, ExprKind, InputStatement, Name, Statement, StatementKind};
 use crate::syntax::print_expr;
 use crate::syntax::words::closest;
 use crate::term::{Node, TermId, Type};
@@ -120,7 +123,7 @@ impl<'a> Elaborator<'a> {
             let help = format!("declare integers: `input {}: i32[...] runs ...`", input.name.text);
             return self.fail(Diagnostic::at(input.name.span, problem).help(help));
         }
-        self.checked_extent("runs", runs.span, length)
+        self.checked_extent("runs", runs, length)
     }
 
     fn scale(&mut self, input: &'a InputStatement, dtype: Option<DType>) -> Option<TermId> {
@@ -150,7 +153,7 @@ impl<'a> Elaborator<'a> {
                 self.report(Diagnostic::at(name.span, problem).says("not an extent").help(help));
                 continue;
             };
-            let term = term.and_then(|t| self.checked_extent(&name.text, value.span, t));
+            let term = term.and_then(|t| self.checked_extent(&name.text, value, t));
             let Some(term) = term else { continue };
             let Node::Int(number) = *self.spec.terms.node(term) else {
                 let problem = not_constant("an example", "other extents".to_string());
@@ -197,6 +200,7 @@ impl<'a> Elaborator<'a> {
             if !missing.is_empty() {
                 return self.missing_axes((name, value), term, order, &missing);
             }
+            self.check_not_reduced(name, value, term, order)?;
         }
         Some((term, order))
     }
@@ -219,7 +223,45 @@ impl<'a> Elaborator<'a> {
         let diagnostic = Diagnostic::at(name.span, Problem::MissingAxes { name: name.text.clone(), axes })
             .says(format!("lists [{listed}]"))
             .label(value.span, format!("has the axes {free}"));
+        if let Some((axis, place)) = missing.iter().find_map(|a| Some((*a, self.only_a_number(term, *a)?))) {
+            let (axis, extent) = (self.axis_names([axis]), crate::print_term(&self.spec, self.spec.axis(axis).extent));
+            let diagnostic = diagnostic.label(place, format!("the position along `{axis}`"));
+            return self.fail(diagnostic.help(format!("did you mean the extent `{extent}`?")));
+        }
         self.fail(diagnostic.help(format!("reduce it, `sum[{first}](...)`, or list it, `{}[{wanted}]`", name.text)))
+    }
+
+    /// The place of the first use of an axis as a number, if that alone makes it free in `term`.
+    fn only_a_number(&self, term: TermId, axis: AxisId) -> Option<Span> {
+        let terms = &self.spec.terms;
+        let (mut open, mut seen) = (vec![term], BTreeSet::new());
+        while let Some(term) = open.pop() {
+            if !seen.insert(term) || !terms.free(term).contains(axis) {
+                continue;
+            }
+            match terms.node(term) {
+                Node::Input { .. } => return None,
+                Node::Softmax { axis: own, .. } if *own == axis => return None,
+                node => open.extend(node.operands()),
+            }
+        }
+        self.position_at.get(&axis).copied()
+    }
+
+    /// Whether no listed axis was removed by a reduction of the expression that is in no other one. An axis that the
+    /// expression lacks otherwise may be listed: the result is the same all along it.
+    fn check_not_reduced(&mut self, name: &Name, value: &Expr, term: TermId, order: &[AxisId]) -> Option<()> {
+        let terms = &self.spec.terms;
+        let lost = |axis: &AxisId| !terms.free(term).contains(*axis);
+        let mut reduced =
+            order.iter().filter(|a| lost(a)).filter_map(|a| Some((*a, reduced_at(value, &self.axis_names([*a]))?)));
+        let Some((axis, place)) = reduced.next() else { return Some(()) };
+        let rest = self.axis_names(order.iter().copied().filter(|a| *a != axis));
+        let axis = self.axis_names([axis]);
+        let help = format!("leave it out, `{}[{rest}]`, or do not reduce it", name.text);
+        let says = format!("lists `{axis}`");
+        let problem = Problem::ReducedAxis { name: name.text.clone(), axis };
+        self.fail(Diagnostic::at(name.span, problem).says(says).label(place, "reduced here").help(help))
     }
 
     fn output(&mut self, name: &Name, tensor: Option<(TermId, Option<Vec<AxisId>>)>) {
@@ -232,5 +274,13 @@ impl<'a> Elaborator<'a> {
         };
         self.spec.outputs.push(Output { name: name.text.clone(), axes: axes.clone(), term });
         self.define(name, Meaning::Tensor(term, Some(axes)));
+    }
+}
+
+/// Where an expression reduces an axis, other than inside another reduction.
+fn reduced_at(expr: &Expr, axis: &str) -> Option<Span> {
+    match &expr.kind {
+        ExprKind::Reduce(reduction) => reduction.axes.iter().find(|a| a.text == axis).map(|a| a.span),
+        _ => operands_of(expr).into_iter().find_map(|e| reduced_at(e, axis)),
     }
 }
