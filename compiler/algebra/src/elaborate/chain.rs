@@ -5,7 +5,7 @@ use crate::diagnostic::Span;
 use crate::ops::{BinaryOp, NaryOp};
 use crate::problem::Problem;
 use crate::syntax::ast::{ChainOp, Expr};
-use crate::term::TermId;
+use crate::term::{Node, TermId, Type};
 
 impl<'a> Elaborator<'a> {
     /// `first op a op b …`; all operators are of one level.
@@ -83,9 +83,23 @@ impl<'a> Elaborator<'a> {
             Ok(term) if op == BinaryOp::Div => Some(term),
             Ok(term) => {
                 self.divided_at.entry(term).or_insert(span);
-                Some(term)
+                Some(self.remainder(term))
             }
             folded => self.folded(span, folded),
         }
+    }
+
+    /// A remainder of whole reals by a constant above 0, held in range: f64 rounds the quotient of a number beyond
+    /// 2^53, and what is left may then be any number. A NaN stays one.
+    fn remainder(&mut self, term: TermId) -> TermId {
+        let terms = &mut self.spec.terms;
+        let Node::Binary(BinaryOp::Mod, _, by) = *terms.node(term) else { return term };
+        if terms.ty(term) != Type::Real || !self.facts.of(terms, term).integral {
+            return term;
+        }
+        let Some(by) = terms.closed_value(by).filter(|by| *by > 0.0) else { return term };
+        let (zero, last) = (terms.real(0.0), terms.real(by - 1.0));
+        let above = terms.nary(NaryOp::Max, vec![zero, term]);
+        terms.nary(NaryOp::Min, vec![last, above])
     }
 }
