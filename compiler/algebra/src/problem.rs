@@ -104,8 +104,6 @@ problems! {
     WrongArgumentCount { name: String, wanted: String, given: usize } "wrong-argument-count" "`{name}` takes {wanted}, but {given} are given";
     /// Free axes that the declared list lacks.
     MissingAxes { name: String, axes: String } "missing-axes" "`{name}` does not list {axes}, free in its expression";
-    /// A listed axis that a reduction of the expression removed.
-    ReducedAxis { name: String, axis: String } "reduced-axis" "`{name}` lists axis `{axis}`, which its expression reduces";
     /// Several axes where a reduction has a meaning for one only.
     OneAxisOnly { reduction: &'static str } "one-axis-only" "`{reduction}` runs over one axis";
     /// A `require` that the parameters make false.

@@ -11,33 +11,28 @@ use crate::term::{Node, TermId};
 const GUARD: &str = "guard the access: `if 0 <= index and index < extent then x[index] else 0`";
 
 impl Elaborator<'_> {
-    /// Reports every index and divisor that is wrong at all extents.
+    /// Reports every index and divisor of the text that is wrong at all extents. Those that a `concat` makes fit if the
+    /// extents do, which is checked where these are bound.
     pub(super) fn check_bounds(&mut self) {
         for wrong in always_wrong(&self.spec) {
             let diagnostic = match wrong.site {
                 Site::Index { read, input, axis, .. } => {
-                    let (input, places) = (self.spec.input(input), self.read_at.get(&read));
-                    let place = places.and_then(|places| places.get(axis).or(places.first())).copied();
+                    let places = self.read_at.get(&read);
+                    let Some(place) = places.and_then(|p| p.get(axis).or(p.first())).copied() else { continue };
+                    let input = self.spec.input(input);
+                    let (name, index) = (input.name.clone(), wrong.value.clone());
                     let axis = self.spec.axis(input.axes[axis]).name.clone();
-                    let index = wrong.value.clone();
-                    let problem = Problem::IndexOutOfRange { name: input.name.clone(), axis, index };
-                    self.at_place(place, problem, outside(&wrong)).help(GUARD)
+                    let problem = Problem::IndexOutOfRange { name, axis, index };
+                    Diagnostic::at(place, problem).says(outside(&wrong)).help(GUARD)
                 }
                 Site::Divisor { quotient, .. } => {
-                    let place = self.divided_at.get(&quotient).copied();
+                    let Some(place) = self.divided_at.get(&quotient).copied() else { continue };
                     let says = format!("the divisor is 0 where {}", wrong.place);
                     let help = "leave that position out: `if j > 0 then i mod j else 0`";
-                    self.at_place(place, Problem::DivisionByZero, says).help(help)
+                    Diagnostic::at(place, Problem::DivisionByZero).says(says).help(help)
                 }
             };
             self.report(diagnostic);
-        }
-    }
-
-    fn at_place(&self, place: Option<Span>, problem: Problem, says: String) -> Diagnostic {
-        match place {
-            Some(span) => Diagnostic::at(span, problem).says(says),
-            None => Diagnostic::new(problem).help(says),
         }
     }
 

@@ -91,7 +91,7 @@ fn collect_joins<'a>(expr: &'a Expr, out: &mut Vec<(&'a Name, &'a [ConcatPart])>
 }
 
 /// The expressions directly inside an expression.
-pub(super) fn operands_of(expr: &Expr) -> Vec<&Expr> {
+fn operands_of(expr: &Expr) -> Vec<&Expr> {
     match &expr.kind {
         ExprKind::Int(_) | ExprKind::Real(_) | ExprKind::Constant(_) | ExprKind::Name(_) | ExprKind::Concat(..) => {
             Vec::new()

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::declare::operands_of;
 use super::names::not_constant;
 use super::{Elaborator, FunctionDefinition, Meaning};
 use crate::axis::{AxisId, InputId};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::problem::Problem;
 use crate::spec::{DType, Input, Output, Require};
-use crate::syntax::ast::{Expr, ExprKind, InputStatement, Name, Statement, StatementKind};
+use crate::syntax::ast::{Expr, InputStatement, Name, Statement, StatementKind};
 use crate::syntax::print_expr;
 use crate::syntax::words::closest;
 use crate::term::{Node, TermId, Type};
@@ -200,7 +199,6 @@ impl<'a> Elaborator<'a> {
             if !missing.is_empty() {
                 return self.missing_axes((name, value), term, order, &missing);
             }
-            self.check_not_reduced(name, value, term, order)?;
         }
         Some((term, order))
     }
@@ -248,22 +246,6 @@ impl<'a> Elaborator<'a> {
         self.position_at.get(&axis).copied()
     }
 
-    /// Whether no listed axis was removed by a reduction of the expression that is in no other one. An axis that the
-    /// expression lacks otherwise may be listed: the result is the same all along it.
-    fn check_not_reduced(&mut self, name: &Name, value: &Expr, term: TermId, order: &[AxisId]) -> Option<()> {
-        let terms = &self.spec.terms;
-        let lost = |axis: &AxisId| !terms.free(term).contains(*axis);
-        let mut reduced =
-            order.iter().filter(|a| lost(a)).filter_map(|a| Some((*a, reduced_at(value, &self.axis_names([*a]))?)));
-        let Some((axis, place)) = reduced.next() else { return Some(()) };
-        let rest = self.axis_names(order.iter().copied().filter(|a| *a != axis));
-        let axis = self.axis_names([axis]);
-        let help = format!("leave it out, `{}[{rest}]`, or do not reduce it", name.text);
-        let says = format!("lists `{axis}`");
-        let problem = Problem::ReducedAxis { name: name.text.clone(), axis };
-        self.fail(Diagnostic::at(name.span, problem).says(says).label(place, "reduced here").help(help))
-    }
-
     fn output(&mut self, name: &Name, tensor: Option<(TermId, Option<Vec<AxisId>>)>) {
         let Some((term, order)) = tensor else {
             return self.define(name, Meaning::Poisoned);
@@ -274,13 +256,5 @@ impl<'a> Elaborator<'a> {
         };
         self.spec.outputs.push(Output { name: name.text.clone(), axes: axes.clone(), term });
         self.define(name, Meaning::Tensor(term, Some(axes)));
-    }
-}
-
-/// Where an expression reduces an axis, other than inside another reduction.
-fn reduced_at(expr: &Expr, axis: &str) -> Option<Span> {
-    match &expr.kind {
-        ExprKind::Reduce(reduction) => reduction.axes.iter().find(|a| a.text == axis).map(|a| a.span),
-        _ => operands_of(expr).into_iter().find_map(|e| reduced_at(e, axis)),
     }
 }

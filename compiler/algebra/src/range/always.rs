@@ -110,11 +110,11 @@ impl Search<'_> {
         format!("{} = {}", self.spec.axis(axis).name, place.get(&axis).map(|at| self.text(at)).unwrap_or_default())
     }
 
-    /// The last position along an axis.
+    /// The last position along an axis, if its extent is by its form at least 1.
     fn last(&self, axis: AxisId) -> Option<Polynomial> {
         let nowhere = BTreeMap::new();
         let mut point = Point { spec: self.spec, place: &nowhere, done: BTreeMap::new() };
-        point.int(self.spec.axis(axis).extent)?.plus(&Polynomial::constant(1), -1)
+        point.int(self.spec.axis(axis).extent)?.plus(&Polynomial::constant(1), -1).filter(|last| last.is_at_least(0))
     }
 
     /// All combinations of the ends of axes, and of all positions of short ones.

@@ -101,14 +101,12 @@ fn guards_about_a_rebound_axis_do_not_count() {
 
 #[test]
 fn unguarded_indices_are_reported() {
-    let found = messages("input x[i]\noutput o[i] = x[i + 1] + x[i - 1]", &[]);
+    let found = messages("axis t = 7\ninput x[t]\noutput o[i] = x[i + 6] + x[3 - i]", &[]);
     let expected = [
-        "N = 1: axis `i` of `x` has 1 positions, but is indexed at -1",
-        "N = 1: axis `i` of `x` has 1 positions, but is indexed at 1",
-        "N = 7: axis `i` of `x` has 7 positions, but is indexed at -1",
-        "N = 7: axis `i` of `x` has 7 positions, but is indexed at 7",
+        "N = 7: axis `t` of `x` has 7 positions, but is indexed at -1",
+        "N = 7: axis `t` of `x` has 7 positions, but is indexed at 7",
     ];
-    assert_eq!(&found[..4], expected);
+    assert_eq!(&found[..2], expected);
 }
 
 #[test]
