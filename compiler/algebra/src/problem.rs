@@ -94,8 +94,8 @@ problems! {
     ExpectedInteger { what: &'static str, found: &'static str } "expected-integer" "{what} must be an integer, but this is {found}";
     /// Too many or too few indices.
     WrongRank { name: String, rank: usize, given: usize } "wrong-rank" "`{name}` has rank {rank}, but {given} indices are given";
-    /// A constant index that no axis of this extent has.
-    IndexOutOfRange { name: String, axis: String, index: i64 } "index-out-of-range" "`{name}` is indexed at {index}, outside its axis `{axis}`";
+    /// An index that no axis of this extent has, whatever the extents are.
+    IndexOutOfRange { name: String, axis: String, index: String } "index-out-of-range" "`{name}` is indexed at {index}, outside its axis `{axis}`";
     /// Indexing something that is no tensor.
     NotATensor { name: String, what: &'static str } "not-a-tensor" "`{name}` is {what} and cannot be indexed";
     /// A function used without arguments.
@@ -110,7 +110,7 @@ problems! {
     RequireFalse { text: String } "require-false" "the requirement `{text}` does not hold";
     /// A constant that does not fit in 64 bits.
     ArithmeticOverflow "arithmetic-overflow" "this integer does not fit in 64 bits";
-    /// A constant divided by zero.
+    /// A constant divided by zero, or an integer by what is zero at a position.
     DivisionByZero "division-by-zero" "this divides by zero";
     /// A range whose ends are the wrong way round.
     EmptyRange { low: String, high: String } "empty-range" "the range {low} .. {high} is empty";

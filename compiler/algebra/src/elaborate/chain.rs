@@ -3,8 +3,9 @@
 use super::Elaborator;
 use crate::diagnostic::Span;
 use crate::ops::{BinaryOp, NaryOp};
+use crate::problem::Problem;
 use crate::syntax::ast::{ChainOp, Expr};
-use crate::term::TermId;
+use crate::term::{Node, TermId, Type};
 
 impl<'a> Elaborator<'a> {
     /// `first op a op b …`; all operators are of one level.
@@ -62,16 +63,43 @@ impl<'a> Elaborator<'a> {
                 }
             };
             let span = Span { start: span.start, end: operand.span.end };
-            factors = self.divided(span, quotient, left, right).map(|t| vec![t]);
+            factors = self.divided(span, quotient, left, (operand, right)).map(|t| vec![t]);
         }
         let folded = self.spec.terms.arithmetic(NaryOp::Mul, factors?);
         self.folded(span, folded)
     }
 
-    fn divided(&mut self, span: Span, op: BinaryOp, left: Vec<TermId>, right: TermId) -> Option<TermId> {
+    fn divided(
+        &mut self,
+        span: Span,
+        op: BinaryOp,
+        left: Vec<TermId>,
+        (divisor, right): (&'a Expr, TermId),
+    ) -> Option<TermId> {
         let left = self.spec.terms.arithmetic(NaryOp::Mul, left);
         let left = self.folded(span, left)?;
-        let folded = self.spec.terms.quotient(op, left, right);
-        self.folded(span, folded)
+        match self.spec.terms.quotient(op, left, right) {
+            Err(problem @ Problem::DivisionByZero) => self.fail_of_value(span, divisor, problem),
+            Ok(term) if op == BinaryOp::Div => Some(term),
+            Ok(term) => {
+                self.divided_at.entry(term).or_insert(span);
+                Some(self.remainder(term))
+            }
+            folded => self.folded(span, folded),
+        }
+    }
+
+    /// A remainder of whole reals by a constant above 0, held in range: f64 rounds the quotient of a number beyond
+    /// 2^53, and what is left may then be any number. A NaN stays one.
+    fn remainder(&mut self, term: TermId) -> TermId {
+        let terms = &mut self.spec.terms;
+        let Node::Binary(BinaryOp::Mod, _, by) = *terms.node(term) else { return term };
+        if terms.ty(term) != Type::Real || !self.facts.of(terms, term).integral {
+            return term;
+        }
+        let Some(by) = terms.closed_value(by).filter(|by| *by > 0.0) else { return term };
+        let (zero, last) = (terms.real(0.0), terms.real(by - 1.0));
+        let above = terms.nary(NaryOp::Max, vec![zero, term]);
+        terms.nary(NaryOp::Min, vec![last, above])
     }
 }

@@ -310,18 +310,20 @@ impl<'a> Elaborator<'a> {
             Some(symbol) => Some(self.spec.terms.add(Node::Extent(symbol))),
             None => {
                 let term = self.name(&name, declared.first)?;
-                self.checked_extent(declared.name, declared.first, term)
+                let named = Expr { kind: ExprKind::Name(name), span: declared.first };
+                self.checked_extent(declared.name, &named, term)
             }
         }
     }
 
     fn extent(&mut self, axis: &str, expr: &'a Expr) -> Option<TermId> {
         let term = self.closed("an extent", expr)?;
-        self.checked_extent(axis, expr.span, term)
+        self.checked_extent(axis, expr, term)
     }
 
     /// Integer arithmetic over extents whose value, if known, is at least 1.
-    pub(super) fn checked_extent(&mut self, name: &str, span: Span, term: TermId) -> Option<TermId> {
+    pub(super) fn checked_extent(&mut self, name: &str, expr: &Expr, term: TermId) -> Option<TermId> {
+        let span = expr.span;
         let term = self.integer(span, "an extent", term)?;
         let term = self.evaluated(term);
         if !self.facts.of(&self.spec.terms, term).extent {
@@ -332,9 +334,20 @@ impl<'a> Elaborator<'a> {
         if let Some(value) = self.spec.eval_extent(term, &crate::spec::Extents::default())
             && value < 1
         {
-            return self.fail(Diagnostic::at(span, Problem::EmptyExtent { name: name.to_string(), value }));
+            return self.fail_of_value(span, expr, Problem::EmptyExtent { name: name.to_string(), value });
         }
         Some(term)
+    }
+
+    /// The first parameter that an expression names, with its value.
+    pub(super) fn parameter_in(&self, expr: &Expr) -> Option<(String, TermId)> {
+        let mut found = None;
+        names_in(expr, &mut |name| {
+            if let (None, Some(Meaning::Param(term))) = (&found, self.definition(name)) {
+                found = Some((name.to_string(), term));
+            }
+        });
+        found
     }
 
     /// Every setting names a parameter or an extent, and extents are positive integers.

@@ -50,8 +50,9 @@ impl<'a> Elaborator<'a> {
                 if sound.contains(&false) {
                     return None;
                 }
-                let index = terms;
-                Some(self.spec.terms.add(Node::Input { input, index }))
+                let read = self.spec.terms.add(Node::Input { input, index: terms });
+                self.read_at.entry(read).or_insert_with(|| index.iter().map(|e| e.span).collect());
+                Some(read)
             }
         }
     }
@@ -94,7 +95,7 @@ impl<'a> Elaborator<'a> {
             return true;
         }
         let extent = crate::print_term(&self.spec, axis.extent);
-        let problem = Problem::IndexOutOfRange { name: name.to_string(), axis: axis.name, index: value };
+        let problem = Problem::IndexOutOfRange { name: name.to_string(), axis: axis.name, index: value.to_string() };
         let diagnostic = Diagnostic::at(span, problem).says(format!("positions are 0 .. {extent} - 1"));
         self.report(diagnostic.help("guard the access: `if 0 <= index and index < extent then x[index] else 0`"));
         false
@@ -138,7 +139,10 @@ impl<'a> Elaborator<'a> {
         if declared.is_none() && !self.extents_agree(&replacement) {
             replacement = self.by_name(&order, &given);
         }
-        Some(substitute(&mut self.spec, term, &replacement))
+        let before = self.spec.terms.len();
+        let read = substitute(&mut self.spec, term, &replacement);
+        self.note_reads(before, span);
+        Some(read)
     }
 
     /// Whether each index that is a plain axis has the extent of the axis it replaces.

@@ -7,6 +7,7 @@
 //! silently, so that every independent error is reported once.
 
 mod arithmetic;
+mod bounds;
 mod chain;
 mod declare;
 mod expression;
@@ -125,6 +126,8 @@ struct Elaborator<'a> {
     diagnostics: Vec<Diagnostic>,
     /// Errors reported, so that a function with an error called twice reports it once.
     reported: BTreeSet<(Span, &'static str)>,
+    /// Parameters whose value an error was reported of.
+    blamed: BTreeSet<String>,
     /// Definitions so far.
     names: BTreeMap<String, Definition<'a>>,
     /// First definition of each name in the text, as statement index and place.
@@ -140,6 +143,12 @@ struct Elaborator<'a> {
     defining: Option<String>,
     /// Only definitions with a lower serial are visible: that of the function whose body is read.
     horizon: usize,
+    /// Where indices were read, by the term that reads an input: one place for each index, or one for all.
+    read_at: BTreeMap<TermId, Vec<Span>>,
+    /// Where quotients and remainders of integers were read.
+    divided_at: BTreeMap<TermId, Span>,
+    /// The first use of each axis as a number.
+    position_at: BTreeMap<AxisId, Span>,
     /// Places of the calls whose bodies are read.
     calls: Vec<Span>,
     /// Whether an index is read, where axes come before values of the same name.
@@ -172,6 +181,7 @@ impl<'a> Elaborator<'a> {
             facts: facts::Facts::default(),
             diagnostics: Vec::new(),
             reported: BTreeSet::new(),
+            blamed: BTreeSet::new(),
             names: BTreeMap::new(),
             placed: BTreeMap::new(),
             poisoned: BTreeSet::new(),
@@ -181,6 +191,9 @@ impl<'a> Elaborator<'a> {
             locals: Vec::new(),
             defining: None,
             horizon: usize::MAX,
+            read_at: BTreeMap::new(),
+            divided_at: BTreeMap::new(),
+            position_at: BTreeMap::new(),
             calls: Vec::new(),
             in_index: false,
             guards: 0,
@@ -211,6 +224,17 @@ impl<'a> Elaborator<'a> {
     fn fail<T>(&mut self, diagnostic: Diagnostic) -> Option<T> {
         self.report(diagnostic);
         None
+    }
+
+    /// Records that the value of `cause` is impossible at `span`, once for each parameter that it comes from.
+    fn fail_of_value<T>(&mut self, span: Span, cause: &Expr, problem: Problem) -> Option<T> {
+        let diagnostic = Diagnostic::at(span, problem);
+        let Some((name, term)) = self.parameter_in(cause) else { return self.fail(diagnostic) };
+        if !self.blamed.insert(name.clone()) {
+            return None;
+        }
+        let value = crate::print_term(&self.spec, term);
+        self.fail(diagnostic.says(format!("`{name}` is {value}")).help(format!("give `{name}` another value")))
     }
 
     /// The folded term; arithmetic that constants made impossible is an error at `span`.
@@ -268,6 +292,9 @@ impl<'a> Elaborator<'a> {
             let end = ast.statements.last().map_or(Span::default(), |s| s.span);
             let help = "end the spec with a line `output name[axes] = expression`";
             self.report(Diagnostic::at(end, Problem::NoOutput).help(help));
+        }
+        if self.diagnostics.is_empty() {
+            self.check_bounds();
         }
     }
 }

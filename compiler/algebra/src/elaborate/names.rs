@@ -56,6 +56,9 @@ impl<'a> Elaborator<'a> {
         if let Some(what) = self.constant {
             return self.fail(Diagnostic::at(span, not_constant(what, format!("a position along axis `{name}`"))));
         }
+        if !self.in_index {
+            self.position_at.entry(axis).or_insert(span);
+        }
         Some(self.spec.terms.position(axis))
     }
 

@@ -1,5 +1,7 @@
 //! The second pass: statements in order, each seeing the definitions before it.
 
+use std::collections::BTreeSet;
+
 use super::names::not_constant;
 use super::{Elaborator, FunctionDefinition, Meaning};
 use crate::axis::{AxisId, InputId};
@@ -120,7 +122,7 @@ impl<'a> Elaborator<'a> {
             let help = format!("declare integers: `input {}: i32[...] runs ...`", input.name.text);
             return self.fail(Diagnostic::at(input.name.span, problem).help(help));
         }
-        self.checked_extent("runs", runs.span, length)
+        self.checked_extent("runs", runs, length)
     }
 
     fn scale(&mut self, input: &'a InputStatement, dtype: Option<DType>) -> Option<TermId> {
@@ -150,7 +152,7 @@ impl<'a> Elaborator<'a> {
                 self.report(Diagnostic::at(name.span, problem).says("not an extent").help(help));
                 continue;
             };
-            let term = term.and_then(|t| self.checked_extent(&name.text, value.span, t));
+            let term = term.and_then(|t| self.checked_extent(&name.text, value, t));
             let Some(term) = term else { continue };
             let Node::Int(number) = *self.spec.terms.node(term) else {
                 let problem = not_constant("an example", "other extents".to_string());
@@ -219,7 +221,29 @@ impl<'a> Elaborator<'a> {
         let diagnostic = Diagnostic::at(name.span, Problem::MissingAxes { name: name.text.clone(), axes })
             .says(format!("lists [{listed}]"))
             .label(value.span, format!("has the axes {free}"));
+        if let Some((axis, place)) = missing.iter().find_map(|a| Some((*a, self.only_a_number(term, *a)?))) {
+            let (axis, extent) = (self.axis_names([axis]), crate::print_term(&self.spec, self.spec.axis(axis).extent));
+            let diagnostic = diagnostic.label(place, format!("the position along `{axis}`"));
+            return self.fail(diagnostic.help(format!("did you mean the extent `{extent}`?")));
+        }
         self.fail(diagnostic.help(format!("reduce it, `sum[{first}](...)`, or list it, `{}[{wanted}]`", name.text)))
+    }
+
+    /// The place of the first use of an axis as a number, if that alone makes it free in `term`.
+    fn only_a_number(&self, term: TermId, axis: AxisId) -> Option<Span> {
+        let terms = &self.spec.terms;
+        let (mut open, mut seen) = (vec![term], BTreeSet::new());
+        while let Some(term) = open.pop() {
+            if !seen.insert(term) || !terms.free(term).contains(axis) {
+                continue;
+            }
+            match terms.node(term) {
+                Node::Input { .. } => return None,
+                Node::Softmax { axis: own, .. } if *own == axis => return None,
+                node => open.extend(node.operands()),
+            }
+        }
+        self.position_at.get(&axis).copied()
     }
 
     fn output(&mut self, name: &Name, tensor: Option<(TermId, Option<Vec<AxisId>>)>) {

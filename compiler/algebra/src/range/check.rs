@@ -1,4 +1,4 @@
-//! Every index of every input, under the guards around it.
+//! Every index of every input in its axis, and every divisor of integers other than 0, under the guards around it.
 //!
 //! An index is first bounded without guards; only where that fails are the
 //! guards on the way to it used, and where those fail, too, all positions are
@@ -6,53 +6,68 @@
 
 use std::collections::BTreeSet;
 
-use crate::axis::{AxisId, InputId};
-use crate::ops::NaryOp;
+use crate::axis::InputId;
 use crate::spec::{DType, Extents, Spec};
-use crate::term::{Node, TermId};
+use crate::term::TermId;
 
 use super::exhaustive::{Trial, try_all};
 use super::interval::{Interval, Intervals};
 use super::linear::{Forms, Linear};
+use super::walk::{Guards, Site, Walk};
 
-/// Terms visited under different guards, at most; beyond it guards are not used.
-const VISIT_LIMIT: usize = 20_000;
-
-/// An index that may lie outside its axis.
+/// An index that may lie outside its axis, or a divisor that may be 0.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, thiserror::Error)]
 #[error("{}", self.message())]
-pub struct IndexError {
-    /// The input's name.
-    pub input: String,
-    /// The name of the axis indexed.
-    pub axis: String,
-    /// Its extent.
-    pub extent: i64,
-    /// The least and greatest index that the proof must reckon with; `None` where nothing is known.
-    pub index: Option<(i128, i128)>,
-    /// Whether an index outside occurs, not only cannot be excluded.
-    pub certain: bool,
+pub enum IndexError {
+    /// An index.
+    Outside {
+        /// The input's name.
+        input: String,
+        /// The name of the axis indexed.
+        axis: String,
+        /// Its extent.
+        extent: i64,
+        /// The least and greatest index that the proof must reckon with; `None` where nothing is known.
+        index: Option<(i128, i128)>,
+        /// Whether an index outside occurs, not only cannot be excluded.
+        certain: bool,
+    },
+    /// A divisor of integers.
+    ZeroDivisor {
+        /// The quotient or remainder, as text.
+        quotient: String,
+        /// Whether the divisor is 0 somewhere, not only cannot be excluded to be.
+        certain: bool,
+    },
 }
 
 impl IndexError {
     fn message(&self) -> String {
-        let Self { input, axis, extent, index, certain } = self;
-        let axis_text = format!("axis `{axis}` of `{input}` has {extent} positions");
-        match index {
-            Some((at, last)) if *certain && at == last => format!("{axis_text}, but is indexed at {at}"),
-            Some((low, high)) => format!("{axis_text}, but its index may lie anywhere in {low} .. {high}"),
-            None => format!("{axis_text}, but nothing bounds its index"),
+        match self {
+            Self::Outside { input, axis, extent, index, certain } => {
+                let axis_text = format!("axis `{axis}` of `{input}` has {extent} positions");
+                match index {
+                    Some((at, last)) if *certain && at == last => format!("{axis_text}, but is indexed at {at}"),
+                    Some((low, high)) => format!("{axis_text}, but its index may lie anywhere in {low} .. {high}"),
+                    None => format!("{axis_text}, but nothing bounds its index"),
+                }
+            }
+            Self::ZeroDivisor { quotient, certain: true } => format!("`{quotient}` divides by 0 at some position"),
+            Self::ZeroDivisor { quotient, certain: false } => {
+                format!("`{quotient}` may divide by 0: nothing excludes it")
+            }
         }
     }
 }
 
-/// Checks that every index of an input that can decide a result lies in its axis.
+/// Checks that every index of an input that can decide a result lies in its axis, and that no divisor of integers that
+/// can is 0.
 ///
 /// `tables` gives, for each input in order, the least and greatest element of an integer input where they are known;
 /// elsewhere its type bounds them, and its declared range where there is one.
 ///
 /// # Errors
-/// Every index for which no proof was found, in order.
+/// Every index and divisor for which no proof was found, in order.
 pub fn check_indices(spec: &Spec, extents: &Extents, tables: &[Option<(i64, i64)>]) -> Result<(), Vec<IndexError>> {
     let tables: Vec<Option<Interval>> = (0..spec.inputs.len())
         .map(|at| {
@@ -66,14 +81,17 @@ pub fn check_indices(spec: &Spec, extents: &Extents, tables: &[Option<(i64, i64)
     let mut check = Check {
         spec,
         extents,
-        risky: risky_terms(spec, extents, &intervals),
         forms: Forms::new(&spec.terms, extents),
         intervals: &intervals,
-        seen: BTreeSet::new(),
         errors: BTreeSet::new(),
     };
+    let is_open = |site: Site| match site {
+        Site::Index { input, axis, index, .. } => !bounded_alone(spec, extents, &intervals, input, axis, index),
+        Site::Divisor { by, .. } => !intervals.get(by).is_some_and(|v| v.lo > 0 || v.hi < 0),
+    };
+    let mut walk = Walk::new(&spec.terms, &is_open);
     for output in &spec.outputs {
-        check.visit(output.term, &BTreeSet::new());
+        walk.visit(output.term, &Guards::new(), &mut |site, guards| check.site(site, guards));
     }
     if check.errors.is_empty() { Ok(()) } else { Err(check.errors.into_iter().collect()) }
 }
@@ -96,16 +114,11 @@ pub(crate) fn declared_interval(spec: &Spec, extents: &Extents, input: usize) ->
     Some(range.unwrap_or(of_type))
 }
 
-type Guards = BTreeSet<(TermId, bool)>;
-
 struct Check<'a> {
     spec: &'a Spec,
     extents: &'a Extents,
-    /// Terms under which an index is not bounded without guards.
-    risky: Vec<bool>,
     forms: Forms<'a>,
     intervals: &'a Intervals,
-    seen: BTreeSet<(TermId, Guards)>,
     errors: BTreeSet<IndexError>,
 }
 
@@ -125,111 +138,49 @@ fn bounded_alone(
     }
 }
 
-fn risky_terms(spec: &Spec, extents: &Extents, intervals: &Intervals) -> Vec<bool> {
-    let mut risky: Vec<bool> = Vec::with_capacity(spec.terms.len());
-    for at in 0..spec.terms.len() {
-        let node = spec.terms.node(TermId(at as u32));
-        let own = match node {
-            Node::Input { input, index } => {
-                let mut indices = index.iter().enumerate();
-                !indices.all(|(axis, index)| bounded_alone(spec, extents, intervals, *input, axis, *index))
-            }
-            _ => false,
-        };
-        risky.push(own || node.operands().iter().any(|t| risky[t.0 as usize]));
-    }
-    risky
-}
-
 impl Check<'_> {
-    fn is_risky(&self, id: TermId) -> bool {
-        self.risky[id.0 as usize]
-    }
-
-    fn visit(&mut self, id: TermId, guards: &Guards) {
-        if !self.is_risky(id) {
-            return;
-        }
-        let nothing = Guards::new();
-        let guards = if self.seen.len() < VISIT_LIMIT { guards } else { &nothing };
-        if !self.seen.insert((id, guards.clone())) {
-            return;
-        }
-        match self.spec.terms.node(id).clone() {
-            Node::Input { input, index } => {
-                for (axis, index) in index.into_iter().enumerate() {
-                    self.visit(index, guards);
-                    self.check_index(input, axis, index, guards);
-                }
-            }
-            Node::Select(condition, a, b) => {
-                self.visit(condition, guards);
-                self.visit(a, &with(guards, condition, true));
-                self.visit(b, &with(guards, condition, false));
-            }
-            Node::Nary(op @ (NaryOp::And | NaryOp::Or), parts) => {
-                // An operand that cannot fail, or an earlier one, may guard the others.
-                let mut inner = guards.clone();
-                let (risky, safe): (Vec<TermId>, Vec<TermId>) = parts.iter().partition(|p| self.is_risky(**p));
-                inner.extend(safe.into_iter().map(|p| (p, op == NaryOp::And)));
-                for part in risky {
-                    self.visit(part, &inner);
-                    inner.insert((part, op == NaryOp::And));
-                }
-            }
-            Node::Reduce { axis, domain, body, .. } | Node::Softmax { axis, domain, body } => {
-                self.visit_bound(axis, Some(domain), &[body], guards);
-            }
-            Node::Attend { axis, domain, score, value } => {
-                self.visit_bound(axis, Some(domain), &[score, value], guards);
-            }
-            Node::Scan { axis, decay, body, .. } => self.visit_bound(axis, None, &[decay, body], guards),
-            Node::Order { axis, key } => self.visit_bound(axis, None, &[key], guards),
-            Node::At { axis, index, body } => {
-                self.visit(index, guards);
-                self.visit_bound(axis, None, &[body], guards);
-            }
-            node => node.operands().into_iter().for_each(|t| self.visit(t, guards)),
+    fn site(&mut self, site: Site, guards: &Guards) {
+        match site {
+            Site::Index { input, axis, index, .. } => self.index(input, axis, index, guards),
+            Site::Divisor { quotient, by } => self.divisor(quotient, by, guards),
         }
     }
 
-    /// What runs over `axis`: guards about that axis from outside mean another position of it.
-    fn visit_bound(&mut self, axis: AxisId, domain: Option<TermId>, bodies: &[TermId], guards: &Guards) {
-        let terms = &self.spec.terms;
-        let outer: Guards = guards.iter().filter(|(t, _)| !terms.free(*t).contains(axis)).copied().collect();
-        let inner = domain.map_or_else(|| outer.clone(), |domain| with(&outer, domain, true));
-        domain.into_iter().for_each(|domain| self.visit(domain, &outer));
-        bodies.iter().for_each(|body| self.visit(*body, &inner));
-    }
-
-    fn check_index(&mut self, input: InputId, axis: usize, index: TermId, guards: &Guards) {
-        if bounded_alone(self.spec, self.extents, self.intervals, input, axis, index) {
-            return;
-        }
+    fn index(&mut self, input: InputId, axis: usize, index: TermId, guards: &Guards) {
         let declared = self.spec.input(input);
         let axis_info = self.spec.axis(declared.axes[axis]);
         let extent = self.spec.eval_extent(axis_info.extent, self.extents).unwrap_or(0);
-        if self.proves(index, extent, guards) {
+        if self.proves(index, guards, &[(-1, 0), (1, 1 - i128::from(extent))]) {
             return;
         }
         let interval = self.intervals.get(index).map(|v| (v.lo, v.hi));
-        let (index, certain) = match try_all(self.spec, self.extents, index, extent, guards) {
+        let (index, certain) = match try_all(self.spec, self.extents, index, guards, |v| (0..extent).contains(&v)) {
             Trial::Inside => return,
             Trial::Outside(at) => (Some((at.into(), at.into())), true),
             Trial::Unknown => (interval, false),
         };
         let (input, axis) = (declared.name.clone(), axis_info.name.clone());
-        self.errors.insert(IndexError { input, axis, extent, index, certain });
+        self.errors.insert(IndexError::Outside { input, axis, extent, index, certain });
     }
 
-    /// Whether `0 <= index < extent` follows in every case of the guards.
-    fn proves(&mut self, index: TermId, extent: i64, guards: &Guards) -> bool {
-        let form = self.forms.of(index);
-        let zero = Linear::default();
-        let (Some(low), Some(high)) = (zero.plus(&form, -1), form.plus(&Linear::constant(1 - i128::from(extent)), 1))
-        else {
-            return false;
+    fn divisor(&mut self, quotient: TermId, by: TermId, guards: &Guards) {
+        if self.proves(by, guards, &[(-1, 1)]) || self.proves(by, guards, &[(1, 1)]) {
+            return;
+        }
+        let certain = match try_all(self.spec, self.extents, by, guards, |v| v != 0) {
+            Trial::Inside => return,
+            Trial::Outside(_) => true,
+            Trial::Unknown => false,
         };
+        let quotient = crate::print_term(self.spec, quotient);
+        self.errors.insert(IndexError::ZeroDivisor { quotient, certain });
+    }
+
+    /// Whether `factor * term + constant <= 0` follows for each of `bounds` in every case of the guards.
+    fn proves(&mut self, term: TermId, guards: &Guards, bounds: &[(i128, i128)]) -> bool {
+        let form = self.forms.of(term);
+        let bound = |(factor, constant): &(i128, i128)| Linear::constant(*constant).plus(&form, *factor);
+        let Some(targets) = bounds.iter().map(bound).collect::<Option<Vec<Linear>>>() else { return false };
         let mut cases: Vec<Vec<Linear>> = vec![Vec::new()];
         for (predicate, holds) in guards {
             let more = self.forms.cases(*predicate, *holds);
@@ -237,14 +188,6 @@ impl Check<'_> {
                 cases = cases.iter().flat_map(|a| more.iter().map(|c| [&a[..], &c[..]].concat())).collect();
             }
         }
-        cases.iter().all(|facts| {
-            self.forms.proves(&low, facts, self.intervals) && self.forms.proves(&high, facts, self.intervals)
-        })
+        cases.iter().all(|facts| targets.iter().all(|target| self.forms.proves(target, facts, self.intervals)))
     }
-}
-
-fn with(guards: &Guards, predicate: TermId, holds: bool) -> Guards {
-    let mut out = guards.clone();
-    out.insert((predicate, holds));
-    out
 }

@@ -1,4 +1,4 @@
-//! Trying all positions of an index that has few, or all values of a form of them.
+//! Trying all positions of an index or divisor that has few, or all values of a form of them.
 
 use std::collections::BTreeSet;
 
@@ -40,8 +40,8 @@ pub(super) fn try_all(
     spec: &Spec,
     extents: &Extents,
     index: TermId,
-    extent: i64,
     guards: &BTreeSet<(TermId, bool)>,
+    is_inside: impl Fn(i64) -> bool,
 ) -> Trial {
     let Some(size) = closed_size(spec, index) else { return Trial::Unknown };
     let tried = all_positions(spec, extents, (index, size), guards)
@@ -55,7 +55,7 @@ pub(super) fn try_all(
         let open = used.iter().all(|(guard, holds)| point.int(*guard).is_none_or(|v| (v != 0) == *holds));
         if open {
             match point.int(index) {
-                Some(v) if (0..extent).contains(&v) => {}
+                Some(v) if is_inside(v) => {}
                 // Guards that need data were left out: the index may never be reached.
                 _ if used.len() < guards.len() => return Trial::Unknown,
                 Some(v) => return Trial::Outside(v),

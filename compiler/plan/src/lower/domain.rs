@@ -352,14 +352,18 @@ impl Nest<'_, '_> {
     /// Narrows by `x + gap <= y`.
     fn narrow_le(&mut self, axis: AxisId, x: TermId, y: TermId, gap: i64, bounds: &mut Bounds) {
         match (self.planner.terms.node(x).clone(), self.planner.terms.node(y).clone()) {
-            // u div B + gap <= y  iff  u < (y - gap + 1) * B
-            (Node::Binary(BinaryOp::FloorDiv, u, b), _) if self.depends(u, axis) && !self.depends(y, axis) => {
+            // u div B + gap <= y  iff  u < (y - gap + 1) * B, for B above 0 (a B of 0 is refused at bind)
+            (Node::Binary(BinaryOp::FloorDiv, u, b), _)
+                if self.depends(u, axis) && !self.depends(y, axis) && self.planner.is_natural(b) =>
+            {
                 let shifted = self.shift(y, 1 - gap);
                 let edge = self.planner.terms.nary(NaryOp::Mul, vec![shifted, b]);
                 return self.narrow_le(axis, u, edge, 1, bounds);
             }
             // x + gap <= u div B  iff  (x + gap) * B <= u
-            (_, Node::Binary(BinaryOp::FloorDiv, u, b)) if self.depends(u, axis) && !self.depends(x, axis) => {
+            (_, Node::Binary(BinaryOp::FloorDiv, u, b))
+                if self.depends(u, axis) && !self.depends(x, axis) && self.planner.is_natural(b) =>
+            {
                 let shifted = self.shift(x, gap);
                 let edge = self.planner.terms.nary(NaryOp::Mul, vec![shifted, b]);
                 return self.narrow_le(axis, edge, u, 0, bounds);

@@ -200,8 +200,9 @@ impl Planner<'_> {
     /// `(position * times) div by` taken apart.
     fn quotient_of(&self, term: TermId, axis: AxisId) -> Option<Quotient> {
         let Node::Binary(BinaryOp::FloorDiv, x, by) = *self.terms.node(term) else { return None };
-        let constant =
-            |t: TermId| self.terms.free(t).iter().next().is_none() && self.value_at_hint(t).is_some_and(|v| v > 0);
+        let constant = |t: TermId| {
+            self.terms.free(t).is_empty() && self.is_natural(t) && self.value_at_hint(t).is_some_and(|v| v > 0)
+        };
         let times = match self.terms.node(x) {
             Node::Position(a) if *a == axis => None,
             Node::Nary(NaryOp::Mul, xs) => match xs[..] {
@@ -219,6 +220,19 @@ impl Planner<'_> {
         let value = |t: TermId| self.value_at_hint(t).unwrap_or(1).max(1);
         let (by, times) = (value(quotient.by), quotient.times.map_or(1, value));
         (by + times - 1).div_euclid(times).min(self.hint_extent(quotient.axis))
+    }
+
+    /// Whether an integer is by its form not below 0, at all extents.
+    pub(super) fn is_natural(&self, term: TermId) -> bool {
+        match self.terms.node(term) {
+            Node::Int(v) => *v >= 0,
+            Node::Extent(_) | Node::Position(_) => true,
+            Node::Binary(BinaryOp::FloorDiv | BinaryOp::Mod, x, y) => self.is_natural(*x) && self.is_natural(*y),
+            Node::Nary(NaryOp::Add | NaryOp::Mul | NaryOp::Min | NaryOp::Max, xs) => {
+                xs.iter().all(|x| self.is_natural(*x))
+            }
+            _ => false,
+        }
     }
 
     /// The value of an integer term of extents and constants at the hint.

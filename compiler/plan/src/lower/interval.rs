@@ -132,28 +132,56 @@ impl Nest<'_, '_> {
         }
         let (x, y) = (self.interval(x)?, self.interval(y)?);
         match op {
-            // A divisor is a point; extents and parameters that divide are positive (checked at bind).
-            BinaryOp::FloorDiv if y.is_point() => Some(Interval {
-                lo: self.x().binary(BinaryOp::FloorDiv, x.lo, y.lo),
-                hi: self.x().binary(BinaryOp::FloorDiv, x.hi, y.lo),
-                step: match self.program.exprs.as_int(y.lo) {
-                    Some(m) if m > 0 && x.step % m == 0 => x.step / m,
-                    _ => 1,
-                },
-            }),
-            // All values have one residue.
-            BinaryOp::Mod if self.program.exprs.as_int(y.lo).is_some_and(|m| m > 0 && x.step % m == 0) => {
-                Some(Interval::point(self.x().binary(BinaryOp::Mod, x.lo, y.lo)))
-            }
-            BinaryOp::Mod if y.is_point() => {
-                let (first, last) =
-                    (self.x().binary(BinaryOp::FloorDiv, x.lo, y.lo), self.x().binary(BinaryOp::FloorDiv, x.hi, y.lo));
-                let same = self.x().binary(BinaryOp::Eq, first, last);
-                let (lo, hi) = (self.x().binary(BinaryOp::Mod, x.lo, y.lo), self.x().binary(BinaryOp::Mod, x.hi, y.lo));
-                let (zero, top) = (self.x().int(0), self.plus(y.lo, -1));
-                Some(Interval::dense(self.choose(same, lo, zero), self.choose(same, hi, top)))
-            }
+            BinaryOp::FloorDiv if y.is_point() => Some(self.quotients(x, y.lo)),
+            BinaryOp::Mod if y.is_point() => Some(self.remainders(x, y.lo)),
             _ => None,
+        }
+    }
+
+    /// Floor quotients by one number: they rise with the dividend, or fall where the divisor is below 0.
+    fn quotients(&mut self, x: Interval, by: ExprId) -> Interval {
+        let (first, last) =
+            (self.x().binary(BinaryOp::FloorDiv, x.lo, by), self.x().binary(BinaryOp::FloorDiv, x.hi, by));
+        if self.never_negative(by) {
+            let step = match self.program.exprs.as_int(by) {
+                Some(m) if m > 0 && x.step % m == 0 => x.step / m,
+                _ => 1,
+            };
+            return Interval { lo: first, hi: last, step };
+        }
+        Interval::dense(self.x().min(first, last), self.x().max(first, last))
+    }
+
+    /// Remainders of one divisor, which have its sign.
+    fn remainders(&mut self, x: Interval, by: ExprId) -> Interval {
+        if self.program.exprs.as_int(by).is_some_and(|m| m != 0 && x.step % m == 0) {
+            // All values have one residue.
+            return Interval::point(self.x().binary(BinaryOp::Mod, x.lo, by));
+        }
+        let (first, last) =
+            (self.x().binary(BinaryOp::FloorDiv, x.lo, by), self.x().binary(BinaryOp::FloorDiv, x.hi, by));
+        let same = self.x().binary(BinaryOp::Eq, first, last);
+        let (lo, hi) = (self.x().binary(BinaryOp::Mod, x.lo, by), self.x().binary(BinaryOp::Mod, x.hi, by));
+        let (zero, mut top) = (self.x().int(0), self.plus(by, -1));
+        let mut bottom = zero;
+        if !self.never_negative(by) {
+            let least = self.plus(by, 1);
+            (bottom, top) = (self.x().min(least, zero), self.x().max(top, zero));
+        }
+        Interval::dense(self.choose(same, lo, bottom), self.choose(same, hi, top))
+    }
+
+    /// Whether a number is not below 0 by its form: of extents, which are at least 1, and constants.
+    fn never_negative(&self, x: ExprId) -> bool {
+        let exprs = &self.program.exprs;
+        match exprs.get(x) {
+            Expr::Int(v) => *v >= 0,
+            Expr::Extent(_) => true,
+            Expr::Nary(NaryOp::Add | NaryOp::Mul | NaryOp::Min | NaryOp::Max, xs) => {
+                xs.iter().all(|x| self.never_negative(*x))
+            }
+            Expr::Binary(BinaryOp::FloorDiv, x, y) => self.never_negative(*x) && self.never_negative(*y),
+            _ => false,
         }
     }
 
