@@ -98,6 +98,9 @@ impl Plan {
     }
 }
 
+/// Ranks that are told apart where only the data say how many.
+const FEW_RANKED: f64 = 64.0;
+
 /// A scalar's value, where it is known.
 #[derive(Clone, Copy, Debug)]
 enum Known {
@@ -343,7 +346,11 @@ impl Counter<'_> {
             }
             Stmt::Ranks { rows, cols, limit, .. } => {
                 let cols = self.int(*cols).max(0) as f64;
-                let sorted = limit.map_or(cols, |limit| (self.int(limit).max(0) as f64).min(cols));
+                let sorted = limit.map_or(cols, |limit| match self.value(limit) {
+                    Known::Int(limit) => (limit.max(0) as f64).min(cols),
+                    // Who ranks wants few, or would not rank.
+                    Known::Nothing => cols.min(FEW_RANKED),
+                });
                 let row = RANKED * cols + sorted * sorted.max(2.0).log2();
                 self.work.gather += row * self.int(*rows).max(0) as f64 * scale;
             }
