@@ -462,20 +462,9 @@ fn lines_and_matrices_that_are_stored_narrow() {
         s.map(s.at(wide), cols, depth, value);
         let acc = s.tile(Lane::F32, rows, depth);
         for (rhs, accumulate) in [(whole(v), false), (tiled(wide), true)] {
-            let (dst, lhs, masked) = (tiled(acc), tiled(scores), None);
+            let (dst, lhs) = (tiled(acc), tiled(scores));
             let (cols, depth) = (depth, cols);
-            s.program.body.push(Stmt::Product {
-                dst,
-                lhs,
-                rhs,
-                rows,
-                cols,
-                depth,
-                accumulate,
-                masked,
-                open: false,
-                rounded: false,
-            });
+            s.program.body.push(Stmt::product(dst, lhs, rhs, [rows, cols, depth], accumulate));
         }
         let value = s.element(acc, row, col);
         s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, rows, depth, value);
