@@ -97,6 +97,8 @@ microkernels! {
     ProductOpenF32 = "product_open_f32": Product,
     /// The same on f64.
     ProductOpenF64 = "product_open_f64": Product,
+    /// Tile product of f64 whose terms are rounded before they are added.
+    ProductRoundedF64 = "product_rounded_f64": Product,
     /// Whether all elements are finite: `(rows, cols: usize, p: *const f32, rs: isize) -> u64`.
     AllFiniteF32 = "all_finite_f32": AllFinite,
     /// The same on f64.

@@ -100,7 +100,9 @@ impl<'a> Lower<'a, '_> {
 impl Lower<'_, '_> {
     /// A product with pairs; `scale` has the factors of the rows of what it adds to.
     pub(crate) fn product_pairs(&mut self, stmt: &Stmt, scale: Option<TileId>) -> Result<(), CodegenError> {
-        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open } = stmt else { return Ok(()) };
+        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, .. } = stmt else {
+            return Ok(());
+        };
         let [rows, cols, depth] = self.lengths([*rows, *cols, *depth])?;
         let [dst, lhs] = [self.matrix(dst)?, self.matrix(lhs)?];
         let (rhs, first) = self.words(rhs)?;

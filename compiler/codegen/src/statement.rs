@@ -357,7 +357,9 @@ impl<'a> Lower<'a, '_> {
 impl Lower<'_, '_> {
     /// A product; `scale` has the factors of the rows of what it adds to.
     fn product(&mut self, stmt: &Stmt, scale: Option<TileId>) -> Result<(), CodegenError> {
-        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open } = stmt else { return Ok(()) };
+        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, rounded } = stmt else {
+            return Ok(());
+        };
         if let View::Pairs { .. } = rhs {
             return self.product_pairs(stmt, scale);
         }
@@ -382,6 +384,7 @@ impl Lower<'_, '_> {
             scale,
         ];
         let [product, sparse, only_open] = match self.program.product_lane(dst_view) {
+            Some(Lane::F64) if *rounded => [Microkernel::ProductRoundedF64; 3],
             Some(Lane::F64) => [Microkernel::ProductF64, Microkernel::ProductSparseF64, Microkernel::ProductOpenF64],
             _ => [Microkernel::ProductF32, Microkernel::ProductSparseF32, Microkernel::ProductOpenF32],
         };

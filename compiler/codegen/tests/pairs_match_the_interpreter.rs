@@ -43,7 +43,18 @@ fn product(stored: DType, first: i64, masked: bool, open: bool) -> Sketch {
     let masked = masked.then(|| s.e().truth(true));
     let (dst, lhs, rhs) = (whole(out, 0, 1), whole(lhs, 0, 1), words(first));
     let accumulate = !open && masked.is_none();
-    s.program.body.push(Stmt::Product { dst, lhs, rhs, rows: m, cols: n, depth: k, accumulate, masked, open });
+    s.program.body.push(Stmt::Product {
+        dst,
+        lhs,
+        rhs,
+        rows: m,
+        cols: n,
+        depth: k,
+        accumulate,
+        masked,
+        open,
+        rounded: false,
+    });
     s
 }
 

@@ -50,6 +50,7 @@ fn product(compute: Lane, through_tiles: bool, transposed: bool, accumulate: boo
         accumulate,
         masked,
         open: false,
+        rounded: false,
     };
     s.program.body.push(product);
     if let View::Tile { tile, .. } = dst {
@@ -70,6 +71,21 @@ fn products_of_buffers_and_tiles() {
             for extents in [[1, 1, 1], [5, 3, 7], [17, 65, 33]] {
                 s.check(&extents, tolerance, random);
             }
+        }
+    }
+}
+
+#[test]
+fn products_with_rounded_terms_have_the_bits_of_a_loop() {
+    for (through_tiles, transposed, accumulate) in [(false, false, false), (true, false, true), (true, true, false)] {
+        let mut s = product(Lane::F64, through_tiles, transposed, accumulate, None);
+        for stmt in &mut s.program.body {
+            if let Stmt::Product { rounded, .. } = stmt {
+                *rounded = true;
+            }
+        }
+        for extents in [[1, 1, 1], [5, 3, 7], [17, 65, 33]] {
+            s.check(&extents, 0.0, random);
         }
     }
 }
@@ -128,6 +144,7 @@ fn products_of_widened_values_have_the_bits_of_separate_roundings() {
         accumulate: false,
         masked: None,
         open: false,
+        rounded: false,
     });
     let sum = s.e().add(Expr::Tile { tile: acc, row, col }, Some(Lane::F64));
     s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, m, n, sum);
@@ -274,6 +291,7 @@ fn attention(compute: Lane, skip: i64) -> Sketch {
         accumulate: false,
         masked: None,
         open: false,
+        rounded: false,
     });
     let query = s.e().sum(base, row);
     let skip = s.int(skip);
@@ -296,6 +314,7 @@ fn attention(compute: Lane, skip: i64) -> Sketch {
         accumulate: true,
         masked: Some(partial),
         open: false,
+        rounded: false,
     });
     let body = std::mem::replace(&mut s.program.body, outer);
     let two = s.int(2);
@@ -443,9 +462,9 @@ fn lines_and_matrices_that_are_stored_narrow() {
         s.map(s.at(wide), cols, depth, value);
         let acc = s.tile(Lane::F32, rows, depth);
         for (rhs, accumulate) in [(whole(v), false), (tiled(wide), true)] {
-            let (dst, lhs, masked) = (tiled(acc), tiled(scores), None);
+            let (dst, lhs) = (tiled(acc), tiled(scores));
             let (cols, depth) = (depth, cols);
-            s.program.body.push(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open: false });
+            s.program.body.push(Stmt::product(dst, lhs, rhs, [rows, cols, depth], accumulate));
         }
         let value = s.element(acc, row, col);
         s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, rows, depth, value);

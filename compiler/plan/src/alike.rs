@@ -22,6 +22,11 @@ pub(crate) struct Form {
 }
 
 impl Form {
+    /// Whether the term is alike itself in another order of its axes.
+    pub fn is_symmetric(&self) -> bool {
+        !self.symmetric.is_empty()
+    }
+
     /// The form in each of its orders.
     fn orders(&self) -> impl Iterator<Item = Self> + '_ {
         let plain = |axes: &Vec<AxisId>| Self { number: self.number, axes: axes.clone(), symmetric: Vec::new() };

@@ -98,6 +98,9 @@ impl Plan {
     }
 }
 
+/// Ranks that are told apart where only the data say how many.
+const FEW_RANKED: f64 = 64.0;
+
 /// A scalar's value, where it is known.
 #[derive(Clone, Copy, Debug)]
 enum Known {
@@ -190,6 +193,17 @@ impl Counter<'_> {
             Known::Int(v) => v,
             Known::Nothing => 0,
         }
+    }
+
+    fn ranks(&mut self, [rows, cols]: [ExprId; 2], limit: Option<ExprId>, scale: f64) {
+        let cols = self.int(cols).max(0) as f64;
+        let sorted = limit.map_or(cols, |limit| match self.value(limit) {
+            Known::Int(limit) => (limit.max(0) as f64).min(cols),
+            // Who ranks wants few, or would not rank.
+            Known::Nothing => cols.min(FEW_RANKED),
+        });
+        let row = RANKED * cols + sorted * sorted.max(2.0).log2();
+        self.work.gather += row * self.int(rows).max(0) as f64 * scale;
     }
 
     /// The end of a loop, which may be the length of a list.
@@ -341,12 +355,7 @@ impl Counter<'_> {
                 self.touch(*keys, count * scale);
                 self.touch(*order, count * scale);
             }
-            Stmt::Ranks { rows, cols, limit, .. } => {
-                let cols = self.int(*cols).max(0) as f64;
-                let sorted = limit.map_or(cols, |limit| (self.int(limit).max(0) as f64).min(cols));
-                let row = RANKED * cols + sorted * sorted.max(2.0).log2();
-                self.work.gather += row * self.int(*rows).max(0) as f64 * scale;
-            }
+            Stmt::Ranks { rows, cols, limit, .. } => self.ranks([*rows, *cols], *limit, scale),
             // Whole vectors are compared and stored, and only where something is masked.
             Stmt::KeepSpans { rows, cols, .. } | Stmt::KeepKeys { rows, cols, .. } => {
                 self.work.pointwise += self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale / 8.0;

@@ -26,7 +26,7 @@ use crate::alike::{Alike, Form};
 use crate::error::PlanError;
 use crate::graph::{Plan, PlanBuffer, PlanBufferId, Role, Stage};
 use crate::loops::{Access, ExprId, Exprs};
-use crate::lower::{self, AttendState, Folded, StageShape};
+use crate::lower::{self, AttendState, Compared, Folded, StageShape};
 
 pub(crate) use outputs::Wanted;
 
@@ -209,8 +209,8 @@ pub(crate) struct Planner<'a> {
     inlined: BTreeMap<(u32, bool), Inlined>,
     /// Forms of reductions that several stages need: each gets a buffer.
     shared: BTreeSet<(u32, bool)>,
-    /// The number that all uses of a rank compare it with, by the rank's form.
-    limits: BTreeMap<u32, Option<TermId>>,
+    /// What ranks are compared with, by their form, where no other use is made of them.
+    pub ranks: BTreeMap<u32, Option<Vec<Compared>>>,
     /// Pointwise terms that get a buffer.
     joint: BTreeSet<TermId>,
     stages: u32,
@@ -247,7 +247,7 @@ impl<'a> Planner<'a> {
             alike: Alike::default(),
             inlined: BTreeMap::new(),
             shared: BTreeSet::new(),
-            limits: BTreeMap::new(),
+            ranks: BTreeMap::new(),
             joint: BTreeSet::new(),
             stages: 0,
             pointwise_works: RefCell::default(),
@@ -450,12 +450,6 @@ impl<'a> Planner<'a> {
         }
         let buffer = self.materialise(term, &Layout::Plain(axes.to_vec()), exact)?;
         Ok((buffer, axes.to_vec()))
-    }
-
-    /// The number that all uses of a rank compare it with, if there is one.
-    pub fn rank_limit(&mut self, term: TermId) -> Option<TermId> {
-        let number = self.form(term, true).number;
-        self.limits.get(&number).copied().flatten()
     }
 
     /// What the term is but for the names of its axes.

@@ -279,6 +279,7 @@ fn microkernels_get_unit_strides_and_vectors() {
             accumulate: false,
             masked: None,
             open: false,
+            rounded: false,
         }
     };
     let mut s = Sketch::new();
@@ -373,6 +374,7 @@ fn every_third(count: impl FnOnce(&mut Sketch) -> ExprId) -> Vec<String> {
         accumulate: false,
         masked: None,
         open: false,
+        rounded: false,
     };
     s.refusals(vec![product])
 }

@@ -224,7 +224,7 @@ pub(crate) trait Doubles: Square<f64> {
         let large = self.splat(1.5 * (1u64 << 52) as f64);
         self.sub(self.add(v, large), large)
     }
-    /// `v * 2^n`, rounded once, for a `v` in 0.7 .. 1.5 and an integral `n` in -1100 ..= 0.
+    /// `v * 2^n` for a `v` in 0.7 .. 1.5 and an integral `n` in -1000 ..= 0.
     #[inline(always)]
     fn times_power(self, v: Self::V, n: Self::V) -> Self::V {
         let (mut lanes, mut powers) = ([0.0; MOST_LANES], [0.0; MOST_LANES]);
@@ -233,10 +233,8 @@ pub(crate) trait Doubles: Square<f64> {
             self.store(lanes.as_mut_ptr(), v);
             self.store(powers.as_mut_ptr(), n);
             for (lane, power) in lanes.iter_mut().zip(&powers).take(Self::N) {
-                // Two factors, of which only the second can round; a power that is no number is that of such a lane.
-                let power = *power as i64;
-                let two_to = |power: i64| f64::from_bits(((power + 1023) as u64) << 52);
-                *lane = *lane * two_to(power / 2) * two_to(power - power / 2);
+                // A power that is no number is that of such a lane.
+                *lane *= f64::from_bits(((*power as i64 + 1023) as u64) << 52);
             }
             self.load(lanes.as_ptr())
         }

@@ -27,6 +27,8 @@ pub(crate) unsafe extern "C" fn order_keys(keys: *const i64, order: *mut i64, n:
 /// A number that is smaller for what comes earlier in a descending order.
 trait Descending: Copy {
     fn place(self) -> u64;
+    /// Whether it stands at the other's place or a later one; false where that is not told by one comparison.
+    fn is_not_before(self, other: Self) -> bool;
 }
 
 impl Descending for f64 {
@@ -39,36 +41,57 @@ impl Descending for f64 {
         let ascending = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
         !ascending
     }
+
+    fn is_not_before(self, other: Self) -> bool {
+        self <= other
+    }
 }
 
 impl Descending for i64 {
     fn place(self) -> u64 {
         !(self as u64 ^ 1 << 63)
     }
+
+    fn is_not_before(self, other: Self) -> bool {
+        self <= other
+    }
 }
 
 /// Most places that are found by insertion: what is inserted is seldom, and moves few.
 const MOST_FIRST: usize = 64;
 
+/// Keys that are compared at once with the last of the first ones.
+const TOGETHER: usize = 16;
+
 /// The places of the keys that come first in a stable order, with their indices; there are as many keys at least.
 fn first_places<T: Descending>(keys: &[T], first: &mut [(u64, usize)]) {
-    let mut found = 0;
-    for (at, key) in keys.iter().enumerate() {
-        let place = key.place();
-        let mut p = found;
-        if found < first.len() {
-            found += 1;
-        } else if p > 0 && place < first[p - 1].0 {
-            p -= 1;
-        } else {
+    let Some(end) = first.len().checked_sub(1) else { return };
+    for (at, key) in keys[..end + 1].iter().enumerate() {
+        insert((key.place(), at), first, at);
+    }
+    for (start, some) in (end + 1..).step_by(TOGETHER).zip(keys[end + 1..].chunks(TOGETHER)) {
+        // Few keys come before the last.
+        let last = keys[first[end].1];
+        if some.iter().fold(true, |all, key| all & key.is_not_before(last)) {
             continue;
         }
-        while p > 0 && place < first[p - 1].0 {
-            first[p] = first[p - 1];
-            p -= 1;
+        for (at, key) in (start..).zip(some) {
+            let place = key.place();
+            if place < first[end].0 {
+                insert((place, at), first, end);
+            }
         }
-        first[p] = (place, at);
     }
+}
+
+/// Puts a key among the `found` that come before it or stand after it, over what stands there.
+fn insert(key: (u64, usize), first: &mut [(u64, usize)], found: usize) {
+    let mut p = found;
+    while p > 0 && key.0 < first[p - 1].0 {
+        first[p] = first[p - 1];
+        p -= 1;
+    }
+    first[p] = key;
 }
 
 /// Places of the keys of each row in its stable descending order, as [`crate::table::Ranks`] says.

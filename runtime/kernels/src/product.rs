@@ -15,6 +15,7 @@ mod few;
 pub(crate) mod open;
 pub(crate) mod pack;
 pub(crate) mod pairs;
+pub(crate) mod rounded;
 pub(crate) mod sparse;
 
 use crate::lanes::{Element, Lanes, Square};

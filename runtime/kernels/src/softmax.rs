@@ -4,9 +4,9 @@
 //! `m' = max(m, max s)`, `alpha = e^(m - m')`, `s = e^(s - m')`, `l' = l alpha + sum s`. The caller scales what it
 //! accumulated so far by `alpha` and adds the tile's product with the values.
 //!
-//! A weight below 2^-100 is 0 in `f32`. A score of -inf is a masked key: its weight is exactly 0, also in a row
-//! with nothing but such keys, where m' stays -inf. A NaN score makes its own row's `l` NaN and leaves the others
-//! alone.
+//! A weight below 2^-100 is 0 in `f32`, and one below 2^-900 in `f64`. A score of -inf is a masked key: its weight is
+//! exactly 0, also in a row with nothing but such keys, where m' stays -inf. A NaN score makes its own row's `l` NaN
+//! and leaves the others alone.
 //!
 //! Rows are taken in groups of one vector's length: their maxima, and their sums, are reduced together by a
 //! transposing tree, `alpha`, `m` and `l` of the group are computed at once, and the rows' exponentials are

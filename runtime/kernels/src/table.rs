@@ -294,6 +294,8 @@ kernel_table! {
         pub product_open_f32: Product<f32>,
         /// As `product_open_f32`.
         pub product_open_f64: Product<f64>,
+        /// Tile product whose terms are rounded before they are added, in ascending order of the summed axis.
+        pub product_rounded_f64: Product<f64>,
         /// Whether all is finite.
         pub all_finite_f32: AllFinite<f32>,
         /// Whether all is finite.

@@ -292,4 +292,23 @@ mod single {
 
 mod double {
     product_tests!(f64, product_f64, product_sparse_f64, product_open_f64, 2.3e-16);
+
+    #[test]
+    fn rounded_terms_have_the_bits_of_a_loop() {
+        for (isa, kernels) in tables() {
+            let mut draws = Draws(29);
+            for round in 0..400 {
+                let [m, n, k] = [draws.pick(&EDGES[..19]), draws.pick(&EDGES), draws.pick(&EDGES[..14])];
+                let accumulate = round % 2 == 0;
+                let mut case = Case::draw(&mut draws, m, n, k);
+                let before: Vec<Vec<f64>> = (0..m).map(|i| case.c.row(i).to_vec()).collect();
+                case.run(kernels.product_rounded_f64, accumulate);
+                for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                    let start = if accumulate { before[i][j] } else { 0.0 };
+                    let want = (0..k).fold(start, |sum, k| sum + case.a(i, k) * case.b.at(k, j));
+                    assert_eq!(case.c.at(i, j).to_bits(), want.to_bits(), "{isa} {m}x{n}x{k} [{i}, {j}]");
+                }
+            }
+        }
+    }
 }

@@ -172,13 +172,14 @@ impl Printer<'_> {
                     self.expr(*value, 0)
                 )
             }
-            Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open } => {
+            Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, rounded } => {
                 let assign = if *accumulate { "+=" } else { "=" };
                 let open = if *open { " where open" } else { "" };
+                let rounded = if *rounded { " rounded" } else { "" };
                 let masked = masked.map_or(String::new(), |m| format!(" masked if {}", self.expr(m, 0)));
                 let [dst, lhs, rhs] = [dst, lhs, rhs].map(|view| self.view(view));
                 let shape = self.shape(&[*rows, *cols, *depth]);
-                format!("product {shape} {dst} {assign} {lhs} * {rhs}{masked}{open}")
+                format!("product {shape} {dst} {assign} {lhs} * {rhs}{rounded}{masked}{open}")
             }
             Stmt::Pack { dst, src, rows, cols } => {
                 format!("pack {} {} = {}", self.shape(&[*rows, *cols]), self.view(dst), self.view(src))

@@ -303,8 +303,8 @@ pub enum Stmt {
     },
     /// Tile product `dst[rows, cols] (+)= lhs[rows, depth] * rhs[depth, cols]`
     /// of F32 or F64, all three of one type; but of F32 and without mask `rhs`
-    /// may lie in a buffer of another type that [`is_line_type`] names. Each element is one chain of fused
-    /// multiply-adds in ascending order of depth. With `rhs` in [`View::Pairs`] and the others of F32, elements of `lhs` are
+    /// may lie in a buffer of another type that [`is_line_type`] names. Each element is one chain of
+    /// multiply-adds in ascending order of depth, fused unless `rounded`. With `rhs` in [`View::Pairs`] and the others of F32, elements of `lhs` are
     /// rounded to bfloat16 first, and how the two terms of a pair are added is the microkernel's. `dst` and `rhs` have unit column stride.
     Product {
         /// Destination.
@@ -327,6 +327,8 @@ pub enum Stmt {
         /// Whether elements of `dst` that are -inf stay so, and need not be computed; nothing accumulates then, and
         /// `masked` is `None`.
         open: bool,
+        /// Whether terms are rounded before they are added, as in a loop; of F64 alone, and neither masked nor open.
+        rounded: bool,
     },
     /// `dst[r, c] = src[r, c]`, rounded to bfloat16, of rows that begin with a pair. A last row without another has 0
     /// beside it.
@@ -553,7 +555,12 @@ pub enum Stmt {
 impl Stmt {
     /// A tile product of `[rows, cols, depth]`, nothing masked.
     pub fn product(dst: View, lhs: View, rhs: View, [rows, cols, depth]: [ExprId; 3], accumulate: bool) -> Self {
-        Self::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked: None, open: false }
+        Self::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked: None, open: false, rounded: false }
+    }
+
+    /// As [`Self::product`], with terms that are rounded before they are added.
+    pub fn rounded_product(dst: View, lhs: View, rhs: View, [rows, cols, depth]: [ExprId; 3]) -> Self {
+        Self::Product { dst, lhs, rhs, rows, cols, depth, accumulate: false, masked: None, open: false, rounded: true }
     }
 }
 

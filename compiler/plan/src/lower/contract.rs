@@ -131,7 +131,18 @@ impl Nest<'_, '_> {
             Some(pairs) => pairs,
             None => self.rhs_view(rhs, rhs_frame)?,
         };
-        self.emit(Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked: partial, open: false });
+        self.emit(Stmt::Product {
+            dst,
+            lhs,
+            rhs,
+            rows,
+            cols,
+            depth,
+            accumulate,
+            masked: partial,
+            open: false,
+            rounded: false,
+        });
         Ok(())
     }
 

@@ -3,9 +3,10 @@
 //! What decides is summed in f64, in axis order, with every product rounded
 //! before it is added. A product of two single-precision values is exact in
 //! f64, so that a chain of fused multiply-adds, which is what a tile product
-//! is, gives the very same bits.
+//! is, gives the very same bits. Of other factors the product rounds each term
+//! by itself, at half the speed.
 
-use attnc_algebra::{AxisId, DType, Node, TermId};
+use attnc_algebra::{AxisId, DType, Node, TermId, Type};
 
 use crate::error::PlanError;
 use crate::loops::expr::{ExprId, Lane};
@@ -16,8 +17,7 @@ use super::nest::{Binding, Frame, Nest};
 use super::reduce::Reduction;
 
 impl Nest<'_, '_> {
-    /// Lowers an exact sum of products of two inputs; `None` if it is of another kind or does not split over the
-    /// frame.
+    /// Lowers an exact sum of products of a factor of the rows and one of the columns; `None` if it is of another kind.
     pub fn lower_exact_contraction(&mut self, r: Reduction, frame: Frame) -> Result<Option<ExprId>, PlanError> {
         let (Some(rows), Some(cols)) = (frame.rows, frame.cols) else { return Ok(None) };
         let [x, y] = self.planner.factors(r.body)[..] else { return Ok(None) };
@@ -26,23 +26,31 @@ impl Nest<'_, '_> {
         }
         let along = |nest: &Self, t: TermId, a: AxisId| nest.planner.terms.free(t).contains(a);
         let is = |nest: &Self, t: TermId, own: AxisId, other: AxisId| {
-            along(nest, t, own) && !along(nest, t, other) && along(nest, t, r.axis) && nest.is_single(t)
+            along(nest, t, own) && !along(nest, t, other) && along(nest, t, r.axis) && nest.is_real(t)
         };
         let (lhs, rhs) = match (is(self, x, rows, cols), is(self, y, cols, rows)) {
             (true, true) => (x, y),
             _ if is(self, y, rows, cols) && is(self, x, cols, rows) => (y, x),
             _ => return Ok(None),
         };
+        let single = self.is_single(lhs) && self.is_single(rhs);
         let acc = self.frame_tile("acc", Lane::F64, frame);
         self.with_whole(r.axis, |nest| {
             let lhs = nest.exact_tile(lhs, Frame::new(Some(rows), Some(r.axis)))?;
             let rhs = nest.exact_operand(rhs, Frame::new(Some(r.axis), Some(cols)))?;
             let (rows, cols) = nest.counts(frame);
             let (dst, depth) = (nest.tile_view(acc), nest.dim(r.axis).count);
-            nest.emit(Stmt::product(dst, lhs, rhs, [rows, cols, depth], false));
+            nest.emit(match single {
+                true => Stmt::product(dst, lhs, rhs, [rows, cols, depth], false),
+                false => Stmt::rounded_product(dst, lhs, rhs, [rows, cols, depth]),
+            });
             Ok(())
         })?;
         Ok(Some(self.element(acc, frame)))
+    }
+
+    fn is_real(&self, term: TermId) -> bool {
+        self.planner.terms.ty(term) == Type::Real
     }
 
     /// Whether a term is an element of an input of at most single precision.

@@ -4,11 +4,12 @@
 //! A predicate's class on a tile (empty, full, partial) is proved from these
 //! bounds and never by evaluating the pairs. `None` means nothing is known.
 
-use attnc_algebra::{AxisId, BinaryOp, DType, InputId, NaryOp, Node, ReduceOp, TermId, Type, UnaryOp};
+use attnc_algebra::{AxisId, BinaryOp, DType, Input, InputId, NaryOp, Node, ReduceOp, TermId, Type, UnaryOp};
 
 use crate::loops::expr::{Expr, ExprId, Lane};
 use crate::loops::{Access, Stmt};
 
+use super::extent;
 use super::nest::{Binding, Frame, Nest};
 
 /// Stands for an unbounded integer: beyond every table value in use, and far
@@ -73,6 +74,10 @@ impl Nest<'_, '_> {
             Node::Binary(op, x, y) => self.binary_interval(op, x, y),
             Node::Nary(op, xs) => self.nary_interval(op, &xs),
             Node::Input { input, index } => self.table_interval(input, &index),
+            Node::Select(_, a, b) => {
+                let (a, b) = (self.interval(a)?, self.interval(b)?);
+                Some(Interval::dense(self.x().min(a.lo, b.lo), self.x().max(a.hi, b.hi)))
+            }
             Node::Order { .. } => self.line_interval(term),
             Node::At { .. } => {
                 let keys = self.line_interval(term)?;
@@ -234,7 +239,7 @@ impl Nest<'_, '_> {
     }
 
     /// Bounds of an integer table's element: exact where the index is a point
-    /// on this tile, and by monotony along a `runs` axis.
+    /// on this tile, by monotony along a `runs` axis, and elsewhere by its declared range.
     fn table_interval(&mut self, input: InputId, index: &[TermId]) -> Option<Interval> {
         let declared = self.planner.spec.input(input).clone();
         if declared.dtype.ty() != Type::Int {
@@ -244,7 +249,7 @@ impl Nest<'_, '_> {
         let mut ends = Vec::new();
         let mut single = self.x().truth(true);
         for (k, term) in index.iter().enumerate() {
-            let bounds = self.interval(*term)?;
+            let Some(bounds) = self.interval(*term) else { return self.declared_interval(&declared) };
             let monotone = k == last && declared.runs.is_some();
             if !monotone && !bounds.is_point() {
                 let same = self.x().binary(BinaryOp::Eq, bounds.lo, bounds.hi);
@@ -259,7 +264,20 @@ impl Nest<'_, '_> {
             let taken = self.is_taken(all);
             single = self.and(single, taken);
         }
-        Some(self.known_if(single, all))
+        Some(match self.declared_interval(&declared) {
+            Some(any) => Interval::dense(self.choose(single, lo, any.lo), self.choose(single, hi, any.hi)),
+            None => self.known_if(single, all),
+        })
+    }
+
+    /// Bounds of all elements of a table by its declared range, which is checked when it is bound; `None` without one, and
+    /// where the elements may be too large for arithmetic.
+    fn declared_interval(&mut self, declared: &Input) -> Option<Interval> {
+        let (low, high) = declared.range.filter(|_| declared.dtype != DType::I64)?;
+        let [lo, hi] = [low, high].map(|end| extent::extent(&self.planner.terms, end, &mut self.program.exprs));
+        // Ends may be written wider than the type.
+        let [least, most] = [-TAKEN, TAKEN].map(|edge| self.x().int(edge));
+        Some(Interval::dense(self.x().max(lo, least), self.x().min(hi, most)))
     }
 
     /// The bounds where `known` holds; else nothing is known.

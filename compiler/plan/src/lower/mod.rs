@@ -47,6 +47,7 @@ use crate::planner::{CHUNK, Layout, Planner, ROWS, TILE};
 pub(crate) use attend::AttendState;
 pub(crate) use folded::Folded;
 use nest::{Binding, Dim, Frame, Nest};
+pub(crate) use rank::Compared;
 pub(crate) use shape::StageShape;
 
 /// Builds the stage that writes `term` to `target`.

@@ -4,7 +4,7 @@
 //! what is larger, or equal and earlier, with numbers before NaN, is the place
 //! in a sorted row, so a row is sorted once and all its ranks are written. The
 //! row is held whole in a tile of the task that asks; where all uses compare
-//! the rank with one number, only so many places are sorted.
+//! the rank with integers that are bounded, only so many places are sorted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +28,13 @@ pub(crate) struct Rank {
     key: TermId,
     /// Which of the copy's positions are counted.
     counted: TermId,
+}
+
+/// A rank and what it is compared with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Compared {
+    rank: TermId,
+    with: TermId,
 }
 
 /// A condition on the copy, `None` if it is another.
@@ -138,20 +145,13 @@ impl Planner<'_> {
         counts
     }
 
-    /// For each rank that is only ever compared with one number of no axes, that number.
-    pub fn rank_limits(&mut self, roots: &[TermId]) -> BTreeMap<u32, Option<TermId>> {
-        let mut limits: BTreeMap<u32, Option<TermId>> = BTreeMap::new();
+    /// What ranks are compared with, by their form; those of which another use is made have none.
+    pub fn compared_ranks(&mut self, roots: &[TermId]) -> BTreeMap<u32, Option<Vec<Compared>>> {
+        let mut ranks = BTreeMap::new();
         let mut seen = BTreeSet::new();
         let mut open = roots.to_vec();
-        // What is read at a place is compared where it is read.
-        let read = |terms: &Terms, mut term: TermId| {
-            while let Node::At { body, .. } = terms.node(term) {
-                term = *body;
-            }
-            term
-        };
         for root in roots {
-            self.note_limit(read(&self.terms, *root), None, &mut limits);
+            self.note_use(*root, None, &mut ranks);
         }
         while let Some(term) = open.pop() {
             if !seen.insert(term) {
@@ -159,31 +159,50 @@ impl Planner<'_> {
             }
             let node = self.terms.node(term).clone();
             for operand in node.operands() {
-                let limit = match node {
-                    Node::Binary(op, x, y) if op.is_comparison() && x != y => {
-                        Some(if operand == x { y } else { x }).filter(|other| self.is_plain_count(*other))
-                    }
+                let with = match node {
+                    Node::Binary(op, x, y) if op.is_comparison() && x != y => Some(if operand == x { y } else { x }),
                     _ => None,
                 };
                 if !matches!(node, Node::At { body, .. } if body == operand) {
-                    self.note_limit(read(&self.terms, operand), limit, &mut limits);
+                    self.note_use(operand, with, &mut ranks);
                 }
                 open.push(operand);
             }
         }
-        limits
+        ranks
     }
 
-    fn is_plain_count(&mut self, term: TermId) -> bool {
-        self.terms.ty(term) == Type::Int && self.terms.free(term).is_empty() && self.is_data_free(term)
-    }
-
-    fn note_limit(&mut self, term: TermId, limit: Option<TermId>, limits: &mut BTreeMap<u32, Option<TermId>>) {
-        if self.rank(term).is_some() {
-            let number = self.form(term, true).number;
-            let known = limits.entry(number).or_insert(limit);
-            *known = known.filter(|known| Some(*known) == limit);
+    fn note_use(&mut self, mut rank: TermId, with: Option<TermId>, ranks: &mut BTreeMap<u32, Option<Vec<Compared>>>) {
+        let mut with = with.filter(|with| self.terms.ty(*with) == Type::Int);
+        // What is read at a place is compared where it is read, which is another position of that axis.
+        while let Node::At { axis, body, .. } = *self.terms.node(rank) {
+            with = with.filter(|with| !self.terms.free(*with).contains(axis));
+            rank = body;
         }
+        if self.rank(rank).is_some() {
+            let known = ranks.entry(self.form(rank, true).number).or_insert_with(|| Some(Vec::new()));
+            match (known.as_mut(), with) {
+                (Some(all), Some(with)) => all.push(Compared { rank, with }),
+                _ => *known = None,
+            }
+        }
+    }
+
+    /// What a rank, and every copy of it, is compared with, over its own axes; `None` if another use is made of one.
+    fn compared_with(&mut self, rank: TermId) -> Option<Vec<TermId>> {
+        let own = self.form(rank, true);
+        let all = self.ranks.get(&own.number).cloned().flatten()?;
+        let over_own = |planner: &mut Self, Compared { rank: copy, with }: Compared| {
+            if copy == rank || planner.terms.free(with).is_empty() {
+                return Some(with);
+            }
+            // The axes of a copy are others, in the same places, unless there are several ways to pair them.
+            let other = planner.form(copy, true);
+            let pairs: Vec<(AxisId, AxisId)> = other.axes.iter().copied().zip(own.axes.iter().copied()).collect();
+            let moved = pairs.iter().any(|(from, to)| from != to && planner.terms.free(with).contains(*from));
+            (!moved && !own.is_symmetric()).then_some(with)
+        };
+        all.into_iter().map(|compared| over_own(self, compared)).collect()
     }
 }
 
@@ -238,15 +257,7 @@ impl Nest<'_, '_> {
                 let counted = nest.eval(rank.counted, line, true)?;
                 Some(nest.as_tile("c", counted, line))
             };
-            let number = nest.planner.rank_limit(term).filter(|_| counted.is_none());
-            let limit = match number {
-                // A comparison with it may be strict or not.
-                Some(number) => {
-                    let number = nest.eval(number, Frame::default(), true)?;
-                    Some(nest.plus(number, 1))
-                }
-                None => None,
-            };
+            let limit = if counted.is_none() { nest.rank_limit(term, rank) } else { None };
             let dst = nest.frame_tile("r", Lane::I64, line);
             let (one, cap) = (nest.x().int(1), nest.caps(line).1);
             let order = nest.tile("order", Lane::I64, one, cap);
@@ -254,5 +265,24 @@ impl Nest<'_, '_> {
             nest.emit(Stmt::Ranks { dst, keys, counted, order, rows, cols, limit });
             Ok(dst)
         })
+    }
+
+    /// A number from which on ranks are alike to all that they are compared with, for the rows at hand.
+    fn rank_limit(&mut self, term: TermId, rank: Rank) -> Option<ExprId> {
+        let all = self.planner.compared_with(term)?;
+        let fixed = self.planner.terms.free(term).without(rank.along);
+        let mark = self.bindings_mark();
+        for axis in all.iter().flat_map(|with| self.planner.terms.free(*with).iter()).collect::<Vec<_>>() {
+            if !fixed.contains(axis) {
+                let dim = self.whole(axis);
+                self.bind(axis, Binding::Whole(dim), false);
+            }
+        }
+        let bounds: Option<Vec<ExprId>> = all.into_iter().map(|with| Some(self.interval(with)?.hi)).collect();
+        self.bindings_reset(mark);
+        let largest = bounds?.into_iter().reduce(|x, y| self.x().max(x, y))?;
+        // A comparison with it may be strict or not.
+        let limit = self.plus(largest, 1);
+        Some(self.let_scalar(limit))
     }
 }

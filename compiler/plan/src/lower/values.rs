@@ -222,6 +222,7 @@ impl Nest<'_, '_> {
                 accumulate: true,
                 masked: partial,
                 open: false,
+                rounded: false,
             });
             Ok(())
         };

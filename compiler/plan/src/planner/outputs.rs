@@ -23,7 +23,7 @@ impl Planner<'_> {
     pub(super) fn outputs(&mut self) -> Result<(), PlanError> {
         let outputs: Vec<Wanted> = (0..self.spec.outputs.len()).map(|k| self.declare_output(k)).collect();
         let roots: Vec<TermId> = outputs.iter().map(|o| o.term).collect();
-        self.limits = self.rank_limits(&roots);
+        self.ranks = self.compared_ranks(&roots);
         self.sums = self.sums_of(&roots);
         self.joint = joint(&self.terms, &roots, |t| self.is_summary(t));
         // A log-sum-exp may come with the attention over the same scores: that goes first.

@@ -5,8 +5,12 @@
 
 use crate::lanes::Doubles;
 
-/// Below this the result rounds to 0.
-const SMALLEST: f64 = -746.0;
+/// Below two to this the result is 0: a CPU takes a hundred times as long to make a number that is subnormal, or would be
+/// before it is rounded to 0, and the product of a weight and a value would be one soon. What is masked is below it.
+const LEAST_EXPONENT: f64 = -900.0;
+
+/// Below this the result is 0, and above it the scaling is in range.
+const SMALLEST: f64 = -630.0;
 
 /// `ln 2` in two parts, the first of 33 bits, so that its multiples by any `n` are exact without a fused product.
 const LN_2_HIGH: f64 = 6.931_471_803_691_238_e-1;
@@ -30,8 +34,8 @@ pub(super) const SERIES: [f64; 14] = [
     1.0,
 ];
 
-/// `exp` of vectors whose lanes are at most 0, or NaN, within 1.5 units in the last place (2 on portable). Step by step
-/// for all of them: a step waits for the one before.
+/// `exp` of vectors whose lanes are at most 0, or NaN, within 1.5 units in the last place (2 on portable), and 0 where it is
+/// below 2^-900. Step by step for all of them: a step waits for the one before.
 #[inline(always)]
 pub(crate) fn exp_not_positive<S: Doubles, const K: usize>(s: S, mut x: [S::V; K]) -> [S::V; K] {
     let mut n = x;
@@ -47,7 +51,7 @@ pub(crate) fn exp_not_positive<S: Doubles, const K: usize>(s: S, mut x: [S::V; K
         }
     }
     for (e, &n) in e.iter_mut().zip(&n) {
-        *e = s.times_power(*e, n);
+        *e = s.select(s.lt(n, s.splat(LEAST_EXPONENT)), s.splat(0.0), s.times_power(*e, n));
     }
     e
 }

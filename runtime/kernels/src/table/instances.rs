@@ -13,7 +13,10 @@ use crate::lanes::Halves;
 use crate::listed::{Listed, Lists, dots_listed, list_open, list_spans, sum_listed};
 use crate::product::pack::{Unpacked, pack_pairs};
 use crate::product::pairs::{Attend, Pairs, Widened, attend_pairs, product_pairs};
-use crate::product::{Blocks, MOST_ROWS, Operands, few_rows, open::product_open, product, sparse::product_sparse};
+use crate::product::{
+    Blocks, MOST_ROWS, Operands, few_rows, open::product_open, product, rounded::product_rounded,
+    sparse::product_sparse,
+};
 use crate::through::{Through, product_tanh};
 use crate::{convert, order, rows, scatter, search, softmax, spans, transpose};
 
@@ -52,6 +55,7 @@ macro_rules! instantiate {
         instantiate!(@product $token, product_sparse, product_sparse_f64, f64 $(, #[$features])?);
         instantiate!(@product $token, product_open, product_open_f32, f32 $(, #[$features])?);
         instantiate!(@product $token, product_open, product_open_f64, f64 $(, #[$features])?);
+        instantiate!(@product $token, product_rounded, product_rounded_f64, f64 $(, #[$features])?);
         instantiate!(@rows $token, all_finite_f32, softmax_update_f32, scale_rows_f32, f32 $(, #[$features])?);
         instantiate!(@spans $token, keep_spans_f32, f32, narrowed $(, #[$features])?);
         instantiate!(@spans $token, keep_spans_f64, f64, f64::from_bits $(, #[$features])?);
@@ -213,6 +217,7 @@ macro_rules! instantiate {
             product_sparse_f64,
             product_open_f32,
             product_open_f64,
+            product_rounded_f64,
             all_finite_f32,
             all_finite_f64,
             softmax_update_f32,

@@ -46,7 +46,9 @@ impl Machine<'_, '_> {
     }
 
     fn product(&mut self, stmt: &Stmt) -> Run<()> {
-        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open } = stmt else { return Ok(()) };
+        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, .. } = stmt else {
+            return Ok(());
+        };
         let shape = [self.int(*rows)?.max(0), self.int(*cols)?.max(0), self.int(*depth)?.max(0)];
         let [rows, cols, depth] = shape;
         let masked = match masked {

@@ -106,7 +106,9 @@ impl Verifier<'_> {
 
     /// Views in range, of one real type, with unit strides where the microkernel wants them.
     pub(super) fn product(&mut self, stmt: &Stmt) {
-        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open } = stmt else { return };
+        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, rounded } = stmt else {
+            return;
+        };
         self.require(!*open || !*accumulate && masked.is_none(), "what stays open is neither added to nor masked");
         self.scalars(&[*rows, *cols, *depth], Lane::I64);
         if let Some(masked) = masked {
@@ -115,6 +117,8 @@ impl Verifier<'_> {
         let Some(lane) = self.program.product_lane(dst) else {
             return self.wrong("a product is of f32 or of f64");
         };
+        let plain = masked.is_none() && !*open && lane == Lane::F64;
+        self.require(!*rounded || plain, "a product with rounded terms is of f64, neither masked nor open");
         self.view(dst, *rows, *cols, true, lane);
         self.view(lhs, *rows, *depth, false, lane);
         if let View::Pairs { .. } = rhs {
