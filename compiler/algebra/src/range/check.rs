@@ -183,7 +183,10 @@ impl Check<'_> {
             Node::Attend { axis, domain, score, value } => {
                 self.visit_bound(axis, Some(domain), &[score, value], guards);
             }
-            Node::Scan { axis, decay, body, .. } => self.visit_bound(axis, None, &[decay, body], guards),
+            Node::Scan { axis, .. } => {
+                let operands = self.spec.terms.node(id).operands();
+                self.visit_bound(axis, None, &operands, guards);
+            }
             Node::Order { axis, key } => self.visit_bound(axis, None, &[key], guards),
             Node::At { axis, index, body } => {
                 self.visit(index, guards);
