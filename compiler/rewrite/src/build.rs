@@ -149,15 +149,7 @@ impl Tree {
                 }
                 Self::Node(node, children.clone()).add(graph)
             }
-            Self::Before(tree, row) => {
-                let Self::Node(node, children) = tree.as_ref() else { unreachable!("reductions have restrictions") };
-                let mut node = node.clone();
-                if let ENode::Reduce(_, axis, domain, _) | ENode::Attend(axis, domain, _) = &mut node {
-                    let before = up_to(&mut graph.analysis.spec.terms, *axis, *row, 1);
-                    *domain = convert::intern(graph, before);
-                }
-                Self::Node(node, children.clone()).add(graph)
-            }
+            Self::Before(tree, row) => before_row(graph, tree, *row),
             Self::FromEnds(node, row, back) => from_ends(graph, node, *row, *back),
             Self::Part(node, row, before) => {
                 let ENode::Reduce(_, axis, ..) = node else { unreachable!("reductions have parts") };
@@ -211,6 +203,17 @@ fn up_to(terms: &mut Terms, axis: AxisId, row: AxisId, back: i64) -> TermId {
     let (position, row) = (terms.position(axis), terms.position(row));
     let until = linear_term(terms, &[(row, 1)], -back);
     terms.binary(BinaryOp::Le, position, until)
+}
+
+/// A reduction with `axis < row` for its restriction.
+fn before_row(graph: &mut Graph, tree: &Tree, row: AxisId) -> Id {
+    let Tree::Node(node, children) = tree else { unreachable!("reductions have restrictions") };
+    let mut node = node.clone();
+    if let ENode::Reduce(_, axis, domain, _) | ENode::Attend(axis, domain, _) = &mut node {
+        let before = up_to(&mut graph.analysis.spec.terms, *axis, row, 1);
+        *domain = convert::intern(graph, before);
+    }
+    Tree::Node(node, children.clone()).add(graph)
 }
 
 /// A reduction over `row + back <= axis` as one over `axis <= row - back`, whose positions are counted from the ends of

@@ -24,8 +24,11 @@ pub(super) fn state_is_real(op: ReduceOp, ty: Type) -> bool {
     }
 }
 
+/// A step of two reals.
+type Step2 = fn(f64, f64) -> f64;
+
 /// How the state of a scan meets a decay, and what is next.
-fn scan_step(op: ReduceOp) -> (fn(f64, f64) -> f64, fn(f64, f64) -> f64) {
+fn scan_step(op: ReduceOp) -> (Step2, Step2) {
     match op {
         ReduceOp::LogSumExp => (|state, decay| state + decay, |state, score| BinaryOp::LogAddExp.eval(state, score)),
         _ => (|state, decay| state * decay, |state, summand| state + summand),
