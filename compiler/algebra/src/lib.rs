@@ -42,5 +42,5 @@ pub use settings::{SettingValue, Settings};
 pub use spec::{Axis, DType, Extents, Input, Output, Require, Spec, Symbol};
 pub use syntax::{Ast, parse, print_ast};
 pub use tensor::{Data, ShapeError, Tensor};
-pub use term::{Node, Real, TermId, Terms, Type};
+pub use term::{Carry, Node, Real, TermId, Terms, Type};
 pub use term_set::TermSet;

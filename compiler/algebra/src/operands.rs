@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use crate::term::{Node, TermId};
+use crate::term::{Carry, Node, TermId};
 
 /// Operands of a node that is not n-ary, at most.
 const FEW: usize = 3;
@@ -94,6 +94,7 @@ impl Node {
             Self::Unary(_, x) | Self::Order { key: x, .. } => Operands::few([*x]),
             Self::Binary(_, x, y) => Operands::few([*x, *y]),
             Self::Reduce { domain, body, .. } | Self::Softmax { domain, body, .. } => Operands::few([*domain, *body]),
+            Self::Scan { carry: Carry::Attend(score), decay, body, .. } => Operands::few([*decay, *body, *score]),
             Self::Scan { decay, body, .. } => Operands::few([*decay, *body]),
             Self::At { index, body, .. } => Operands::few([*index, *body]),
             Self::Select(c, a, b) => Operands::few([*c, *a, *b]),

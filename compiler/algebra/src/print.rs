@@ -12,7 +12,7 @@ use crate::ops::{BinaryOp, NaryOp, ReduceOp, UnaryOp};
 use crate::spec::Spec;
 use crate::syntax::ast::{ChainOp, CompareOp, Constant, Expr, ExprKind, Name, Reduction, ReductionName};
 use crate::syntax::print_expr;
-use crate::term::{Node, TermId};
+use crate::term::{Carry, Node, TermId};
 
 /// Terms that take more nodes than this when written out name their shared parts.
 const WRITTEN_OUT: usize = 150;
@@ -199,10 +199,15 @@ impl TermPrinter<'_> {
                 };
                 unplaced(ExprKind::Call(name(head), vec![self.expr(score), self.expr(value)]))
             }
-            Node::Scan { axis, row, decay, body } => {
-                let head = format!("scan[{} <= {}]", self.axis(axis), self.axis(row));
-                let mut arguments = vec![self.expr(body)];
-                let plain = matches!(self.spec.terms.node(decay), Node::Real(one) if one.get() == 1.0);
+            Node::Scan { carry, axis, row, decay, body } => {
+                let (kind, scores, neutral) = match carry {
+                    Carry::Sum => ("scan", None, 1.0),
+                    Carry::LogSumExp => ("logsumexp", None, 0.0),
+                    Carry::Attend(score) => ("attend", Some(score), 0.0),
+                };
+                let head = format!("{kind}[{} <= {}]", self.axis(axis), self.axis(row));
+                let mut arguments: Vec<Expr> = scores.into_iter().chain([body]).map(|t| self.expr(t)).collect();
+                let plain = matches!(self.spec.terms.node(decay), Node::Real(value) if value.get() == neutral);
                 if !plain {
                     arguments.push(self.expr(decay));
                 }

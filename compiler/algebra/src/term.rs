@@ -112,16 +112,19 @@ pub enum Node {
     },
     /// Derived: a decayed prefix sum over `axis` = j up to position `row` = i,
     /// `sum[j where j <= i](body(j) * prod[t where j < t and t <= i](decay(t)))`
-    /// where `decay` is a term over the same axis j (read at t). It removes
-    /// `axis` and has `row` free; both axes have the same extent.
+    /// where `decay` is a term over the same axis j (read at t); or one of the
+    /// other reductions of [`Carry`]. It removes `axis` and has `row` free;
+    /// both axes have the same extent.
     Scan {
+        /// What is carried from position to position.
+        carry: Carry,
         /// The axis summed over.
         axis: AxisId,
         /// The axis of the prefix ends.
         row: AxisId,
-        /// The decay factor at each position; constant 1 for a plain prefix sum.
+        /// The decay at each position: a factor of a sum, constant 1 for a plain one; a summand of scores.
         decay: TermId,
-        /// The summand, free of `row`.
+        /// What is reduced, free of `row`.
         body: TermId,
     },
     /// Derived: the stable ascending order of an integer key along `axis`
@@ -144,6 +147,28 @@ pub enum Node {
         /// What.
         body: TermId,
     },
+}
+
+/// What a scan carries from position to position. Scores decay by what is added to them: with
+/// `s(i, j) = score(j) + sum[t where j < t and t <= i](decay(t))`, the scan of scores is a reduction of `s` over `j <= i`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Carry {
+    /// A sum of the body, which decays by a factor.
+    Sum,
+    /// The log-sum-exp of scores, which are the body.
+    LogSumExp,
+    /// The mean of the body by softmax weights of these scores.
+    Attend(TermId),
+}
+
+impl Carry {
+    /// The same on the scores that `f` gives for the old ones.
+    pub fn map(self, f: impl FnOnce(TermId) -> TermId) -> Self {
+        match self {
+            Self::Attend(score) => Self::Attend(f(score)),
+            plain => plain,
+        }
+    }
 }
 
 impl Node {
@@ -191,8 +216,9 @@ impl Node {
             Self::Attend { axis, domain, score, value } => {
                 Self::Attend { axis: *axis, domain: f(*domain), score: f(*score), value: f(*value) }
             }
-            Self::Scan { axis, row, decay, body } => {
-                Self::Scan { axis: *axis, row: *row, decay: f(*decay), body: f(*body) }
+            Self::Scan { carry, axis, row, decay, body } => {
+                let (decay, body) = (f(*decay), f(*body));
+                Self::Scan { carry: carry.map(f), axis: *axis, row: *row, decay, body }
             }
             Self::Order { axis, key } => Self::Order { axis: *axis, key: f(*key) },
             Self::At { axis, index, body } => Self::At { axis: *axis, index: f(*index), body: f(*body) },

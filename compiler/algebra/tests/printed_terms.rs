@@ -1,6 +1,6 @@
 //! Terms in spec notation: derived nodes, signs, shared parts, cuts.
 
-use attnc_algebra::{Node, Settings, Spec, compile_text, print_term};
+use attnc_algebra::{Carry, Node, Settings, Spec, compile_text, print_term};
 
 fn compile(text: &str) -> Spec {
     compile_text(text, &Settings::default()).expect("a sound spec")
@@ -22,7 +22,7 @@ fn derived_nodes_show_their_axes_and_domains() {
     assert_eq!(print_term(&spec, attend), "attend[j](s, v)");
     let row = spec.terms.free(domain).iter().find(|a| *a != axis).expect("the row");
     let (one, decay) = (spec.terms.real(1.0), spec.outputs[1].term);
-    let scan = |decay| Node::Scan { axis, row, decay, body: factors[1] };
+    let scan = |decay| Node::Scan { carry: Carry::Sum, axis, row, decay, body: factors[1] };
     let (plain, decayed) = (spec.terms.add(scan(one)), spec.terms.add(scan(decay)));
     assert_eq!(print_term(&spec, plain), "scan[j <= i](v)");
     assert_eq!(print_term(&spec, decayed), "scan[j <= i](v, g)");

@@ -31,12 +31,14 @@ pub enum Tree {
     Closed(TermId),
     /// A tree of the oldest forms of its classes, with one axis renamed: `(tree, from, to)`.
     Renamed(Box<Tree>, AxisId, AxisId),
-    /// The same read so many positions before the axis, 0 where there is none: `(tree, from, to, back)`.
-    Shifted(Box<Tree>, AxisId, AxisId, i64),
-    /// The tree where all the predicates hold, else 0.
-    Guarded(Vec<TermId>, Box<Tree>),
+    /// The same read so many positions before the axis, a constant where there is none: `(tree, from, to, back, constant)`.
+    Shifted(Box<Tree>, AxisId, AxisId, i64, f64),
+    /// The tree where all the predicates hold, else a constant.
+    Guarded(Vec<TermId>, Box<Tree>, f64),
     /// A reduction further restricted to where predicates hold or, if `false`, do not.
     Restricted(Vec<(TermId, bool)>, Box<Tree>),
+    /// A reduction with `axis < row` for its restriction: `(tree, row)`.
+    Before(Box<Tree>, AxisId),
     /// A reduction over `row + back <= axis`, with the positions of both counted from their ends: `(node, row, back)`.
     FromEnds(ENode, AxisId, i64),
     /// A reduction restricted to `axis <= row` or, if `false`, to the rest: `(node, row, before)`.
@@ -70,6 +72,12 @@ impl Tree {
     /// The derived node of a decayed prefix sum.
     pub fn scan(axis: AxisId, row: AxisId, decay: Tree, body: Tree) -> Self {
         Self::Node(ENode::Scan(axis, row, [Id::from(0); 2]), vec![decay, body])
+    }
+
+    /// The derived node of a prefix of scores: their log-sum-exp, or the mean of values by their weights.
+    pub fn online(axis: AxisId, row: AxisId, decay: Tree, score: Tree, value: Option<Tree>) -> Self {
+        let children: Vec<Self> = [decay, score].into_iter().chain(value).collect();
+        Self::Node(ENode::Online(axis, row, vec![Id::from(0); children.len()].into()), children)
     }
 
     /// The product of classes.
@@ -115,7 +123,7 @@ impl Tree {
                 let renamed = rename(graph, term, *from, *to);
                 convert::add_term(graph, renamed)
             }
-            Self::Shifted(tree, from, to, back) => {
+            Self::Shifted(tree, from, to, back, otherwise) => {
                 let term = tree.oldest(graph);
                 let spec = &mut graph.analysis.spec;
                 let (position, off) = (spec.terms.position(*to), spec.terms.int(-*back));
@@ -123,13 +131,13 @@ impl Tree {
                 let shifted = spec.substituted(term, &BTreeMap::from([(*from, place)]));
                 let first = spec.terms.int(*back);
                 let reached = spec.terms.binary(BinaryOp::Le, first, position);
-                let (then, zero) = (convert::add_term(graph, shifted), Self::Const(0.0).add(graph));
-                graph.add_uncanonical(ENode::Select(reached, [then, zero]))
+                let (then, otherwise) = (convert::add_term(graph, shifted), Self::Const(*otherwise).add(graph));
+                graph.add_uncanonical(ENode::Select(reached, [then, otherwise]))
             }
-            Self::Guarded(predicates, tree) => {
+            Self::Guarded(predicates, tree, otherwise) => {
                 let condition = graph.analysis.spec.terms.nary(NaryOp::And, predicates.clone());
-                let (then, zero) = (tree.add(graph), Self::Const(0.0).add(graph));
-                graph.add_uncanonical(ENode::Select(condition, [then, zero]))
+                let (then, otherwise) = (tree.add(graph), Self::Const(*otherwise).add(graph));
+                graph.add_uncanonical(ENode::Select(condition, [then, otherwise]))
             }
             Self::Restricted(predicates, tree) => {
                 let Self::Node(node, children) = tree.as_ref() else { unreachable!("reductions are restricted") };
@@ -141,6 +149,7 @@ impl Tree {
                 }
                 Self::Node(node, children.clone()).add(graph)
             }
+            Self::Before(tree, row) => before_row(graph, tree, *row),
             Self::FromEnds(node, row, back) => from_ends(graph, node, *row, *back),
             Self::Part(node, row, before) => {
                 let ENode::Reduce(_, axis, ..) = node else { unreachable!("reductions have parts") };
@@ -177,7 +186,7 @@ impl Tree {
         match back {
             0 if from == to => self,
             0 => Self::Renamed(Box::new(self), from, to),
-            _ => Self::Shifted(Box::new(self), from, to, back),
+            _ => Self::Shifted(Box::new(self), from, to, back, 0.0),
         }
     }
 
@@ -194,6 +203,17 @@ fn up_to(terms: &mut Terms, axis: AxisId, row: AxisId, back: i64) -> TermId {
     let (position, row) = (terms.position(axis), terms.position(row));
     let until = linear_term(terms, &[(row, 1)], -back);
     terms.binary(BinaryOp::Le, position, until)
+}
+
+/// A reduction with `axis < row` for its restriction.
+fn before_row(graph: &mut Graph, tree: &Tree, row: AxisId) -> Id {
+    let Tree::Node(node, children) = tree else { unreachable!("reductions have restrictions") };
+    let mut node = node.clone();
+    if let ENode::Reduce(_, axis, domain, _) | ENode::Attend(axis, domain, _) = &mut node {
+        let before = up_to(&mut graph.analysis.spec.terms, *axis, row, 1);
+        *domain = convert::intern(graph, before);
+    }
+    Tree::Node(node, children.clone()).add(graph)
 }
 
 /// A reduction over `row + back <= axis` as one over `axis <= row - back`, whose positions are counted from the ends of
@@ -332,7 +352,7 @@ fn rename(graph: &mut Graph, term: TermId, from: AxisId, to: AxisId) -> TermId {
     let node = node.map_operands(|_| next.next().expect("one renamed operand for each"));
     let node = match node {
         Node::Softmax { axis, domain, body } if axis == from => Node::Softmax { axis: to, domain, body },
-        Node::Scan { axis, row, decay, body } if row == from => Node::Scan { axis, row: to, decay, body },
+        Node::Scan { carry, axis, row, decay, body } if row == from => Node::Scan { carry, axis, row: to, decay, body },
         Node::Order { axis, key } if axis == from => Node::Order { axis: to, key },
         other => other,
     };

@@ -216,7 +216,7 @@ impl<'a> Pricing<'a> {
             None => self.own(class, &node, factors) * share,
         };
         let pending = match &node {
-            ENode::Reduce(..) | ENode::Attend(..) | ENode::Scan(..) => {
+            ENode::Reduce(..) | ENode::Attend(..) | ENode::Scan(..) | ENode::Online(..) => {
                 let free = self.free(class);
                 let stored = self.cost.round_trip(self.volume(free)).0 + self.cost.stage().0;
                 stored * self.storing(free)
@@ -296,6 +296,7 @@ impl<'a> Pricing<'a> {
                     + products * self.cost.product()
             }
             ENode::Scan(axis, _, [_, body]) => self.scan(*axis, *body, factors),
+            ENode::Online(axis, _, parts) => self.online(*axis, parts),
             ENode::At(_, index, _) => {
                 self.cost.round_trip(points).0 + self.cost.stage().0 + SIDES * self.orders(*index)
             }
@@ -306,9 +307,11 @@ impl<'a> Pricing<'a> {
     fn is_unstable_quotient(&self, class: Id, factors: &[Id]) -> bool {
         let nodes = |id: Id| self.graph[self.graph.find(id)].nodes.iter();
         let stable = |id: Id| nodes(id).any(|n| matches!(n.discriminant(), Kind::Attend | Kind::Softmax));
+        let factors_of = |id: Id| nodes(id).filter(|n| n.discriminant() == Kind::Nary(NaryOp::Mul));
+        let gated = |id: Id| stable(id) || factors_of(id).flat_map(|n| n.children()).any(|c| stable(*c));
         let has_stable_form = || {
-            let products = nodes(class).filter(|n| n.discriminant() == Kind::Nary(NaryOp::Mul));
-            stable(class) || products.flat_map(|n| n.children()).any(|c| stable(*c))
+            let additions = nodes(class).filter(|n| n.discriminant() == Kind::Nary(NaryOp::Add));
+            gated(class) || additions.flat_map(|n| n.children()).any(|c| gated(*c))
         };
         let overflows =
             |id: Id| nodes(id).any(|n| matches!(n, ENode::Unary(UnaryOp::Exp, [x]) if !self.facts(*x).small));
@@ -414,6 +417,15 @@ impl<'a> Pricing<'a> {
             }
             _ => 0.0,
         }
+    }
+
+    /// A scan of scores: two exponentials for each of them, and what a value's state takes besides.
+    fn online(&self, axis: AxisId, parts: &[Id]) -> f64 {
+        let mut weights = self.free(parts[0]).union(self.free(parts[1]));
+        weights.insert(axis);
+        let states = parts.iter().fold(weights.clone(), |axes, part| axes.union(self.free(*part)));
+        let scores = 2.0 * self.cost.exp() + 8.0 * self.cost.pointwise();
+        self.volume(&weights) * scores + self.volume(&states) * 4.0 * self.cost.pointwise()
     }
 
     /// A chunked scan: state updates at the product rate and quadratic work inside chunks.

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attnc_algebra::{BinaryOp, NaryOp, Node, Real, TermId, Terms, Type, UnaryOp};
+use attnc_algebra::{BinaryOp, Carry, NaryOp, Node, Real, TermId, Terms, Type, UnaryOp};
 use egg::{Id, RecExpr};
 
 use crate::build::{product, sum};
@@ -118,7 +118,15 @@ fn add_one(graph: &mut Graph, term: TermId, shared: &BTreeSet<TermId>) -> Id {
             let domain = intern(graph, domain);
             ENode::Attend(axis, domain, [real(graph, score), real(graph, value)])
         }
-        Node::Scan { axis, row, decay, body } => ENode::Scan(axis, row, [real(graph, decay), real(graph, body)]),
+        Node::Scan { carry: Carry::Sum, axis, row, decay, body } => {
+            ENode::Scan(axis, row, [real(graph, decay), real(graph, body)])
+        }
+        Node::Scan { carry: Carry::LogSumExp, axis, row, decay, body } => {
+            ENode::Online(axis, row, [decay, body].map(|t| real(graph, t)).into())
+        }
+        Node::Scan { carry: Carry::Attend(score), axis, row, decay, body } => {
+            ENode::Online(axis, row, [decay, score, body].map(|t| real(graph, t)).into())
+        }
         Node::At { axis, index, body } => ENode::At(axis, index, [real(graph, body)]),
         Node::Real(_)
         | Node::Int(_)
@@ -240,7 +248,15 @@ fn write(terms: &mut Terms, expr: &RecExpr<ENode>, readable: bool) -> TermId {
                 terms.add(Node::Attend { axis: *axis, domain: *domain, score: at(score), value: at(value) })
             }
             ENode::Scan(axis, row, [decay, body]) => {
-                terms.add(Node::Scan { axis: *axis, row: *row, decay: at(decay), body: at(body) })
+                let (decay, body) = (at(decay), at(body));
+                terms.add(Node::Scan { carry: Carry::Sum, axis: *axis, row: *row, decay, body })
+            }
+            ENode::Online(axis, row, xs) => {
+                let (carry, body) = match xs[1..] {
+                    [score, value] => (Carry::Attend(at(&score)), at(&value)),
+                    _ => (Carry::LogSumExp, at(&xs[1])),
+                };
+                terms.add(Node::Scan { carry, axis: *axis, row: *row, decay: at(&xs[0]), body })
             }
             ENode::At(axis, index, [body]) => terms.add(Node::At { axis: *axis, index: *index, body: at(body) }),
         };

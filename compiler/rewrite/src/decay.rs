@@ -203,7 +203,7 @@ impl PrefixSum {
     }
 
     /// `(a, b)` of `j + a <= t and t <= i + b`, where the scan's own positions are the last of these.
-    fn segment(&self, between: Option<((AxisId, i64), (AxisId, i64))>) -> Option<(i64, i64)> {
+    pub fn segment(&self, between: Option<((AxisId, i64), (AxisId, i64))>) -> Option<(i64, i64)> {
         let ((from, start), (to, end)) = between?;
         let ends = self.back + end - start + 1;
         let own = (from, to) == (self.axis, self.row) && (-1..=0).contains(&end);
@@ -212,24 +212,17 @@ impl PrefixSum {
 }
 
 /// `times * sum[axis where axis <= until + end](body)`, the body free of `until`.
-struct RunningSum {
-    times: f64,
-    axis: AxisId,
-    until: AxisId,
-    end: i64,
-    body: Id,
+pub struct RunningSum {
+    pub times: f64,
+    pub axis: AxisId,
+    pub until: AxisId,
+    pub end: i64,
+    pub body: Id,
 }
 
 /// The multiples of sums over prefixes that a class is.
-fn running_sums(site: &Site<'_>, class: Id) -> Vec<RunningSum> {
-    let mut multiples = vec![(1.0, class)];
-    for (_, factors) in site.products(class) {
-        let [one, other] = *factors else { continue };
-        for (number, class) in [(one, other), (other, one)] {
-            multiples.extend(site.facts(number).constant.map(|c| (c.get(), class)));
-        }
-    }
-    let sums = multiples.into_iter().flat_map(|(times, class)| {
+pub fn running_sums(site: &Site<'_>, class: Id) -> Vec<RunningSum> {
+    let sums = multiples(site, class).into_iter().flat_map(|(times, class)| {
         site.reductions(class, ReduceOp::Sum).filter_map(move |(_, axis, domain, body)| {
             let (until, end) = site.domain(domain).ends_at(site.spec(), axis)?;
             let body = site.find(body);
@@ -237,6 +230,18 @@ fn running_sums(site: &Site<'_>, class: Id) -> Vec<RunningSum> {
         })
     });
     sums.collect()
+}
+
+/// The numbers and classes that a class is a product of.
+pub fn multiples(site: &Site<'_>, class: Id) -> Vec<(f64, Id)> {
+    let mut multiples = vec![(1.0, class)];
+    for (_, factors) in site.products(class) {
+        let [one, other] = *factors else { continue };
+        for (number, class) in [(one, other), (other, one)] {
+            multiples.extend(site.facts(number).constant.map(|c| (c.get(), class)));
+        }
+    }
+    multiples
 }
 
 /// The matched product with a tree for one factor.
@@ -260,7 +265,7 @@ pub fn is_readable_at(site: &Site<'_>, class: Id, axis: AxisId) -> bool {
         _ => false,
     };
     !site.oldest(class).as_ref().iter().any(|node| match node {
-        ENode::Reduce(_, a, ..) | ENode::Attend(a, ..) | ENode::Scan(a, ..) => *a == axis,
+        ENode::Reduce(_, a, ..) | ENode::Attend(a, ..) | ENode::Scan(a, ..) | ENode::Online(a, ..) => *a == axis,
         ENode::Softmax(..) | ENode::At(..) => true,
         ENode::Closed(term) => any_sub_term(terms, *term, binds),
         _ => false,

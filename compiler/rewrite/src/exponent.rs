@@ -54,11 +54,27 @@ impl Exponent {
         (balanced && !form.row.is_empty()).then(|| Self { rate: form.row.into_iter().collect(), rest: form.rest })
     }
 
+    /// The sum of classes, `rate * (row - axis) + rest` but for multiples of the row's position alone; and whether there
+    /// are none. `None` where something in it varies along the row and is no multiple of its position.
+    pub fn drifting(site: &Site<'_>, classes: &[Id], between: &Between<'_>) -> Option<(Self, bool)> {
+        let mut form = Form::default();
+        classes.iter().try_for_each(|class| form.add(site, *class, &(Vec::new(), 1.0), between, DEPTH))?;
+        let opposite = |(factors, c): (&Vec<Id>, &f64)| form.axis.get(factors) == Some(&-c);
+        let balanced = form.row.len() == form.axis.len() && form.row.iter().all(opposite);
+        let rate = form.axis.into_iter().map(|(factors, c)| (factors, -c)).collect();
+        Some((Self { rate, rest: form.rest }, balanced))
+    }
+
     /// The negative.
     pub fn negated(mut self) -> Self {
         self.rate.iter_mut().for_each(|m| m.1 = -m.1);
         self.rest.iter_mut().for_each(|r| r.monomial.1 = -r.monomial.1);
         self
+    }
+
+    /// Whether no position adds anything.
+    pub fn is_level(&self) -> bool {
+        self.rate.is_empty()
     }
 
     /// What one position more adds.

@@ -275,7 +275,7 @@ fn facts_of_node(graph: &Graph, node: &ENode) -> Facts {
             free = free.union(terms.free(*domain));
             free.insert(*axis);
         }
-        ENode::Scan(axis, row, _) => {
+        ENode::Scan(axis, row, _) | ENode::Online(axis, row, _) => {
             free.remove(*axis);
             free.insert(*row);
         }
@@ -326,6 +326,7 @@ fn sign(node: &ENode, children: &[&Facts]) -> (bool, bool) {
         ENode::Reduce(ReduceOp::Prod, ..) => (all_nonnegative, all_positive),
         ENode::Softmax(..) => (true, false),
         ENode::Attend(..) => (children[1].nonnegative, false),
+        ENode::Online(..) => (children.get(2).is_some_and(|value| value.nonnegative), false),
         ENode::Scan(..) | ENode::At(..) => (all_nonnegative, all_positive),
         _ => (false, false),
     }

@@ -33,6 +33,9 @@ pub enum ENode {
     Attend(AxisId, TermId, [Id; 2]),
     /// `(axis, row, [decay, body])`
     Scan(AxisId, AxisId, [Id; 2]),
+    /// A scan of scores: `(axis, row, [decay, score])` is their log-sum-exp, `(axis, row, [decay, score, value])` the mean
+    /// of values by their softmax weights.
+    Online(AxisId, AxisId, Box<[Id]>),
     /// A value read at a computed position: `(axis, index, [body])`
     At(AxisId, TermId, [Id; 1]),
 }
@@ -60,6 +63,8 @@ pub enum Kind {
     Attend,
     /// [`ENode::Scan`]
     Scan,
+    /// [`ENode::Online`]
+    Online,
     /// [`ENode::At`]
     At,
 }
@@ -79,6 +84,7 @@ impl Language for ENode {
             Self::Softmax(..) => Kind::Softmax,
             Self::Attend(..) => Kind::Attend,
             Self::Scan(..) => Kind::Scan,
+            Self::Online(..) => Kind::Online,
             Self::At(..) => Kind::At,
         }
     }
@@ -95,6 +101,7 @@ impl Language for ENode {
             (Self::Softmax(j, m, _), Self::Softmax(k, n, _)) => (j, m) == (k, n),
             (Self::Attend(j, m, _), Self::Attend(k, n, _)) => (j, m) == (k, n),
             (Self::Scan(j, i, _), Self::Scan(k, l, _)) => (j, i) == (k, l),
+            (Self::Online(j, i, xs), Self::Online(k, l, ys)) => (j, i, xs.len()) == (k, l, ys.len()),
             (Self::At(j, p, _), Self::At(k, q, _)) => (j, p) == (k, q),
             _ => false,
         }
@@ -105,7 +112,7 @@ impl Language for ENode {
             Self::Const(_) | Self::Closed(_) => &[],
             Self::Unary(_, xs) | Self::Reduce(_, _, _, xs) | Self::Softmax(_, _, xs) | Self::At(_, _, xs) => xs,
             Self::Binary(_, xs) | Self::Select(_, xs) | Self::Attend(_, _, xs) | Self::Scan(_, _, xs) => xs,
-            Self::Nary(_, xs) => xs,
+            Self::Nary(_, xs) | Self::Online(_, _, xs) => xs,
         }
     }
 
@@ -114,7 +121,7 @@ impl Language for ENode {
             Self::Const(_) | Self::Closed(_) => &mut [],
             Self::Unary(_, xs) | Self::Reduce(_, _, _, xs) | Self::Softmax(_, _, xs) | Self::At(_, _, xs) => xs,
             Self::Binary(_, xs) | Self::Select(_, xs) | Self::Attend(_, _, xs) | Self::Scan(_, _, xs) => xs,
-            Self::Nary(_, xs) => xs,
+            Self::Nary(_, xs) | Self::Online(_, _, xs) => xs,
         }
     }
 }

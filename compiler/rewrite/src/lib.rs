@@ -23,6 +23,7 @@ mod form;
 pub mod instance;
 pub mod language;
 pub mod linear_form;
+mod online;
 pub mod row_set;
 pub mod rule;
 pub mod rules;

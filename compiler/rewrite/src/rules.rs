@@ -11,6 +11,7 @@ mod bucket;
 mod exponents;
 mod gather;
 mod masks;
+mod online;
 mod prefix;
 mod quotient;
 mod reassociation;
@@ -29,6 +30,7 @@ static ALL: LazyLock<Vec<&'static Rule>> = LazyLock::new(|| {
         quotient::RULES,
         masks::RULES,
         prefix::RULES,
+        online::RULES,
         shift::RULES,
         suffix::RULES,
         bucket::RULES,

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use crate::axis::{AxisId, AxisSet};
 use crate::ops::{BinaryOp, NaryOp, ReduceOp, UnaryOp};
 use crate::spec::{Axis, Spec};
-use crate::term::{Node, TermId};
+use crate::term::{Carry, Node, TermId};
 
 /// Index terms by the axis whose positions they replace.
 pub(crate) type Replacement = BTreeMap<AxisId, TermId>;
@@ -109,9 +109,9 @@ impl Substitution<'_> {
                 self.spec.terms.add(Node::Attend { axis, domain, score, value })
             }
             Node::Softmax { axis, domain, body } => self.softmax(axis, domain, body, replacement),
-            Node::Scan { axis, row, decay, body } => {
-                let sum = self.expand_scan(axis, row, decay, body);
-                self.term(sum, replacement)
+            Node::Scan { carry, axis, row, decay, body } => {
+                let expanded = self.expand_scan(carry, (axis, row), decay, body);
+                self.term(expanded, replacement)
             }
             Node::Order { axis, key } => {
                 let (own, inner) = self.bind(axis, &[key], replacement);
@@ -191,9 +191,13 @@ impl Substitution<'_> {
         (!others_mention && !stays_free).then_some(to)
     }
 
-    /// A scan by its meaning: `sum[j where j <= i](body * prod[t where j < t and t <= i](decay at t))`.
-    fn expand_scan(&mut self, axis: AxisId, row: AxisId, decay: TermId, body: TermId) -> TermId {
+    /// A scan by its meaning: `sum[j where j <= i](body * prod[t where j < t and t <= i](decay at t))`, and likewise with
+    /// scores and a sum of their decays.
+    fn expand_scan(&mut self, carry: Carry, (axis, row): (AxisId, AxisId), decay: TermId, body: TermId) -> TermId {
         let mut taken = self.spec.terms.free(decay).union(self.spec.terms.free(body));
+        if let Carry::Attend(score) = carry {
+            taken = taken.union(self.spec.terms.free(score));
+        }
         taken.insert(row);
         let between = copied_axis(self.spec, axis, &taken);
         let terms = &mut self.spec.terms;
@@ -202,10 +206,19 @@ impl Substitution<'_> {
         let segment = terms.nary(NaryOp::And, vec![after, until]);
         let decay = self.term(decay, &Replacement::from([(axis, t)]));
         let terms = &mut self.spec.terms;
-        let decay = terms.reduce(ReduceOp::Prod, between, segment, decay);
-        let product = terms.nary(NaryOp::Mul, vec![body, decay]);
         let prefix = terms.binary(BinaryOp::Le, j, i);
-        terms.reduce(ReduceOp::Sum, axis, prefix, product)
+        let (joined, decayed, with) = match carry {
+            Carry::Sum => (ReduceOp::Prod, NaryOp::Mul, body),
+            Carry::LogSumExp => (ReduceOp::Sum, NaryOp::Add, body),
+            Carry::Attend(score) => (ReduceOp::Sum, NaryOp::Add, score),
+        };
+        let decay = terms.reduce(joined, between, segment, decay);
+        let decayed = terms.nary(decayed, vec![with, decay]);
+        match carry {
+            Carry::Sum => terms.reduce(ReduceOp::Sum, axis, prefix, decayed),
+            Carry::LogSumExp => terms.reduce(ReduceOp::LogSumExp, axis, prefix, decayed),
+            Carry::Attend(_) => terms.add(Node::Attend { axis, domain: prefix, score: decayed, value: body }),
+        }
     }
 }
 
@@ -256,7 +269,9 @@ output s1[i, j] = s\noutput v1[j] = v\noutput g1[j] = g\noutput next = (i + 1) m
     fn a_scan_moves_by_its_meaning() {
         let (spec, i, j) = spec();
         let (body, decay) = (spec.outputs[3].term, spec.outputs[4].term);
-        next_row_is_the_row_below(spec, i, Node::Scan { axis: j, row: i, decay, body });
+        for carry in [Carry::Sum, Carry::LogSumExp, Carry::Attend(decay)] {
+            next_row_is_the_row_below(spec.clone(), i, Node::Scan { carry, axis: j, row: i, decay, body });
+        }
     }
 
     #[test]

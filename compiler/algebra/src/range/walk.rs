@@ -83,7 +83,7 @@ impl<'a> Walk<'a> {
             Node::Attend { axis, domain, score, value } => {
                 self.visit_bound(*axis, Some(*domain), &[*score, *value], guards, see);
             }
-            Node::Scan { axis, decay, body, .. } => self.visit_bound(*axis, None, &[*decay, *body], guards, see),
+            Node::Scan { axis, .. } => self.visit_bound(*axis, None, &node.operands(), guards, see),
             Node::Order { axis, key } => self.visit_bound(*axis, None, &[*key], guards, see),
             Node::At { axis, index, body } => {
                 self.visit(*index, guards, see);

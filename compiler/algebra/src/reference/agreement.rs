@@ -10,6 +10,7 @@ use super::tests::{Build, some_reals};
 use super::*;
 use crate::ops::{BinaryOp, NaryOp, ReduceOp, UnaryOp};
 use crate::spec::DType;
+use crate::term::Carry;
 
 /// Reductions inside one another, at most: the oracle repeats itself exponentially.
 const NESTING: usize = 3;
@@ -109,9 +110,10 @@ impl Pool {
             21 => {
                 (terms.add(Node::Attend { axis: self.axes[1], domain: p, score: x, value: y }), 1 + reals.max(p_depth))
             }
-            22 if !terms.free(x).contains(self.axes[0]) && !terms.free(y).contains(self.axes[0]) => {
-                (terms.add(Node::Scan { axis: self.axes[1], row: self.axes[0], decay: y, body: x }), 1 + reals)
-            }
+            22 if !terms.free(x).contains(self.axes[0]) && !terms.free(y).contains(self.axes[0]) => (
+                terms.add(Node::Scan { carry: Carry::Sum, axis: self.axes[1], row: self.axes[0], decay: y, body: x }),
+                1 + reals,
+            ),
             23 => (terms.add(Node::Order { axis: by, key: m }), 1 + m_depth),
             24 => (terms.add(Node::At { axis, index: m, body: x }), 1 + x_depth.max(m_depth)),
             25 => (terms.add(Node::At { axis, index: m, body: n }), 1 + ints),

@@ -99,7 +99,7 @@ impl<'c> Compiler<'c> {
         let out = self.address(&space);
         let ty = self.context.terms.ty(self.term);
         let stop = match (self.reduction, self.capture) {
-            (Some(Reduction { op: None, prefix: Some(p), .. }), None) => Some(p.capture.row),
+            (Some(Reduction { decay: Some(_), prefix: Some(p), .. }), None) => Some(p.capture.row),
             _ => None,
         };
         Kernel {
@@ -254,21 +254,20 @@ impl<'c> Compiler<'c> {
         }
         let value = self.emit(reduction.body, mask);
         match (reduction.op, reduction.decay) {
-            (Some(op), _) => {
+            (op, None) => {
                 let real = crate::reference::run::state_is_real(op, self.context.terms.ty(reduction.body));
                 let value = if real { self.as_real(value) } else { value };
                 Finish::Fold { op, axis: reduction.axis, mask, value }
             }
-            (None, decay) => {
+            (op, Some(decay)) => {
                 let value = self.as_real(value);
-                let decay = decay.expect("a reduction without operation is a scan");
                 // The decay at position 0 is never used.
                 let position = self.push(false, Action::Position(reduction.axis), None, decay);
                 let used = Action::Mask { outer: None, condition: position, negated: false };
                 let used = self.push(false, used, None, decay);
                 let decay = self.emit(decay, Some(used));
                 let decay = self.as_real(decay);
-                Finish::Scan { axis: reduction.axis, decay, value }
+                Finish::Scan { op, axis: reduction.axis, decay, value }
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::ops::{BinaryOp, NaryOp, ReduceOp, UnaryOp};
 use crate::range::Intervals;
 use crate::spec::{Extents, Spec};
 use crate::tensor::Tensor;
-use crate::term::{Node, TermId, Terms, Type};
+use crate::term::{Carry, Node, TermId, Terms, Type};
 
 use super::plan::Capture;
 
@@ -35,8 +35,8 @@ pub(super) struct Context<'a> {
 /// A fold or a scan.
 #[derive(Clone, Debug)]
 pub(super) struct Reduction {
-    /// The operation; `None` for a scan.
-    pub op: Option<ReduceOp>,
+    /// The operation; of a scan, a sum or a log-sum-exp.
+    pub op: ReduceOp,
     /// The axis removed.
     pub axis: AxisId,
     /// Conjuncts of the domain.
@@ -179,12 +179,18 @@ impl<'a> Context<'a> {
                 let mut conjuncts = Vec::new();
                 self.collect_conjuncts(*domain, &mut conjuncts);
                 let prefix = self.find_prefix(*axis, &conjuncts, *body);
-                Some(Reduction { op: Some(*op), axis: *axis, domain: conjuncts, body: *body, decay: None, prefix })
+                Some(Reduction { op: *op, axis: *axis, domain: conjuncts, body: *body, decay: None, prefix })
             }
-            Node::Scan { axis, row, decay, body } => {
+            Node::Scan { carry, axis, row, decay, body } => {
+                let op = match carry {
+                    Carry::Sum => ReduceOp::Sum,
+                    Carry::LogSumExp => ReduceOp::LogSumExp,
+                    // Not of the core form.
+                    Carry::Attend(_) => return None,
+                };
                 let capture = Capture { row: *row, strict: false };
                 let prefix = Some(Prefix { capture, conjunct: None });
-                Some(Reduction { op: None, axis: *axis, domain: Vec::new(), body: *body, decay: Some(*decay), prefix })
+                Some(Reduction { op, axis: *axis, domain: Vec::new(), body: *body, decay: Some(*decay), prefix })
             }
             _ => None,
         }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::axis::AxisId;
 use crate::ops::{BinaryOp, NaryOp, ReduceOp, UnaryOp};
-use crate::term::{Node, TermId, Terms, Type};
+use crate::term::{Carry, Node, TermId, Terms, Type};
 
 /// The core form of some roots.
 pub(super) struct Core {
@@ -73,6 +73,9 @@ impl Lowering {
                 let body = self.terms.nary(NaryOp::Mul, vec![weight, value]);
                 self.terms.reduce(ReduceOp::Sum, axis, support, body)
             }
+            Node::Scan { carry: Carry::Attend(score), axis, row, decay, body } => {
+                self.scanned_attend((axis, row), decay, score, body)
+            }
             Node::Reduce { op: ReduceOp::LogSumExp, axis, domain, body } => self.log_sum_exp(axis, domain, body),
             Node::Reduce { op: ReduceOp::Sum, axis, domain, body } => self.sum(axis, domain, body),
             Node::Nary(NaryOp::Mul, factors) if self.any_supported(&factors) => self.product(&factors),
@@ -120,6 +123,22 @@ impl Lowering {
         let infinity = self.terms.real(f64::INFINITY);
         let infinite = self.terms.binary(BinaryOp::Eq, size, infinity);
         self.terms.add(Node::Select(infinite, top, finite))
+    }
+
+    /// Each position's own share of the weights up to it is `exp(score - lse)`, and what came before keeps the rest.
+    fn scanned_attend(&mut self, (axis, row): (AxisId, AxisId), decay: TermId, score: TermId, body: TermId) -> TermId {
+        let lse = self.terms.add(Node::Scan { carry: Carry::LogSumExp, axis, row, decay, body: score });
+        let here = self.terms.position(axis);
+        let lse = self.terms.add(Node::At { axis: row, index: here, body: lse });
+        let (nothing, zero) = (self.terms.real(f64::NEG_INFINITY), self.terms.real(0.0));
+        let none = self.terms.binary(BinaryOp::Eq, lse, nothing);
+        let share = self.exp_of_difference(score, lse);
+        let share = self.terms.add(Node::Select(none, zero, share));
+        let (one, minus) = (self.terms.real(1.0), self.terms.unary(UnaryOp::Neg, share));
+        let decay = self.terms.nary(NaryOp::Add, vec![one, minus]);
+        let own = self.terms.nary(NaryOp::Mul, vec![share, body]);
+        let body = self.terms.add(Node::Select(none, zero, own));
+        self.terms.add(Node::Scan { carry: Carry::Sum, axis, row, decay, body })
     }
 
     /// A sum of what is zero outside a domain runs over that domain only.

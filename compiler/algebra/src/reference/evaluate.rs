@@ -107,7 +107,7 @@ impl<'a> Evaluator<'a> {
             return Plan::Whole(Rc::new(whole));
         };
         if let Some(reduction) = self.context.reduction(term)
-            && reduction.op.is_some()
+            && reduction.decay.is_none()
         {
             let inner = with(fixed, reduction.axis);
             let streamed = compile(&self.context, term, fixed, true);

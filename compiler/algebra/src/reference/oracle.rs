@@ -5,7 +5,7 @@ use super::ReferenceError;
 use super::tests::Build;
 use crate::axis::AxisId;
 use crate::ops::{BinaryOp, NaryOp, ReduceOp, UnaryOp};
-use crate::term::{Node, TermId, Type};
+use crate::term::{Carry, Node, TermId, Type};
 
 /// A value: reals as they are, integers and truth values apart.
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +153,8 @@ impl Oracle<'_> {
                 self.pos[axis.0 as usize] = before;
                 value?
             }
-            Node::Scan { axis, row, decay, body } => self.scanned(*axis, *row, *decay, *body)?,
+            Node::Scan { carry: Carry::Sum, axis, row, decay, body } => self.scanned(*axis, *row, *decay, *body)?,
+            Node::Scan { carry, axis, row, decay, body } => self.scored(*carry, (*axis, *row), *decay, *body)?,
         })
     }
 
@@ -179,6 +180,38 @@ impl Oracle<'_> {
         });
         self.pos[axis.0 as usize] = before;
         Ok(Value::Real(state?))
+    }
+
+    /// A scan of scores, each with its decays one after the other.
+    fn scored(&mut self, carry: Carry, (axis, row): (AxisId, AxisId), decay: TermId, body: TermId) -> Outcome {
+        let row = self.pos[row.0 as usize];
+        let before = self.pos[axis.0 as usize];
+        let last = row.min(self.extent(axis) - 1);
+        let mut pairs: Vec<(f64, f64)> = Vec::new();
+        let filled = (0..=last).try_for_each(|p| {
+            self.pos[axis.0 as usize] = p;
+            let decay = if p > 0 { self.value(decay)?.real() } else { 0.0 };
+            pairs.iter_mut().for_each(|(score, _)| *score += decay);
+            let body = self.value(body)?.real();
+            pairs.push(match carry {
+                Carry::Attend(score) => (self.value(score)?.real(), body),
+                _ => (body, 0.0),
+            });
+            Ok(())
+        });
+        self.pos[axis.0 as usize] = before;
+        filled?;
+        let top = pairs.iter().map(|(score, _)| *score).fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> = pairs.iter().map(|(score, _)| (score - top).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        Ok(Value::Real(match carry {
+            Carry::Attend(_) if top == f64::NEG_INFINITY => 0.0,
+            Carry::Attend(_) => {
+                weights.iter().zip(&pairs).map(|(weight, (_, value))| weight * value).sum::<f64>() / total
+            }
+            _ if top.is_infinite() => top,
+            _ => top + total.ln(),
+        }))
     }
 
     fn ordered(&mut self, axis: AxisId, key: TermId) -> Outcome {

@@ -126,7 +126,7 @@ pub(super) enum Finish {
     /// They are folded over `axis` where `mask` holds.
     Fold { op: ReduceOp, axis: AxisId, mask: Option<Reg>, value: Reg },
     /// Decayed prefix sums over `axis`.
-    Scan { axis: AxisId, decay: Reg, value: Reg },
+    Scan { op: ReduceOp, axis: AxisId, decay: Reg, value: Reg },
 }
 
 /// The program of one stored term.

@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use crate::ops::ReduceOp;
+use crate::ops::{BinaryOp, ReduceOp};
 use crate::term::{TermId, Type};
 
 use super::context::Context;
@@ -24,10 +24,22 @@ pub(super) fn state_is_real(op: ReduceOp, ty: Type) -> bool {
     }
 }
 
+/// A step of two reals.
+type Step2 = fn(f64, f64) -> f64;
+
+/// How the state of a scan meets a decay, and what is next.
+fn scan_step(op: ReduceOp) -> (Step2, Step2) {
+    match op {
+        ReduceOp::LogSumExp => (|state, decay| state + decay, |state, score| BinaryOp::LogAddExp.eval(state, score)),
+        _ => (|state, decay| state * decay, |state, summand| state + summand),
+    }
+}
+
 /// A table of `volume` elements that hold the result over nothing.
 pub(super) fn identity_table(kernel: &Kernel, volume: usize) -> Table {
     let (real, int) = match kernel.finish {
-        Finish::Map { .. } | Finish::Scan { .. } => (0.0, 0),
+        Finish::Map { .. } => (0.0, 0),
+        Finish::Scan { op, .. } => (op.identity(), 0),
         Finish::Fold { op: ReduceOp::ArgMax | ReduceOp::ArgMin, .. } => (0.0, -1),
         Finish::Fold { op, .. } => (op.identity(), op.identity() as i64),
     };
@@ -242,7 +254,8 @@ impl Run<'_> {
         let (real, int) = match self.kernel.finish {
             Finish::Fold { op: ReduceOp::ArgMax | ReduceOp::ArgMin, .. } => (0.0, -1),
             Finish::Fold { op, .. } => (op.identity(), op.identity() as i64),
-            _ => (0.0, 0),
+            Finish::Scan { op, .. } => (op.identity(), 0),
+            Finish::Map { .. } => (0.0, 0),
         };
         self.state.real.clear();
         self.state.real.resize(lanes, real);
@@ -301,11 +314,12 @@ impl Run<'_> {
         let mut state = std::mem::take(&mut self.state);
         match kernel.finish {
             Finish::Map { .. } => {}
-            Finish::Scan { axis, decay, value } => {
+            Finish::Scan { op, axis, decay, value } => {
+                let (fade, join) = scan_step(op);
                 if self.pos[axis.0 as usize] > 0 {
-                    lanes::fold(&mut state.real[..n], None, self.reals_of(decay), |s, g| s * g);
+                    lanes::fold(&mut state.real[..n], None, self.reals_of(decay), fade);
                 }
-                lanes::fold(&mut state.real[..n], None, self.reals_of(value), |s, x| s + x);
+                lanes::fold(&mut state.real[..n], None, self.reals_of(value), join);
             }
             Finish::Fold { op, axis, mask, value } => {
                 let mask = mask.map(|m| self.ints_of(m));
@@ -331,11 +345,12 @@ impl Run<'_> {
             }
             match kernel.finish {
                 Finish::Map { .. } => {}
-                Finish::Scan { decay, value, .. } => {
+                Finish::Scan { op, decay, value, .. } => {
+                    let (fade, join) = scan_step(op);
                     if self.reduced_position(lane) > 0 {
-                        state.real[0] *= lanes::at(self.reals_of(decay), lane);
+                        state.real[0] = fade(state.real[0], lanes::at(self.reals_of(decay), lane));
                     }
-                    state.real[0] += lanes::at(self.reals_of(value), lane);
+                    state.real[0] = join(state.real[0], lanes::at(self.reals_of(value), lane));
                 }
                 Finish::Fold { op, mask, value, .. } => {
                     if lanes::holds(mask.map(|m| self.ints_of(m)), lane) {

@@ -7,8 +7,10 @@ use super::*;
 use crate::axis::{InputId, SymbolId};
 use crate::ops::{BinaryOp, NaryOp, ReduceOp, UnaryOp};
 use crate::spec::{Axis, DType, Input, Symbol};
+use crate::term::Carry;
 
 /// A spec under construction, term by term.
+#[derive(Clone)]
 pub(super) struct Build {
     pub spec: Spec,
     pub extents: Extents,
@@ -249,9 +251,31 @@ fn a_scan_is_a_decayed_prefix_sum() {
     let body = b.input("x", DType::F64, &[j], &[1.0, 2.0, 3.0, 4.0]);
     // The decay at position 0 is never used.
     let decay = b.input("g", DType::F64, &[j], &[f64::NAN, 0.5, 0.0, 2.0]);
-    let scan = b.spec.terms.add(Node::Scan { axis: j, row: i, decay, body });
+    let scan = b.spec.terms.add(Node::Scan { carry: Carry::Sum, axis: j, row: i, decay, body });
     b.output(&[i], scan);
     assert_eq!(b.check(), [1.0, 2.5, 3.0, 10.0]);
+}
+
+#[test]
+fn a_scan_of_scores_is_softmax_over_a_prefix() {
+    let mut b = Build::new();
+    let (i, j) = (b.axis("i", 4), b.axis("j", 4));
+    let value = b.input("x", DType::F64, &[j], &[1.0, 2.0, 3.0, 4.0]);
+    let low = f64::NEG_INFINITY;
+    let score = b.input("s", DType::F64, &[j], &[low, 1000.0, 0.0, low]);
+    // The decay at position 0 is never used.
+    let decay = b.input("g", DType::F64, &[j], &[f64::NAN, 0.5, -1000.0, 7.0]);
+    let lse = 2f64.ln();
+    let cases =
+        [(Carry::Attend(score), value, [0.0, 2.0, 2.5, 2.5]), (Carry::LogSumExp, score, [low, 1000.0, lse, lse + 7.0])];
+    for (carry, body, expected) in cases {
+        let mut b = b.clone();
+        let scan = b.spec.terms.add(Node::Scan { carry, axis: j, row: i, decay, body });
+        b.output(&[i], scan);
+        let close = |found: &[f64]| found.iter().zip(expected.iter()).all(|(x, y)| x == y || (x - y).abs() < 1e-12);
+        let (evaluated, by_definition) = (b.evaluate().unwrap(), oracle(&b, Connective::Symmetric).unwrap());
+        assert!(close(&evaluated) && close(&by_definition), "{evaluated:?} and {by_definition:?}");
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod keys;
 mod listed;
 mod mask;
 mod nest;
+mod online;
 mod pairs;
 mod parts;
 mod picked;

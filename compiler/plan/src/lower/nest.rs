@@ -122,6 +122,8 @@ pub(crate) struct Nest<'p, 'a> {
     pub stage: u32,
     /// Parts of this chunk of a scan stage, by query, keys and decay.
     pub chunks: BTreeMap<(TermId, TermId, TermId), super::scan::ChunkShared>,
+    /// Weights of scans of scores, by score, decay and frame.
+    pub onlines: BTreeMap<(TermId, TermId, Frame), super::online::Weights>,
 }
 
 impl<'p, 'a> Nest<'p, 'a> {
@@ -155,6 +157,7 @@ impl<'p, 'a> Nest<'p, 'a> {
             folded: None,
             root,
             chunks: BTreeMap::new(),
+            onlines: BTreeMap::new(),
         }
     }
 

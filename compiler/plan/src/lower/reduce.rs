@@ -5,7 +5,7 @@
 //! go to [`super::contract`], softmax forms to [`super::attend`], prefixes to
 //! [`super::scan`].
 
-use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
+use attnc_algebra::{AxisId, BinaryOp, Carry, NaryOp, Node, ReduceOp, TermId, UnaryOp};
 
 use crate::error::PlanError;
 use crate::loops::expr::{Expr, ExprId, Lane};
@@ -13,6 +13,7 @@ use crate::loops::{Dst, Stmt, TileId};
 use crate::planner::CHUNK;
 
 use super::nest::{Binding, Frame, Nest};
+use super::online::Online;
 
 /// A reduction taken apart.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +71,12 @@ impl Nest<'_, '_> {
                 self.lower_reduce(term, reduction, frame, exact)
             }
             Node::Attend { axis, domain, score, value } => self.lower_attend(axis, domain, score, value, frame, exact),
-            Node::Scan { axis, row, decay, body } => self.lower_scan(term, None, axis, row, decay, body, frame, exact),
+            Node::Scan { carry: Carry::Sum, axis, row, decay, body } => {
+                self.lower_scan(term, None, axis, row, decay, body, frame, exact)
+            }
+            Node::Scan { carry, axis, row, decay, body } => {
+                self.lower_online(term, &Online::new(carry, (axis, row), decay, body), frame, exact)
+            }
             other => unreachable!("{other:?} is no reduction"),
         }
     }

@@ -5,7 +5,7 @@
 //! far end, and a tile goes on from what lies beyond its block, one column after the other. Nothing is subtracted or
 //! divided, so that it serves products and extrema as well as sums, whatever they meet, and loses no digits.
 
-use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId};
+use attnc_algebra::{AxisId, BinaryOp, Carry, NaryOp, Node, ReduceOp, TermId};
 
 use crate::error::PlanError;
 use crate::loops::expr::{Expr, ExprId, Lane};
@@ -55,7 +55,9 @@ impl Nest<'_, '_> {
 
     /// Lowers a prefix sum along the columns of what the rows have, too; `None` if it is of another kind.
     pub fn lower_running_prefix(&mut self, term: TermId, frame: Frame) -> Result<Option<ExprId>, PlanError> {
-        let Node::Scan { axis, row, decay, body } = *self.planner.terms.node(term) else { return Ok(None) };
+        let Node::Scan { carry: Carry::Sum, axis, row, decay, body } = *self.planner.terms.node(term) else {
+            return Ok(None);
+        };
         let terms = &mut self.planner.terms;
         if decay != terms.real(1.0) || frame.cols != Some(row) || self.sequential.is_some() {
             return Ok(None);

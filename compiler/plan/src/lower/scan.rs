@@ -8,7 +8,7 @@
 //! products of factors, never quotients. Otherwise the state advances one
 //! position at a time.
 
-use attnc_algebra::{AxisId, BinaryOp, Node, TermId};
+use attnc_algebra::{AxisId, BinaryOp, Carry, Node, TermId};
 
 use crate::error::PlanError;
 use crate::loops::expr::{Expr, ExprId, Lane};
@@ -61,7 +61,7 @@ impl Nest<'_, '_> {
         frame: Frame,
     ) -> Result<Option<ExprId>, PlanError> {
         let factors = self.planner.factors(r.body);
-        let is_scan = |nest: &Self, t: TermId| matches!(nest.planner.terms.node(t), Node::Scan { row, .. } if Some(*row) == nest.sequential);
+        let is_scan = |nest: &Self, t: TermId| matches!(nest.planner.terms.node(t), Node::Scan { carry: Carry::Sum, row, .. } if Some(*row) == nest.sequential);
         let Some(at) = factors.iter().position(|t| is_scan(self, *t)) else { return Ok(None) };
         let mut rest = factors.clone();
         let scan = rest.remove(at);
@@ -69,7 +69,7 @@ impl Nest<'_, '_> {
         if !self.walks(scan, frame) || !self.is_true(r.domain) || ties_cols || rest.iter().any(|t| is_scan(self, *t)) {
             return Ok(None);
         }
-        let Node::Scan { axis, row, decay, body } = *self.planner.terms.node(scan) else { return Ok(None) };
+        let Node::Scan { axis, row, decay, body, .. } = *self.planner.terms.node(scan) else { return Ok(None) };
         let query = self.planner.product(rest);
         let value = self.lower_scan(term, Some((r.axis, query)), axis, row, decay, body, frame, false)?;
         Ok(Some(value))
@@ -106,7 +106,7 @@ impl Nest<'_, '_> {
     }
 
     /// Whether the scan runs along the rows that this stage walks, with the walk's own scope for its state.
-    fn walks(&self, scan: TermId, frame: Frame) -> bool {
+    pub(super) fn walks(&self, scan: TermId, frame: Frame) -> bool {
         let row = match self.planner.terms.node(scan) {
             Node::Scan { row, .. } => Some(*row),
             _ => self.sequential,
@@ -549,10 +549,10 @@ impl Nest<'_, '_> {
         let node = planner.terms.node(term);
         match node {
             Node::Scan { row, .. } => Some(*row),
-            Node::Reduce { body, .. } => planner
-                .factors(*body)
-                .into_iter()
-                .find_map(|t| if let Node::Scan { row, .. } = planner.terms.node(t) { Some(*row) } else { None }),
+            Node::Reduce { body, .. } => planner.factors(*body).into_iter().find_map(|t| match planner.terms.node(t) {
+                Node::Scan { carry: Carry::Sum, row, .. } => Some(*row),
+                _ => None,
+            }),
             _ if node.runs_over_axis() => None,
             _ => node.operands().into_iter().find_map(|t| Self::scan_row(planner, t)),
         }

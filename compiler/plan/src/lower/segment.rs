@@ -6,7 +6,7 @@
 //! that the sum itself has. What is not finite is left out of the prefixes and counted beside them, and a pair between
 //! whose ends there is some takes its infinity, or is NaN if it has both.
 
-use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, TermId, UnaryOp};
+use attnc_algebra::{AxisId, BinaryOp, Carry, NaryOp, Node, TermId, UnaryOp};
 
 use crate::error::PlanError;
 use crate::loops::expr::{Expr, ExprId};
@@ -56,7 +56,7 @@ impl Nest<'_, '_> {
             terms.add(Node::Select(none, zero, one))
         });
         let [sum, minus, plus] = [kept, infinite[0], infinite[1]]
-            .map(|body| terms.add(Node::Scan { axis: r.axis, row: ends, decay: one, body }));
+            .map(|body| terms.add(Node::Scan { carry: Carry::Sum, axis: r.axis, row: ends, decay: one, body }));
         if !self.may_materialise(sum) {
             return Ok(None);
         }

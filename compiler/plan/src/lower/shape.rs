@@ -7,7 +7,7 @@
 
 use std::cell::OnceCell;
 
-use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, TermSet};
+use attnc_algebra::{AxisId, BinaryOp, Carry, NaryOp, Node, ReduceOp, TermId, TermSet};
 
 use crate::planner::{Layout, Planner};
 
@@ -265,7 +265,7 @@ fn split_quality(
 /// How well a sum over the state of a scan lies in the frame: the columns are the state's, and the other factors' not.
 fn state_quality(planner: &Planner<'_>, body: TermId, cols: Option<AxisId>) -> f64 {
     let factors = planner.factors(body);
-    let is_scan = |t: &&TermId| matches!(planner.terms.node(**t), Node::Scan { .. });
+    let is_scan = |t: &&TermId| matches!(planner.terms.node(**t), Node::Scan { carry: Carry::Sum, .. });
     let Some(scan) = factors.iter().find(is_scan) else { return 0.0 };
     let Some(cols) = cols else { return 0.25 };
     let has = |t: &TermId| planner.terms.free(*t).contains(cols);

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
+use attnc_algebra::{AxisId, BinaryOp, Carry, NaryOp, Node, ReduceOp, TermId, UnaryOp};
 
 use super::Planner;
 
@@ -206,7 +206,7 @@ impl Planner<'_> {
     fn without_number(&mut self, summand: Summand, number: f64) -> Summand {
         let Some((_, _, body)) = summand.running else { return summand };
         let node = match self.terms.node(summand.term).clone() {
-            Node::Scan { axis, row, decay, .. } => Node::Scan { axis, row, decay, body },
+            Node::Scan { carry, axis, row, decay, .. } => Node::Scan { carry, axis, row, decay, body },
             Node::Reduce { op, axis, domain, .. } => Node::Reduce { op, axis, domain, body },
             node => node,
         };
@@ -231,7 +231,7 @@ impl Planner<'_> {
     /// Up to whose position a running sum runs, over which axis, and its summand.
     fn running(&self, term: TermId) -> Option<(AxisId, AxisId, TermId)> {
         match *self.terms.node(term) {
-            Node::Scan { axis, row, decay, body } => {
+            Node::Scan { carry: Carry::Sum, axis, row, decay, body } => {
                 let plain = matches!(self.terms.node(decay), Node::Real(value) if value.get() == 1.0);
                 plain.then_some((row, axis, body))
             }

@@ -139,7 +139,7 @@ fn key_condition_enters(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
         out.decline(CONDITION_WIDENS);
         return;
     }
-    let guarded = Tree::Guarded(rest, Box::new(Tree::Class(*body)));
+    let guarded = Tree::Guarded(rest, Box::new(Tree::Class(*body)), 0.0);
     out.union(Tree::matched(node), Tree::reduce(ReduceOp::Sum, *axis, prefix, guarded));
 }
 

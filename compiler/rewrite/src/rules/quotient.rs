@@ -52,6 +52,23 @@ pub(super) static RULES: &[Rule] = &[
         ],
     },
     rule! {
+        /// A quotient with a further weighted value is attention and that value, each by its share.
+        name: "quotient-with-further-value-is-shared",
+        before: "(sum[j where m](exp(s) * v) + A * x) / (sum[j where m](exp(s)) + A)",
+        after: "sigmoid(l - log(A)) * attend[j where m](s, v) + sigmoid(log(A) - l) * x, l = logsumexp[j where m](s)",
+        search: [Kind::Nary(NaryOp::Mul)],
+        apply: quotient_with_further_value,
+        when: [NOT_POSITIVE],
+        sound: "x / (x + A) = sigmoid(log x - log A) for positive A, and A / (x + A) the rest; over no keys A has all",
+        stability: NeedsShift,
+        class: Exact,
+        source: "RWKV, arXiv 2305.13048 section 3",
+        draw: [
+            "(sum[j where j < i](exp($s(i, j)) * $r(j, e)) + $u(i) * $r(i, e)) / (sum[j where j < i](exp($s(i, j))) + $u(i))",
+            "(sum[j](exp($s(j)) * $r(j, e)) + exp($u(i)) * $r(i)) / (exp($u(i)) + sum[j](exp($s(j))))",
+        ],
+    },
+    rule! {
         /// An exponential over the sum of all exponentials is a softmax weight.
         name: "exponential-share-is-softmax",
         before: "exp(s) / sum[j](exp(s))",
@@ -156,16 +173,16 @@ fn denominators(site: &Site<'_>, factors: &[Id], with_rest: bool) -> Vec<Denomin
     out
 }
 
-/// A sum of values under the denominator's weights among the factors of a product.
+/// A sum of values under the denominator's weights among some classes.
 struct Numerator {
     at: usize,
     tree: Tree,
     value: Vec<Id>,
 }
 
-fn numerators(site: &Site<'_>, factors: &[Id], below: &Denominator) -> Vec<Numerator> {
+fn numerators(site: &Site<'_>, classes: &[Id], below: &Denominator) -> Vec<Numerator> {
     let mut out = Vec::new();
-    for (at, factor) in factors.iter().enumerate().filter(|(at, _)| *at != below.at) {
+    for (at, factor) in classes.iter().enumerate() {
         for (reduce, axis, domain, body) in site.reductions(*factor, ReduceOp::Sum) {
             if (axis, domain) != (below.axis, below.domain) {
                 continue;
@@ -200,7 +217,7 @@ fn unite(node: &ENode, below: &Denominator, above: &Numerator, gate: Option<Tree
 
 fn exponential_quotient_is_attend(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
     for below in denominators(site, node.children(), false) {
-        for above in numerators(site, node.children(), &below) {
+        for above in numerators(site, node.children(), &below).into_iter().filter(|above| above.at != below.at) {
             if site.domain(below.domain).is_never_empty(site.spec(), below.axis) {
                 unite(node, &below, &above, None, out);
             } else {
@@ -212,7 +229,7 @@ fn exponential_quotient_is_attend(site: &Site<'_>, node: &ENode, out: &mut Outco
 
 fn quotient_with_sink(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
     for below in denominators(site, node.children(), true) {
-        for above in numerators(site, node.children(), &below) {
+        for above in numerators(site, node.children(), &below).into_iter().filter(|above| above.at != below.at) {
             if !below.rest.iter().all(|r| site.facts(*r).positive) {
                 out.decline(NOT_POSITIVE);
                 continue;
@@ -224,6 +241,59 @@ fn quotient_with_sink(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
             unite(node, &below, &above, Some(gate), out);
         }
     }
+}
+
+fn quotient_with_further_value(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
+    let factors = node.children();
+    for below in denominators(site, factors, true) {
+        let [further] = below.rest[..] else { continue };
+        for (at, factor) in factors.iter().enumerate().filter(|(at, _)| *at != below.at) {
+            for (addition, summands) in site.additions(*factor) {
+                for above in numerators(site, summands, &below) {
+                    let [other] = others(summands, above.at)[..] else { continue };
+                    let Some((product, value)) = without_factor(site, other, further) else { continue };
+                    if !site.facts(further).positive {
+                        out.decline(NOT_POSITIVE);
+                        continue;
+                    }
+                    let mut sum: Vec<Tree> = summands.iter().map(|_| product.clone()).collect();
+                    sum[above.at] = above.tree.clone();
+                    let mut from: Vec<Tree> = factors.iter().map(|f| Tree::Class(*f)).collect();
+                    from[below.at] = below.tree.clone();
+                    from[at] = Tree::Node(addition.clone(), sum);
+                    let rest = factors.iter().enumerate().filter(|(n, _)| *n != below.at && *n != at);
+                    let mut to: Vec<Tree> = rest.map(|(_, f)| Tree::Class(*f)).collect();
+                    to.push(shared(site, &below, further, above.value, value));
+                    out.union(Tree::Node(node.clone(), from), Tree::Product(to));
+                }
+            }
+        }
+    }
+}
+
+/// The other factors of a product with this factor, with the matched product.
+fn without_factor(site: &Site<'_>, product: Id, factor: Id) -> Option<(Tree, Vec<Id>)> {
+    site.factorings(product).into_iter().find_map(|(from, factors)| {
+        let at = factors.iter().position(|f| site.find(*f) == site.find(factor))?;
+        Some((from, others(&factors, at)))
+    })
+}
+
+/// The attention under a denominator's weights and a further value, each by its share.
+fn shared(site: &Site<'_>, below: &Denominator, further: Id, values: Vec<Id>, value: Vec<Id>) -> Tree {
+    let grade = match site.unaries(further, UnaryOp::Exp).next() {
+        Some((_, exponent)) => Tree::Class(exponent),
+        None => Tree::unary(UnaryOp::Log, Tree::Class(further)),
+    };
+    let lse = Tree::reduce(ReduceOp::LogSumExp, below.axis, below.domain, Tree::Class(below.score));
+    let share = |a: &Tree, b: &Tree| {
+        let minus = Tree::Product(vec![Tree::Const(-1.0), b.clone()]);
+        Tree::unary(UnaryOp::Sigmoid, Tree::Sum(vec![a.clone(), minus]))
+    };
+    let attend = Tree::attend(below.axis, below.domain, Tree::Class(below.score), Tree::product_of(values));
+    let mut own: Vec<Tree> = value.into_iter().map(Tree::Class).collect();
+    own.push(share(&grade, &lse));
+    Tree::Sum(vec![Tree::Product(vec![share(&lse, &grade), attend]), Tree::Product(own)])
 }
 
 fn exponential_share_is_softmax(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
