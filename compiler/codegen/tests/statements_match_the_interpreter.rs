@@ -281,18 +281,7 @@ fn attention(compute: Lane, skip: i64) -> Sketch {
     let view = |tile| View::Tile { tile, row: zero, col: zero, transposed: false };
     let rows_of =
         |buffer, at| View::Buffer { buffer, index: vec![at, zero], row_dim: Some(0), col_dim: Some(1), steps: [1, 1] };
-    s.program.body.push(Stmt::Product {
-        dst: view(scores),
-        lhs: rows_of(q, base),
-        rhs: view(keys),
-        rows,
-        cols,
-        depth: d,
-        accumulate: false,
-        masked: None,
-        open: false,
-        rounded: false,
-    });
+    s.program.body.push(Stmt::product(view(scores), rows_of(q, base), view(keys), [rows, cols, d], false));
     let query = s.e().sum(base, row);
     let skip = s.int(skip);
     let causal = s.e().add(Expr::Binary(BinaryOp::Le, key, query), None);
