@@ -14,6 +14,9 @@ const SMALLEST: f32 = -104.0;
 pub(super) const LN_2_HIGH: f32 = 355.0 / 512.0;
 pub(super) const LN_2_LOW: f32 = -2.121_944_4e-4;
 
+/// A number so large that a sum with it is an integer: of less than 2^22 in magnitude, the nearest.
+const TO_INTEGER: f32 = 1.5 * (1 << 23) as f32;
+
 /// Coefficients of `(e^r - 1 - r) / r^2`.
 pub(super) const TAIL: [f32; 5] = [0.499_999_94, 0.166_665_15, 0.041_668_456, 0.008_369_419, 0.001_381_314_2];
 
@@ -43,13 +46,14 @@ fn exp_not_above<S: FloatBits>(s: S, x: S::V) -> S::V {
 #[inline(always)]
 pub(crate) fn exp_not_positive<S: FloatBits>(s: S, x: S::V) -> S::V {
     let x = if const { S::FLUSHES_ALL } { x } else { s.max(s.splat(SMALLEST), x) };
-    let n = s.round(s.mul(x, s.splat(core::f32::consts::LOG2_E)));
-    let r = if const { S::FUSED } {
-        // The product is not rounded, so that only the error of the constant is left.
-        s.fnma(n, s.splat(core::f32::consts::LN_2), x)
-    } else {
-        s.fnma(n, s.splat(LN_2_LOW), s.fnma(n, s.splat(LN_2_HIGH), x))
-    };
+    let (log2_e, ln_2) = (s.splat(core::f32::consts::LOG2_E), s.splat(core::f32::consts::LN_2));
+    if const { S::FUSED } {
+        // Products are not rounded, so that only the error of the constant is left.
+        let n = s.sub(s.fma(x, log2_e, s.splat(TO_INTEGER)), s.splat(TO_INTEGER));
+        return s.scale_or_flush(polynomial(s, s.fnma(n, ln_2, x)), n);
+    }
+    let n = s.round(s.mul(x, log2_e));
+    let r = s.fnma(n, s.splat(LN_2_LOW), s.fnma(n, s.splat(LN_2_HIGH), x));
     s.scale_or_flush(polynomial(s, r), n)
 }
 
