@@ -55,7 +55,7 @@ impl<'a> Lower<'a, '_> {
     }
 
     /// The tile that is viewed from its first element on, as it lies.
-    fn whole_tile(&self, view: &View) -> Option<TileId> {
+    pub(crate) fn whole_tile(&self, view: &View) -> Option<TileId> {
         let View::Tile { tile, row, col, transposed: false } = view else { return None };
         let first = |at: &ExprId| self.program.exprs.as_int(*at) == Some(0);
         (first(row) && first(col)).then_some(*tile)

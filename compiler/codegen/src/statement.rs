@@ -76,9 +76,7 @@ impl<'a> Lower<'a, '_> {
         let Stmt::Product { dst, rhs, rows: m, cols: n, accumulate: true, open: false, .. } = next? else {
             return None;
         };
-        let View::Tile { tile: sum, row, col, transposed: false } = dst else { return None };
-        let first = |at: &ExprId| self.program.exprs.as_int(*at) == Some(0);
-        let same = sum == tile && (m, n) == (rows, cols) && first(row) && first(col);
+        let same = self.whole_tile(dst) == Some(*tile) && (m, n) == (rows, cols);
         (same && self.narrow_product(rhs).is_none()).then_some(*alpha)
     }
 

@@ -53,7 +53,8 @@ impl Case {
         }
     }
 
-    fn together(&mut self, kernels: &KernelTable) {
+    /// In one call if `together`, else one after the other.
+    fn run(&mut self, kernels: &KernelTable, together: bool) {
         let (m, k, n, e) = (self.a.rows, self.a.cols, self.scores.cols, self.sums.cols);
         let [a_rs, s_rs, c_rs] = [&self.a, &self.scores, &self.sums].map(|x| x.stride as isize);
         let [k_rs, v_rs] = [&self.keys, &self.values].map(|x| x.stride as isize);
@@ -62,27 +63,17 @@ impl Case {
         let (a, s, c) = (self.a.ptr(), self.scores.mut_ptr(), self.sums.mut_ptr());
         // SAFETY: the buffers hold the matrices, at these strides.
         unsafe {
-            (kernels.attend_pairs)(
-                m, n, k, e, a, a_rs, 1, keys.0, k_rs, keys.1, values.0, v_rs, values.1, s, s_rs, max, sum, alpha, c,
-                c_rs,
-            );
-        }
-        self.check();
-    }
-
-    fn in_turn(&mut self, kernels: &KernelTable) {
-        let (m, k, n, e) = (self.a.rows, self.a.cols, self.scores.cols, self.sums.cols);
-        let [a_rs, s_rs, c_rs] = [&self.a, &self.scores, &self.sums].map(|x| x.stride as isize);
-        let [k_rs, v_rs] = [&self.keys, &self.values].map(|x| x.stride as isize);
-        let (keys, values) = ((self.keys.ptr(), self.keys_first), (self.values.ptr(), self.values_first));
-        let [max, sum, alpha] = self.running.each_mut().map(Guarded::mut_ptr);
-        let (a, s, c) = (self.a.ptr(), self.scores.mut_ptr(), self.sums.mut_ptr());
-        // SAFETY: the buffers hold the matrices, at these strides.
-        unsafe {
-            let null = std::ptr::null();
-            (kernels.product_pairs)(m, n, k, keys.1, a, a_rs, 1, keys.0, k_rs, s, s_rs, 0, null);
-            (kernels.softmax_update_f32)(m, n, s, s_rs, max, sum, alpha);
-            (kernels.product_pairs)(m, e, n, values.1, s, s_rs, 1, values.0, v_rs, c, c_rs, 1, alpha);
+            if together {
+                (kernels.attend_pairs)(
+                    m, n, k, e, a, a_rs, 1, keys.0, k_rs, keys.1, values.0, v_rs, values.1, s, s_rs, max, sum, alpha,
+                    c, c_rs,
+                );
+            } else {
+                let null = std::ptr::null();
+                (kernels.product_pairs)(m, n, k, keys.1, a, a_rs, 1, keys.0, k_rs, s, s_rs, 0, null);
+                (kernels.softmax_update_f32)(m, n, s, s_rs, max, sum, alpha);
+                (kernels.product_pairs)(m, e, n, values.1, s, s_rs, 1, values.0, v_rs, c, c_rs, 1, alpha);
+            }
         }
         self.check();
     }
@@ -102,8 +93,8 @@ impl Case {
 /// Both ways give the same: bits where all rows are in whole tiles, else what sums in another order differ by.
 fn compare(kernels: &KernelTable, shape: [usize; 4], draw: impl Fn() -> Case, what: &str) {
     let [mut together, mut in_turn] = [draw(), draw()];
-    together.together(kernels);
-    in_turn.in_turn(kernels);
+    together.run(kernels, true);
+    in_turn.run(kernels, false);
     let (found, wanted) = (together.results(), in_turn.results());
     if shape[0].is_multiple_of(16) {
         assert!(found == wanted, "{what}: {shape:?}: not the same bits");

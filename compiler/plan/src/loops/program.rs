@@ -555,7 +555,19 @@ pub enum Stmt {
 impl Stmt {
     /// A tile product of `[rows, cols, depth]`, nothing masked.
     pub fn product(dst: View, lhs: View, rhs: View, [rows, cols, depth]: [ExprId; 3], accumulate: bool) -> Self {
-        Self::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked: None, open: false, rounded: false }
+        Self::masked_product(dst, lhs, rhs, [rows, cols, depth], accumulate, None)
+    }
+
+    /// As [`Self::product`], with exact zeros of `lhs` masked where the condition holds.
+    pub fn masked_product(
+        dst: View,
+        lhs: View,
+        rhs: View,
+        [rows, cols, depth]: [ExprId; 3],
+        accumulate: bool,
+        masked: Option<ExprId>,
+    ) -> Self {
+        Self::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open: false, rounded: false }
     }
 
     /// As [`Self::product`], with terms that are rounded before they are added.

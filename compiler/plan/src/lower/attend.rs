@@ -57,7 +57,6 @@ impl Nest<'_, '_> {
         if weighs(frame.cols) || !weighs(frame.rows) && tied(frame.rows, value) && !tied(frame.cols, value) {
             return self.attend_turned(axis, domain, score, value, frame);
         }
-        let zero = self.constant(0.0);
         let (online, acc) = match self.split_off(axis, domain, score, value, frame)? {
             Some((state, rest)) => {
                 let (online, acc) = self.online_resume(&state, frame)?;
@@ -76,12 +75,17 @@ impl Nest<'_, '_> {
         self.remember_lse(axis, domain, score, &online);
         let acc = self.element(acc, frame);
         let sum = self.element(online.sum, online.rows);
-        // A row without keys has sum 0 and output 0; NaN stays NaN.
+        Ok(self.mean(acc, sum))
+    }
+
+    /// A weighted sum over the sum of its weights: 0 without keys, whose sum is 0; NaN stays NaN.
+    pub(super) fn mean(&mut self, acc: ExprId, sum: ExprId) -> ExprId {
+        let lane = self.x().lane(acc);
+        let (zero, one) = (self.x().real(lane, 0.0), self.x().real(lane, 1.0));
         let empty = self.x().binary(BinaryOp::Eq, sum, zero);
-        let one = self.constant(1.0);
         let scale = self.x().binary(BinaryOp::Div, one, sum);
         let scale = self.choose(empty, zero, scale);
-        Ok(self.x().times(acc, scale))
+        self.x().times(acc, scale)
     }
 
     pub(super) fn attend_start(&mut self, frame: Frame) -> (Online, TileId) {

@@ -131,18 +131,7 @@ impl Nest<'_, '_> {
             Some(pairs) => pairs,
             None => self.rhs_view(rhs, rhs_frame)?,
         };
-        self.emit(Stmt::Product {
-            dst,
-            lhs,
-            rhs,
-            rows,
-            cols,
-            depth,
-            accumulate,
-            masked: partial,
-            open: false,
-            rounded: false,
-        });
+        self.emit(Stmt::masked_product(dst, lhs, rhs, [rows, cols, depth], accumulate, partial));
         Ok(())
     }
 

@@ -196,16 +196,6 @@ impl Nest<'_, '_> {
         Ok(self.mean(acc, sum))
     }
 
-    /// A sum over that of its weights; 0 where there are none.
-    fn mean(&mut self, acc: ExprId, sum: ExprId) -> ExprId {
-        let lane = self.x().lane(acc);
-        let (zero, one) = (self.x().real(lane, 0.0), self.x().real(lane, 1.0));
-        let empty = self.x().binary(BinaryOp::Eq, sum, zero);
-        let scale = self.x().binary(BinaryOp::Div, one, sum);
-        let scale = self.choose(empty, zero, scale);
-        self.x().times(acc, scale)
-    }
-
     /// Emits a loop over the rows of a chunk.
     fn each_row(
         &mut self,

@@ -275,18 +275,7 @@ impl Nest<'_, '_> {
             let dst = View::Tile { tile: acc, row: from, col: zero, transposed: false };
             let lhs = View::Tile { tile: shared.pairs, row: from, col: zero, transposed: false };
             let rhs = values.clone();
-            nest.emit(Stmt::Product {
-                dst,
-                lhs,
-                rhs,
-                rows,
-                cols,
-                depth: seen,
-                accumulate: false,
-                masked,
-                open: false,
-                rounded: false,
-            });
+            nest.emit(Stmt::masked_product(dst, lhs, rhs, [rows, cols, seen], false, masked));
         })?;
         let product = |dst: View, lhs, rhs, rows, cols, depth| Stmt::product(dst, lhs, rhs, [rows, cols, depth], true);
         let (acc, own) = (self.tile_view(acc), self.tile_view(state));

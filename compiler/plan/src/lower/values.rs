@@ -212,18 +212,7 @@ impl Nest<'_, '_> {
                 None => nest.rhs_view(value, across)?,
             };
             let (dst, lhs) = (dst.clone(), lhs.clone());
-            nest.emit(Stmt::Product {
-                dst,
-                lhs,
-                rhs,
-                rows,
-                cols,
-                depth,
-                accumulate: true,
-                masked: partial,
-                open: false,
-                rounded: false,
-            });
+            nest.emit(Stmt::masked_product(dst, lhs, rhs, [rows, cols, depth], true, partial));
             Ok(())
         };
         let always = partial.is_some_and(|partial| self.truth_of(partial) == Some(true));
