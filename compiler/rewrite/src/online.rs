@@ -5,7 +5,7 @@
 //! maximum: they are stable whatever the scores are, in time linear in the length. The records are in
 //! [`mod@crate::rules`]; decays that are factors of sums in [`crate::decay`].
 
-use attnc_algebra::{AxisId, NaryOp, Node, ReduceOp, TermId};
+use attnc_algebra::{AxisId, ReduceOp, TermId};
 use egg::Id;
 
 use crate::build::Tree;
@@ -31,10 +31,7 @@ pub struct Prefix {
 impl Prefix {
     /// The prefix that a restriction is, for scores and what is weighted by them.
     pub fn of(site: &Site<'_>, axis: AxisId, domain: TermId, parts: &[Id]) -> Result<Self, &'static str> {
-        let conjuncts = match site.spec().terms.node(domain) {
-            Node::Nary(NaryOp::And, parts) => parts.clone(),
-            _ => vec![domain],
-        };
+        let conjuncts = site.conditions(domain);
         let end = |part: &TermId| site.domain(*part).ends_at(site.spec(), axis).filter(|(_, off)| *off <= 0);
         let Some((at, (row, off))) = conjuncts.iter().enumerate().find_map(|(at, p)| Some((at, end(p)?))) else {
             return Err(NOT_PREFIX);
