@@ -237,7 +237,7 @@ fn pairs(kernels: &KernelTable, peak: f64) {
                 unsafe {
                     let (a, b, c) = (black_box(a.as_ptr()), packed.as_ptr().cast(), c.as_mut_ptr().cast());
                     let (a_rs, b_rs, c_rs) = (k as isize, 2 * n as isize, n as isize);
-                    (kernels.product_pairs)(m, n, k, 0, a, a_rs, 1, b, b_rs, c, c_rs, flags, scale);
+                    (kernels.product_pairs)(m, n, k, 0, a, a_rs, 1, b, b_rs, c, c_rs, flags, scale, 1.0);
                 }
             });
             let gflops = 2.0 * (m * n * k) as f64 / time;

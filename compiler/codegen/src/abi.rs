@@ -262,11 +262,11 @@ microkernels! {
     WidenRowsI8 = "widen_rows_i8": Transpose,
     /// `c[m, n] (+)= a[m, k] * b[k, n]`, a rounded to bfloat16 and b of bfloat16 in pairs of rows, the first of them with row
     /// `first`: `(m, n, k, first: usize, a: *const f32, a_rs, a_cs: isize, b: *const u16, b_rs: isize, c: *mut f32, c_rs: isize,
-    /// flags: u64, scale: *const f32)`; flags are 1 to accumulate, 2 for masked zeros, 4 for what stays open.
+    /// flags: u64, scale: *const f32, factor: f32)`; flags are 1 to accumulate, 2 for masked zeros, 4 for what stays open.
     ProductPairs = "product_pairs": ProductPairs,
     /// Such a product as scores, their softmax, and the product of the weights with another b of pairs, added to c: `(m, n, k, e: usize,
     /// a: *const f32, a_rs, a_cs: isize, keys: *const u16, keys_rs: isize, keys_first: usize, values: *const u16, values_rs: isize,
-    /// values_first: usize, s: *mut f32, s_rs: isize, max, sum, alpha: *mut f32, c: *mut f32, c_rs: isize)`.
+    /// values_first: usize, s: *mut f32, s_rs: isize, max, sum, alpha: *mut f32, c: *mut f32, c_rs: isize, factor: f32)`.
     AttendPairs = "attend_pairs": AttendPairs,
     /// `src[rows, cols]` in pairs of rows: `(rows, cols: usize, dst: *mut u16, dst_rs: isize, src: *const u16, src_rs, src_cs: isize)`.
     PackPairsBf16 = "pack_pairs_bf16": PackPairs,
@@ -332,8 +332,9 @@ impl Microkernel {
             Form::KeepKeys => (vec![word; 12], None),
             Form::ProductThrough | Form::Affine => (vec![word; 14], None),
             Form::Dots => (vec![word; 9], None),
-            Form::Listed | Form::ProductPairs => (vec![word; 13], None),
-            Form::AttendPairs => (vec![word; 20], None),
+            Form::Listed => (vec![word; 13], None),
+            Form::ProductPairs => ([vec![word; 13], vec![types::F32]].concat(), None),
+            Form::AttendPairs => ([vec![word; 20], vec![types::F32]].concat(), None),
             Form::PackPairs => (vec![word; 7], None),
         };
         let mut signature = Signature::new(convention);

@@ -77,7 +77,7 @@ impl<'a> Lower<'a, '_> {
 
     fn together(&mut self, attend: &Attend<'_>) -> Result<(), CodegenError> {
         let malformed = |s: &Self| s.malformed("scores, softmax and values are three statements");
-        let Stmt::Product { dst: scores, lhs, rhs: keys, depth: terms, .. } = attend.scores else {
+        let Stmt::Product { dst: scores, lhs, rhs: keys, depth: terms, factor, .. } = attend.scores else {
             return Err(malformed(self));
         };
         let [Stmt::SoftmaxUpdate { max, sum, alpha, .. }, _, values] = attend.rest else { return Err(malformed(self)) };
@@ -91,7 +91,7 @@ impl<'a> Lower<'a, '_> {
         }
         args.extend([scores.base, scores.row_stride]);
         args.extend([max, sum, alpha].map(|tile| self.tile(*tile).0));
-        args.extend([dst.base, dst.row_stride]);
+        args.extend([dst.base, dst.row_stride, self.factor(*factor)?]);
         self.call(Microkernel::AttendPairs, &args);
         Ok(())
     }
@@ -100,7 +100,7 @@ impl<'a> Lower<'a, '_> {
 impl Lower<'_, '_> {
     /// A product with pairs; `scale` has the factors of the rows of what it adds to.
     pub(crate) fn product_pairs(&mut self, stmt: &Stmt, scale: Option<TileId>) -> Result<(), CodegenError> {
-        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, .. } = stmt else {
+        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, factor, .. } = stmt else {
             return Ok(());
         };
         let [rows, cols, depth] = self.lengths([*rows, *cols, *depth])?;
@@ -116,9 +116,17 @@ impl Lower<'_, '_> {
         let scale = scale.map(|tile| self.tile(tile).0);
         let scale = scale.unwrap_or_else(|| self.int(0));
         let left = [lhs.base, lhs.row_stride, lhs.col_stride];
-        let right = [rhs.base, rhs.row_stride, dst.base, dst.row_stride, flags, scale];
+        let right = [rhs.base, rhs.row_stride, dst.base, dst.row_stride, flags, scale, self.factor(*factor)?];
         self.call(Microkernel::ProductPairs, &[[rows, cols, depth, first].as_slice(), &left, &right].concat());
         Ok(())
+    }
+
+    /// What a product's sums are multiplied by.
+    fn factor(&mut self, factor: Option<ExprId>) -> Result<Value, CodegenError> {
+        match factor {
+            Some(factor) => self.scalar(factor),
+            None => Ok(self.builder.ins().f32const(1.0)),
+        }
     }
 
     /// A matrix into pairs.

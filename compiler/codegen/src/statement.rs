@@ -355,7 +355,7 @@ impl<'a> Lower<'a, '_> {
 impl Lower<'_, '_> {
     /// A product; `scale` has the factors of the rows of what it adds to.
     fn product(&mut self, stmt: &Stmt, scale: Option<TileId>) -> Result<(), CodegenError> {
-        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, rounded } = stmt else {
+        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, rounded, .. } = stmt else {
             return Ok(());
         };
         if let View::Pairs { .. } = rhs {

@@ -43,18 +43,12 @@ fn product(stored: DType, first: i64, masked: bool, open: bool) -> Sketch {
     let masked = masked.then(|| s.e().truth(true));
     let (dst, lhs, rhs) = (whole(out, 0, 1), whole(lhs, 0, 1), words(first));
     let accumulate = !open && masked.is_none();
-    s.program.body.push(Stmt::Product {
-        dst,
-        lhs,
-        rhs,
-        rows: m,
-        cols: n,
-        depth: k,
-        accumulate,
-        masked,
-        open,
-        rounded: false,
-    });
+    let mut product = Stmt::masked_product(dst, lhs, rhs, [m, n, k], accumulate, masked);
+    if let Stmt::Product { open: stays, .. } = &mut product {
+        *stays = open;
+    }
+    let factor = open.then(|| s.e().real(Lane::F32, -0.3));
+    s.program.body.push(product.times(factor));
     s
 }
 
@@ -98,7 +92,8 @@ fn attend(scores: Scores) -> Sketch {
     s.map(s.in_column(max), m, one, lowest);
     s.map(s.in_column(sum), m, one, nought);
     s.map(s.at(acc), m, e, nought);
-    let product = Stmt::product(view(tile), whole(lhs), words(of_keys), [m, n, k], false);
+    let factor = s.e().real(Lane::F32, 0.7);
+    let product = Stmt::product(view(tile), whole(lhs), words(of_keys), [m, n, k], false).times(Some(factor));
     let masked = (scores == Scores::Masked).then(|| s.e().binary(attnc_algebra::BinaryOp::Lt, one, m));
     match masked {
         None => s.program.body.push(product),
@@ -132,7 +127,7 @@ fn calls_together(s: &Sketch) -> usize {
     let function = attnc_codegen::lower(&s.program, &*support::host()).expect("the program lowers");
     let insts = function.layout.blocks().flat_map(|block| function.layout.block_insts(block));
     insts
-        .filter(|inst| function.dfg.insts[*inst].opcode().is_call() && function.dfg.inst_args(*inst).len() == 21)
+        .filter(|inst| function.dfg.insts[*inst].opcode().is_call() && function.dfg.inst_args(*inst).len() == 22)
         .count()
 }
 

@@ -40,19 +40,7 @@ fn product(compute: Lane, through_tiles: bool, transposed: bool, accumulate: boo
         let (row_dim, col_dim) = if transposed { (1, 0) } else { (0, 1) };
         (whole(lhs, row_dim, col_dim), whole(rhs, 0, 1), whole(out, 0, 1))
     };
-    let product = Stmt::Product {
-        dst: dst.clone(),
-        lhs: lhs_view,
-        rhs: rhs_view,
-        rows: m,
-        cols: n,
-        depth: k,
-        accumulate,
-        masked,
-        open: false,
-        rounded: false,
-    };
-    s.program.body.push(product);
+    s.program.body.push(Stmt::masked_product(dst.clone(), lhs_view, rhs_view, [m, n, k], accumulate, masked));
     if let View::Tile { tile, .. } = dst {
         let value = s.element(tile, row, col);
         s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, m, n, value);
@@ -134,18 +122,7 @@ fn products_of_widened_values_have_the_bits_of_separate_roundings() {
     }
     let view = |tile| View::Tile { tile, row: zero, col: zero, transposed: false };
     let (dst, lhs, rhs) = (view(acc), view(x), view(y));
-    s.program.body.push(Stmt::Product {
-        dst,
-        lhs,
-        rhs,
-        rows: m,
-        cols: n,
-        depth: k,
-        accumulate: false,
-        masked: None,
-        open: false,
-        rounded: false,
-    });
+    s.program.body.push(Stmt::product(dst, lhs, rhs, [m, n, k], false));
     let sum = s.e().add(Expr::Tile { tile: acc, row, col }, Some(Lane::F64));
     s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, m, n, sum);
     for extents in [[1, 1, 1], [5, 1, 300], [17, 65, 33], [96, 16, 64]] {
@@ -293,18 +270,8 @@ fn attention(compute: Lane, skip: i64) -> Sketch {
     s.program.body.push(Stmt::SoftmaxUpdate { scores, max: m, sum: l, alpha, rows, cols });
     s.program.body.push(Stmt::ScaleRows { tile: acc, alpha, rows, cols: d });
     let partial = s.e().truth(true);
-    s.program.body.push(Stmt::Product {
-        dst: view(acc),
-        lhs: view(scores),
-        rhs: rows_of(v, from),
-        rows,
-        cols: d,
-        depth: cols,
-        accumulate: true,
-        masked: Some(partial),
-        open: false,
-        rounded: false,
-    });
+    let product = Stmt::masked_product(view(acc), view(scores), rows_of(v, from), [rows, d, cols], true, Some(partial));
+    s.program.body.push(product);
     let body = std::mem::replace(&mut s.program.body, outer);
     let two = s.int(2);
     let list = s.tile(Lane::I64, one, two);

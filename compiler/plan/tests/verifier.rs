@@ -269,18 +269,8 @@ fn microkernels_get_unit_strides_and_vectors() {
     let view = |tile, zero, transposed| View::Tile { tile, row: zero, col: zero, transposed };
     let product = |s: &mut Sketch, transposed, depth| {
         let (zero, full) = (s.zero, s.int(64));
-        Stmt::Product {
-            dst: view(SQUARE, zero, false),
-            lhs: view(SQUARE, zero, true),
-            rhs: view(SQUARE, zero, transposed),
-            rows: full,
-            cols: full,
-            depth,
-            accumulate: false,
-            masked: None,
-            open: false,
-            rounded: false,
-        }
+        let (lhs, rhs) = (view(SQUARE, zero, true), view(SQUARE, zero, transposed));
+        Stmt::product(view(SQUARE, zero, false), lhs, rhs, [full, full, depth], false)
     };
     let mut s = Sketch::new();
     let full = s.int(64);
@@ -293,6 +283,10 @@ fn microkernels_get_unit_strides_and_vectors() {
     let deep = s.int(65);
     let bad = product(&mut s, false, deep);
     refused(&s.refusals(vec![bad]), "0 + 65 <= 64");
+    let mut s = Sketch::new();
+    let (full, half) = (s.int(64), s.e().real(Lane::F32, 0.5));
+    let bad = product(&mut s, false, full).times(Some(half));
+    refused(&s.refusals(vec![bad]), "a product with a factor is one of pairs");
 
     let softmax =
         |alpha| Stmt::SoftmaxUpdate { scores: SQUARE, max: COLUMN, sum: COLUMN, alpha, rows: full, cols: full };
@@ -364,18 +358,8 @@ fn every_third(count: impl FnOnce(&mut Sketch) -> ExprId) -> Vec<String> {
     let cap = s.int(64);
     let depth = s.e().min(depth, cap);
     let tile = |tile| View::Tile { tile, row: zero, col: zero, transposed: false };
-    let product = Stmt::Product {
-        dst: tile(COLUMN),
-        lhs: tile(SQUARE),
-        rhs: View::Buffer { buffer: X, index: vec![zero], row_dim: Some(0), col_dim: None, steps: [3, 1] },
-        rows: one,
-        cols: one,
-        depth,
-        accumulate: false,
-        masked: None,
-        open: false,
-        rounded: false,
-    };
+    let rhs = View::Buffer { buffer: X, index: vec![zero], row_dim: Some(0), col_dim: None, steps: [3, 1] };
+    let product = Stmt::product(tile(COLUMN), tile(SQUARE), rhs, [one, one, depth], false);
     s.refusals(vec![product])
 }
 

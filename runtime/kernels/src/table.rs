@@ -24,13 +24,14 @@ pub type Product<T> =
 pub type ProductOf<T> =
     unsafe extern "C" fn(usize, usize, usize, *const f32, isize, isize, *const T, isize, *mut f32, isize, u64);
 
-/// `(m, n, k, first, a, a_rs, a_cs, b, b_rs, c, c_rs, flags, scale)`: `C[m, n] = (accumulate ? C : 0) + A[m, k] B[k, n]` with
-/// A rounded to bfloat16 and B of bfloat16 in pairs of rows.
+/// `(m, n, k, first, a, a_rs, a_cs, b, b_rs, c, c_rs, flags, scale, factor)`: `C[m, n] = (accumulate ? C : 0) + A[m, k] B[k, n]`
+/// times `factor`, with A rounded to bfloat16 and B of bfloat16 in pairs of rows.
 ///
 /// Element (k, j) of B is the lower half of word j of row `(first + k) div 2` if `first + k` is even, else the upper; `first` is 0
 /// or 1. What lies beside B's rows in their words may hold anything. `b_rs` counts halves and is even. Bits of `flags`: 1 for
 /// `accumulate`; 2: an element of A that rounds to exactly 0 contributes nothing, whatever it meets; 4: where C is -inf it stays so,
-/// and nothing accumulates. Row r of C is first multiplied by `scale[r]` unless `scale` is null or nothing accumulates.
+/// and nothing accumulates. Row r of C is first multiplied by `scale[r]` unless `scale` is null or nothing accumulates. `factor` is 1
+/// where something accumulates or zeros are masked.
 ///
 /// Products and sums are of `f32`, over k in ascending order, two terms at a time: how they are rounded inside a pair is the
 /// instruction set's, and equal calls give equal bits on equal instruction sets.
@@ -48,10 +49,11 @@ pub type ProductPairs = unsafe extern "C" fn(
     isize,
     u64,
     *const f32,
+    f32,
 );
 
-/// `(m, n, k, e, a, a_rs, a_cs, keys, keys_rs, keys_first, values, values_rs, values_first, s, s_rs, max, sum, alpha, c, c_rs)`:
-/// `S[m, n] = A[m, k] K[k, n]`, the [`SoftmaxUpdate`] of S with `max`, `sum` and `alpha`, and `C[m, e] = alpha C + S[m, n] V[n, e]`,
+/// `(m, n, k, e, a, a_rs, a_cs, keys, keys_rs, keys_first, values, values_rs, values_first, s, s_rs, max, sum, alpha, c, c_rs,
+/// factor)`: `S[m, n] = factor A[m, k] K[k, n]`, the [`SoftmaxUpdate`] of S with `max`, `sum` and `alpha`, and `C[m, e] = alpha C + S[m, n] V[n, e]`,
 /// K and V of bfloat16 in pairs of rows as for [`ProductPairs`]. What S holds afterwards is not said.
 pub type AttendPairs = unsafe extern "C" fn(
     usize,
@@ -74,6 +76,7 @@ pub type AttendPairs = unsafe extern "C" fn(
     *mut f32,
     *mut f32,
     isize,
+    f32,
 );
 
 /// `(rows, cols, dst, dst_rs, src, src_rs, src_cs)`: `dst` is the B of [`ProductPairs`] that holds `src[rows, cols]`, rounded to

@@ -20,6 +20,8 @@ struct Case {
     /// Maxima, sums, `alpha`.
     running: [Guarded<f32>; 3],
     sums: Guarded<f32>,
+    /// What the scores are multiplied by.
+    factor: f32,
 }
 
 /// `rows` by `cols` numbers in pairs of rows, of the magnitude of `size`.
@@ -50,6 +52,7 @@ impl Case {
                 Guarded::new(1, m, 0, CANARY, || f32::NAN),
             ],
             sums: Guarded::new(m, e, gaps[2], CANARY, || if fresh { 0.0 } else { draws.real() as f32 }),
+            factor: draws.pick(&[1.0, 0.125, 0.3, -0.7, 0.0]) as f32,
         }
     }
 
@@ -65,14 +68,33 @@ impl Case {
         unsafe {
             if together {
                 (kernels.attend_pairs)(
-                    m, n, k, e, a, a_rs, 1, keys.0, k_rs, keys.1, values.0, v_rs, values.1, s, s_rs, max, sum, alpha,
-                    c, c_rs,
+                    m,
+                    n,
+                    k,
+                    e,
+                    a,
+                    a_rs,
+                    1,
+                    keys.0,
+                    k_rs,
+                    keys.1,
+                    values.0,
+                    v_rs,
+                    values.1,
+                    s,
+                    s_rs,
+                    max,
+                    sum,
+                    alpha,
+                    c,
+                    c_rs,
+                    self.factor,
                 );
             } else {
                 let null = std::ptr::null();
-                (kernels.product_pairs)(m, n, k, keys.1, a, a_rs, 1, keys.0, k_rs, s, s_rs, 0, null);
+                (kernels.product_pairs)(m, n, k, keys.1, a, a_rs, 1, keys.0, k_rs, s, s_rs, 0, null, self.factor);
                 (kernels.softmax_update_f32)(m, n, s, s_rs, max, sum, alpha);
-                (kernels.product_pairs)(m, e, n, values.1, s, s_rs, 1, values.0, v_rs, c, c_rs, 1, alpha);
+                (kernels.product_pairs)(m, e, n, values.1, s, s_rs, 1, values.0, v_rs, c, c_rs, 1, alpha, 1.0);
             }
         }
         self.check();

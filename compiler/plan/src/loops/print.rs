@@ -172,14 +172,15 @@ impl Printer<'_> {
                     self.expr(*value, 0)
                 )
             }
-            Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, rounded } => {
+            Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, rounded, factor } => {
                 let assign = if *accumulate { "+=" } else { "=" };
                 let open = if *open { " where open" } else { "" };
                 let rounded = if *rounded { " rounded" } else { "" };
                 let masked = masked.map_or(String::new(), |m| format!(" masked if {}", self.expr(m, 0)));
+                let factor = factor.map_or(String::new(), |f| format!(" times {}", self.expr(f, 0)));
                 let [dst, lhs, rhs] = [dst, lhs, rhs].map(|view| self.view(view));
                 let shape = self.shape(&[*rows, *cols, *depth]);
-                format!("product {shape} {dst} {assign} {lhs} * {rhs}{rounded}{masked}{open}")
+                format!("product {shape} {dst} {assign} {lhs} * {rhs}{factor}{rounded}{masked}{open}")
             }
             Stmt::Pack { dst, src, rows, cols } => {
                 format!("pack {} {} = {}", self.shape(&[*rows, *cols]), self.view(dst), self.view(src))

@@ -329,6 +329,8 @@ pub enum Stmt {
         open: bool,
         /// Whether terms are rounded before they are added, as in a loop; of F64 alone, and neither masked nor open.
         rounded: bool,
+        /// What the sums are multiplied by, a scalar of F32; with pairs alone, neither accumulated nor masked.
+        factor: Option<ExprId>,
     },
     /// `dst[r, c] = src[r, c]`, rounded to bfloat16, of rows that begin with a pair. A last row without another has 0
     /// beside it.
@@ -567,12 +569,26 @@ impl Stmt {
         accumulate: bool,
         masked: Option<ExprId>,
     ) -> Self {
-        Self::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open: false, rounded: false }
+        let (open, rounded, factor) = (false, false, None);
+        Self::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, rounded, factor }
+    }
+
+    /// A product with pairs, multiplied by what there is.
+    #[must_use]
+    pub fn times(mut self, by: Option<ExprId>) -> Self {
+        if let Self::Product { factor, .. } = &mut self {
+            *factor = by;
+        }
+        self
     }
 
     /// As [`Self::product`], with terms that are rounded before they are added.
     pub fn rounded_product(dst: View, lhs: View, rhs: View, [rows, cols, depth]: [ExprId; 3]) -> Self {
-        Self::Product { dst, lhs, rhs, rows, cols, depth, accumulate: false, masked: None, open: false, rounded: true }
+        let mut product = Self::product(dst, lhs, rhs, [rows, cols, depth], false);
+        if let Self::Product { rounded, .. } = &mut product {
+            *rounded = true;
+        }
+        product
     }
 }
 

@@ -35,9 +35,9 @@ impl Stmt {
                 ids.extend(*domain);
                 ids
             }
-            Stmt::Product { dst, lhs, rhs, rows, cols, depth, masked, .. } => {
+            Stmt::Product { dst, lhs, rhs, rows, cols, depth, masked, factor, .. } => {
                 let mut ids = vec![*rows, *cols, *depth];
-                ids.extend(*masked);
+                ids.extend(masked.iter().chain(factor));
                 ids.extend([dst, lhs, rhs].into_iter().flat_map(View::indices));
                 ids
             }

@@ -332,8 +332,8 @@ impl Nest<'_, '_> {
             // A product of no terms is all 0, in whole vectors.
             let (zero, always) = (nest.x().int(0), nest.x().truth(true));
             let mut nothing = product.clone();
-            if let Stmt::Product { depth, .. } = &mut nothing {
-                *depth = zero;
+            if let Stmt::Product { depth, factor, .. } = &mut nothing {
+                (*depth, *factor) = (zero, None);
             }
             nest.emit(nothing);
             let before = nest.last_emitted().cloned();

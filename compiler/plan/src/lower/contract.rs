@@ -91,8 +91,12 @@ impl Nest<'_, '_> {
     ) -> Result<(), PlanError> {
         let lhs_frame = Frame::new(frame.rows, Some(r.axis));
         let rhs_frame = Frame::new(Some(r.axis), frame.cols);
-        let lhs = self.planner.product(split.lhs.clone());
         let rhs = self.planner.product(split.rhs.clone());
+        let left = self.planner.product(split.lhs.clone());
+        let pairs = if self.multiplies_pairs(left, rhs, frame) { self.pairs_view(rhs, rhs_frame)? } else { None };
+        let plain = partial.is_none() && !accumulate && beside.is_empty();
+        let apart = if plain && pairs.is_some() { self.factor_apart(split, lhs_frame)? } else { None };
+        let (lhs, factor) = apart.map_or((left, None), |(stored, factor)| (stored, Some(factor)));
         let lhs = match partial {
             None => self.lhs_view(lhs, lhs_frame)?,
             Some(partial) => self.masked_lhs(lhs, r.domain, lhs_frame, partial)?,
@@ -125,13 +129,12 @@ impl Nest<'_, '_> {
             self.emit(Stmt::If { cond: single, then, otherwise });
             return Ok(());
         }
-        let left = self.planner.product(split.lhs.clone());
-        let pairs = if self.multiplies_pairs(left, rhs, frame) { self.pairs_view(rhs, rhs_frame)? } else { None };
         let rhs = match pairs {
             Some(pairs) => pairs,
             None => self.rhs_view(rhs, rhs_frame)?,
         };
-        self.emit(Stmt::masked_product(dst, lhs, rhs, [rows, cols, depth], accumulate, partial));
+        let product = Stmt::masked_product(dst, lhs, rhs, [rows, cols, depth], accumulate, partial);
+        self.emit(product.times(factor));
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use crate::loops::expr::{ExprId, Lane};
 use crate::loops::{Access, Stmt, View};
 use crate::planner::TILE;
 
+use super::contract::Split;
 use super::nest::{Binding, Frame, Nest};
 
 impl Nest<'_, '_> {
@@ -27,6 +28,27 @@ impl Nest<'_, '_> {
             && any(lhs, &narrow)
             && any(rhs, &narrow)
             && !any(rhs, &|node| other(node) || computed(node))
+    }
+
+    /// The left operand of such a product as it is stored, and what it is multiplied by, where that is the same for all rows
+    /// and terms: multiplied first it would be rounded to bfloat16 once more. `None` where it is no such product.
+    pub fn factor_apart(&mut self, split: &Split, frame: Frame) -> Result<Option<(TermId, ExprId)>, PlanError> {
+        let of_frame =
+            |t: TermId| [frame.rows, frame.cols].into_iter().flatten().any(|a| self.planner.terms.free(t).contains(a));
+        let (stored, factors): (Vec<TermId>, Vec<TermId>) = split.lhs.iter().partition(|t| of_frame(**t));
+        let [stored] = stored[..] else { return Ok(None) };
+        let narrow = match self.planner.terms.node(stored) {
+            Node::Input { input, .. } => self.planner.spec.input(*input).dtype == DType::Bf16,
+            _ => false,
+        };
+        let fixed =
+            |t: &TermId| self.planner.terms.free(*t).iter().all(|a| matches!(self.binding(a), Binding::Fixed(_)));
+        if !narrow || factors.is_empty() || !factors.iter().all(fixed) {
+            return Ok(None);
+        }
+        let factor = self.planner.product(factors);
+        let factor = self.eval(factor, Frame::new(None, None), false)?;
+        Ok(Some((stored, self.x().cast(Lane::F32, factor))))
     }
 
     /// The right operand of such a product.

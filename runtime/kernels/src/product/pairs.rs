@@ -54,6 +54,8 @@ pub(crate) struct Pairs {
     pub open: bool,
     /// What each row of C is multiplied by before anything is added to it; null for nothing.
     pub scale: *const f32,
+    /// What C is multiplied by in the end; 1 where something accumulates or is masked.
+    pub factor: f32,
 }
 
 impl Pairs {
@@ -67,6 +69,7 @@ impl Pairs {
             b: self.b.wrapping_offset(((self.first + k0) / 2) as isize * self.b_rs),
             accumulate: self.accumulate || k0 > 0,
             scale: if k0 > 0 { core::ptr::null() } else { self.scale },
+            factor: if k0 + k < self.k { 1.0 } else { self.factor },
             ..*self
         }
     }
@@ -96,6 +99,7 @@ pub(crate) struct Block {
     last: usize,
     accumulate: bool,
     scale: *const f32,
+    factor: f32,
 }
 
 impl Block {
@@ -289,6 +293,7 @@ where
                 last: p.n,
                 accumulate: p.accumulate,
                 scale,
+                factor: p.factor,
             };
             let all_terms = p.masked && of_b.largest >= INFINITE;
             let careful =
@@ -611,9 +616,11 @@ pub(super) unsafe fn pair_block<S: FloatBits, D: PairDots<S>, const R: usize, co
                 pair_step::<S, D, R, W, true>(s, d, p, p.pairs - 1, head, &mut acc);
             }
         }
+        let factor = s.splat(p.factor);
         for (i, acc) in acc.iter().enumerate() {
             for (w, &v) in acc.iter().enumerate() {
                 let c = p.c.offset(i as isize * p.c_rs).add(w * S::N);
+                let v = s.mul(v, factor);
                 if W == 1 { s.store_head(c, head, v) } else { s.store(c, v) }
             }
         }

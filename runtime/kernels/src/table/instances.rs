@@ -365,10 +365,12 @@ macro_rules! instantiate {
             c: *mut f32, c_rs: isize,
             flags: u64,
             scale: *const f32,
+            factor: f32,
         ) {
             let [accumulate, masked, open] = [1, 2, 4].map(|bit| flags & bit != 0);
             let (b, b_rs, first) = (b.cast(), b_rs / 2, first & 1);
-            let operands = Pairs { m, n, k, first, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate, masked, open, scale };
+            let operands =
+                Pairs { m, n, k, first, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate, masked, open, scale, factor };
             // SAFETY: the features are those of this function; the operands are the contract of the entry.
             unsafe { $body($token::assume(), $dots, &operands) }
         }
@@ -385,14 +387,15 @@ macro_rules! instantiate {
             s: *mut f32, s_rs: isize,
             running: *mut f32, sum: *mut f32, alpha: *mut f32,
             c: *mut f32, c_rs: isize,
+            factor: f32,
         ) {
             let scores = Pairs {
                 m, n, k, first: keys_first & 1, a, a_rs, a_cs, b: keys.cast(), b_rs: keys_rs / 2, c: s, c_rs: s_rs,
-                accumulate: false, masked: false, open: false, scale: core::ptr::null(),
+                accumulate: false, masked: false, open: false, scale: core::ptr::null(), factor,
             };
             let values = Pairs {
                 m, n: e, k: n, first: values_first & 1, a: s, a_rs: s_rs, a_cs: 1, b: values.cast(), b_rs: values_rs / 2,
-                c, c_rs, accumulate: true, scale: alpha, ..scores
+                c, c_rs, accumulate: true, scale: alpha, factor: 1.0, ..scores
             };
             // SAFETY: the features are those of this function; the operands are the contract of the entry.
             unsafe { $body($token::assume(), $dots, &Attend { scores, values, running: [running, sum, alpha] }) }

@@ -46,7 +46,7 @@ impl Machine<'_, '_> {
     }
 
     fn product(&mut self, stmt: &Stmt) -> Run<()> {
-        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, .. } = stmt else {
+        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, factor, .. } = stmt else {
             return Ok(());
         };
         let shape = [self.int(*rows)?.max(0), self.int(*cols)?.max(0), self.int(*depth)?.max(0)];
@@ -54,6 +54,10 @@ impl Machine<'_, '_> {
         let masked = match masked {
             Some(cond) => self.scalar(*cond)?.truth(),
             None => false,
+        };
+        let factor = match factor {
+            Some(factor) => self.scalar(*factor)?.real(),
+            None => 1.0,
         };
         let pairs = matches!(rhs, View::Pairs { .. });
         let (dst, lhs, rhs) = (self.corner(dst)?, self.corner(lhs)?, self.corner(rhs)?);
@@ -76,7 +80,7 @@ impl Machine<'_, '_> {
             }
             for col in 0..cols {
                 if !*open || self.element(&dst, row, col)?.real() != f64::NEG_INFINITY {
-                    self.set_element(&dst, row, col, line[col as usize])?;
+                    self.set_element(&dst, row, col, line[col as usize] * factor)?;
                 }
             }
         }

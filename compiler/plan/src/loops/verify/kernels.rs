@@ -106,13 +106,18 @@ impl Verifier<'_> {
 
     /// Views in range, of one real type, with unit strides where the microkernel wants them.
     pub(super) fn product(&mut self, stmt: &Stmt) {
-        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, rounded } = stmt else {
+        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, rounded, factor } = stmt else {
             return;
         };
         self.require(!*open || !*accumulate && masked.is_none(), "what stays open is neither added to nor masked");
         self.scalars(&[*rows, *cols, *depth], Lane::I64);
         if let Some(masked) = masked {
             self.scalars(&[*masked], Lane::Bool);
+        }
+        if let Some(factor) = factor {
+            self.scalars(&[*factor], Lane::F32);
+            let plain = !*accumulate && masked.is_none() && matches!(rhs, View::Pairs { .. });
+            self.require(plain, "a product with a factor is one of pairs, neither accumulated nor masked");
         }
         let Some(lane) = self.program.product_lane(dst) else {
             return self.wrong("a product is of f32 or of f64");

@@ -279,7 +279,7 @@ unsafe fn panel_of(p: &Pairs, j: usize, n: usize, copy: *mut u32) -> Lines<u32> 
 #[inline(always)]
 unsafe fn block(p: &Pairs, at: Place, used: u32, a: Lines<u16>, b: Lines<u32>, copy: *mut f32) {
     let c = p.c.wrapping_offset(at.i as isize * p.c_rs).wrapping_add(at.j);
-    let straight = !p.open && at.m.is_multiple_of(SIDE) && at.n.is_multiple_of(SIDE);
+    let straight = !p.open && p.factor == 1.0 && at.m.is_multiple_of(SIDE) && at.n.is_multiple_of(SIDE);
     // SAFETY: the caller's block, and the copy, which holds one; the tiles were configured.
     unsafe {
         let mut open = [u32::MAX; BLOCK];
@@ -332,7 +332,7 @@ unsafe fn any_open(c: *const f32, c_rs: isize, at: Place, open: &mut [u32; BLOCK
     any != 0
 }
 
-/// Brings a product from the copy to its place in C.
+/// Brings a product from the copy to its place in C, multiplied by the factor.
 #[inline(always)]
 unsafe fn merge(p: &Pairs, at: Place, c: *mut f32, copy: *const f32, open: &[u32; BLOCK]) {
     for (row, open) in open.iter().enumerate().take(at.m) {
@@ -346,6 +346,7 @@ unsafe fn merge(p: &Pairs, at: Place, c: *mut f32, copy: *const f32, open: &[u32
                 if p.accumulate {
                     values = _mm512_add_ps(_mm512_maskz_loadu_ps(there, c), values);
                 }
+                values = _mm512_mul_ps(values, _mm512_set1_ps(p.factor));
                 _mm512_mask_storeu_ps(c, there & (open >> (half * SIDE)) as u16, values);
             }
         }

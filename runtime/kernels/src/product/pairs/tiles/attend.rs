@@ -70,7 +70,9 @@ fn suits(p: &Attend) -> bool {
     let (scores, values) = (&p.scores, &p.values);
     let whole = scores.n.is_multiple_of(TERMS) && scores.k.is_multiple_of(TERMS) && values.n.is_multiple_of(SIDE);
     let some = scores.n > 0 && scores.k > 0 && values.n > 0;
-    whole && some && scores.n <= KEYS && scores.k <= PART && scores.first == 0 && values.first == 0
+    // Such factors keep the order of scores.
+    let ordered = scores.factor > 0.0 && scores.factor < f32::INFINITY;
+    whole && some && ordered && scores.n <= KEYS && scores.k <= PART && scores.first == 0 && values.first == 0
 }
 
 /// One after the other.
@@ -223,7 +225,8 @@ impl Groups<'_> {
                     *largest = _mm512_max_ps(score, *largest);
                 }
             }
-            let largest = Square::<f32>::largest_of_each(s, &largest);
+            let factor = self.p.scores.factor;
+            let largest = _mm512_mul_ps(Square::<f32>::largest_of_each(s, &largest), _mm512_set1_ps(factor));
             let moved = advance(s, largest, running, u16::MAX);
             let least = _mm512_add_ps(moved.shift, _mm512_set1_ps(LEAST_SCORE));
             let large = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(largest, least) != 0;
@@ -240,7 +243,7 @@ impl Groups<'_> {
                     self.value(before, &mut to_value, share[1]);
                 }
                 let (row, rounded) = (scores.first.add(r * SCORES_LINE), weights.first.add(r * WEIGHTS_LINE));
-                *sum = exponentials(s, row, shifts[r], keys, rounded);
+                *sum = exponentials(s, row, [factor, shifts[r]], keys, rounded);
             }
             running.add(s, Square::<f32>::sum_of_each(s, &sums), moved.alpha, u16::MAX);
             let kept = _mm512_cmpeq_ps_mask(moved.alpha, _mm512_set1_ps(1.0));
@@ -275,21 +278,28 @@ impl Groups<'_> {
     }
 }
 
-/// The weights of a row, rounded, and their sum: that of lanes.
+/// The weights of a row, rounded, and their sum, that of lanes: of scores times a factor, less a shift.
 ///
 /// # Safety
 /// `row` must be valid for `keys` aligned scores, a multiple of 32, and `rounded` for as many weights.
 #[inline(always)]
-unsafe fn exponentials(s: Avx512, row: *const f32, shift: f32, keys: usize, rounded: *mut u16) -> __m512 {
+unsafe fn exponentials(
+    s: Avx512,
+    row: *const f32,
+    [factor, shift]: [f32; 2],
+    keys: usize,
+    rounded: *mut u16,
+) -> __m512 {
     // SAFETY: the caller's duty; the features are those of the caller, whose token is the proof.
     unsafe {
-        let shift = _mm512_set1_ps(shift);
+        let (factor, shift) = (_mm512_set1_ps(factor), _mm512_set1_ps(shift));
         let mut sum = _mm512_setzero_ps();
         let mut c = 0;
         while c + 4 * SIDE <= keys {
             let mut weights = [shift; 4];
             for (at, weight) in weights.iter_mut().enumerate() {
-                *weight = _mm512_sub_ps(_mm512_load_ps(row.add(c + at * SIDE)), shift);
+                let score = _mm512_mul_ps(_mm512_load_ps(row.add(c + at * SIDE)), factor);
+                *weight = _mm512_sub_ps(score, shift);
             }
             let [w0, w1, w2, w3] = Exponential::<f32>::exp_of_four(s, weights);
             store_rounded(rounded.add(c), w0, w1);
@@ -300,8 +310,8 @@ unsafe fn exponentials(s: Avx512, row: *const f32, shift: f32, keys: usize, roun
         if c < keys {
             let mut weights = [shift; 2];
             for (at, weight) in weights.iter_mut().enumerate() {
-                let score = _mm512_sub_ps(_mm512_load_ps(row.add(c + at * SIDE)), shift);
-                *weight = Exponential::<f32>::exp_not_positive(s, score);
+                let score = _mm512_mul_ps(_mm512_load_ps(row.add(c + at * SIDE)), factor);
+                *weight = Exponential::<f32>::exp_not_positive(s, _mm512_sub_ps(score, shift));
             }
             store_rounded(rounded.add(c), weights[0], weights[1]);
             sum = _mm512_add_ps(_mm512_add_ps(sum, weights[0]), weights[1]);
