@@ -9,7 +9,7 @@ use attnc_kernels::{Isa, KernelTable};
 
 use crate::error::HostError;
 use crate::jit::isa::choose_isa;
-use crate::jit::measure::{self, least_ns};
+use crate::jit::measure::{self, median_ns};
 use crate::threads::{Tasks, ThreadPool};
 
 /// Why a stored profile cannot be used.
@@ -127,7 +127,7 @@ fn level(bytes: u64, figure: &mut impl FnMut(f64) -> f64) -> MemoryLevel {
 fn pointwise_ns() -> f64 {
     let source: Vec<f32> = (0..2048).map(|i| i as f32).collect();
     let mut target = vec![0f32; source.len()];
-    let ns = least_ns(BUDGET, || {
+    let ns = median_ns(BUDGET, || {
         for (t, s) in target.iter_mut().zip(&source) {
             *t = *t * 0.5 + *s;
         }
@@ -142,7 +142,7 @@ fn gather_ns() -> f64 {
     let source: Vec<f32> = (0..elements).map(|i| i as f32).collect();
     let index: Vec<u32> = (0..4096u32).map(|i| i.wrapping_mul(2_654_435_761) % elements as u32).collect();
     let mut target = vec![0f32; index.len()];
-    let ns = least_ns(BUDGET, || {
+    let ns = median_ns(BUDGET, || {
         for (t, i) in target.iter_mut().zip(&index) {
             *t = source[*i as usize];
         }
@@ -153,7 +153,7 @@ fn gather_ns() -> f64 {
 
 fn stream_gbytes_per_s(bytes: usize) -> f64 {
     let words = vec![1u64; bytes / 8];
-    let ns = least_ns(BUDGET, || {
+    let ns = median_ns(BUDGET, || {
         let mut sums = [0u64; 8];
         for chunk in words.chunks_exact(8) {
             for (sum, word) in sums.iter_mut().zip(chunk) {
@@ -190,7 +190,7 @@ fn thread_gain(table: &KernelTable, threads: usize) -> f64 {
     }
     let pool = ThreadPool::new(threads);
     let time = |tasks: usize| {
-        least_ns(BUDGET, || {
+        median_ns(BUDGET, || {
             // Products do not panic.
             let _ = pool.run(&Products(table), tasks as i64);
         })
@@ -201,7 +201,7 @@ fn thread_gain(table: &KernelTable, threads: usize) -> f64 {
 
 fn launch_ns(threads: usize, tasks: i64) -> f64 {
     let pool = ThreadPool::new(threads);
-    least_ns(BUDGET, || {
+    median_ns(BUDGET, || {
         // Idle tasks do not panic.
         let _ = pool.run(&Idle, tasks);
     })

@@ -319,16 +319,21 @@ fn ranks_count_what_comes_before() {
     let kernels = table(attnc_kernels::Isa::Portable).expect("portable is always there");
     let mut draws = Draws(8);
     let odd = [0.0, -0.0, f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 5e-324, -5e-324, f64::MAX];
-    for cols in [0usize, 1, 2, 7, 33, 200] {
-        for (limit, some) in
-            [(cols, false), (cols / 3, false), (1, false), (0, false), (usize::MAX >> 1, false), (cols, true)]
-        {
-            let rows = 3;
-            let keys = Guarded::new(rows, cols, 2, f64::NAN, || match draws.below(3) {
+    for cols in [0usize, 1, 2, 7, 33, 200, 1000] {
+        let limits = [cols, cols / 3, cols / 20, 1, 0, usize::MAX >> 1];
+        for (limit, some) in limits.map(|limit| (limit, false)).into_iter().chain([(cols, true)]) {
+            let rows = 4;
+            let mut ascending = 0.0;
+            let mut keys = Guarded::new(rows, cols, 2, f64::NAN, || match draws.below(3) {
                 0 => draws.pick(&odd),
                 1 => draws.below(5) as f64 - 2.0,
                 _ => draws.below(1 << 20) as f64 / 7.0 - 60_000.0,
             });
+            // A row in which each key comes before all that stand before it, but for some equal ones.
+            for at in 0..cols {
+                ascending += draws.below(3) as f64;
+                keys.set(3, at, ascending);
+            }
             let counted = Guarded::new(rows, cols, 1, 9, || -(draws.below(2) as i32));
             let mut order = Guarded::new(1, cols, 0, -7, || -1);
             let mut ranks = Guarded::new(rows, cols, 3, -9, || -1);

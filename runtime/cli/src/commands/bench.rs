@@ -55,7 +55,7 @@ struct Skipped {
     why: String,
 }
 
-/// Candidates predicted to take longer than this are named and not run, in ms.
+/// Candidates expected to take longer than this are named and not run, in ms.
 const LONGEST_MS: f64 = 20_000.0;
 
 /// Lengths whose inputs and outputs take more than this part of the free memory are not run.
@@ -75,7 +75,9 @@ pub fn run(args: &BenchArgs) -> Result<String, Failure> {
     for path in &files {
         let file = SpecFile::read(path)?;
         for n in &lengths {
-            rows.extend(measure(&file, &options, *n, args.common.random.unwrap_or(1), &mut skipped)?);
+            let seed = args.common.random.unwrap_or(1);
+            let new = measure(&file, &options, *n, seed, (&rows, &mut skipped))?;
+            rows.extend(new);
             progress.step();
         }
     }
@@ -140,13 +142,13 @@ fn spec_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if found.is_empty() { Err(Failure::input(format!("{}: no .attn file in it", path.display()))) } else { Ok(found) }
 }
 
-/// All candidates of one spec at one length.
+/// All candidates of one spec at one length. Those that took longer than predicted before are expected to again.
 fn measure(
     file: &SpecFile,
     options: &Options,
     n: i64,
     seed: u64,
-    skipped: &mut Vec<Skipped>,
+    (before, skipped): (&[Row], &mut Vec<Skipped>),
 ) -> Result<Vec<Row>, Failure> {
     let kernel = file.compile(options, &[])?;
     let spec = kernel.spec();
@@ -165,8 +167,16 @@ fn measure(
     let flops = mask::flops(spec, &extents, inputs.tensors());
     let mut rows = Vec::new();
     for (at, candidate) in candidates.iter().enumerate() {
-        if candidate.predicted_ms() > LONGEST_MS {
-            skip(candidate, format!("predicted to take {} ms", table::number(candidate.predicted_ms())));
+        let ms = candidate.predicted_ms();
+        let same = |row: &&Row| row.spec == spec.name && row.variant == candidate.name();
+        let slower = before.iter().rfind(same).map_or(1.0, |row| (row.measured_ms / row.predicted_ms).max(1.0));
+        if slower * ms > LONGEST_MS {
+            let after = if slower > 1.0 {
+                format!(", and took {} times that before", table::number(slower))
+            } else {
+                String::new()
+            };
+            skip(candidate, format!("predicted to take {} ms{after}", table::number(ms)));
             continue;
         }
         let mut options = options.clone();

@@ -1,17 +1,18 @@
 //! Microkernels timed in isolation, for the machine profile.
 //!
-//! Every figure is the least of several repetitions: what the machine can do when nothing disturbs it.
+//! Every figure is the median of many repetitions: what the machine does most of the time, which on shared ones is less than it
+//! can do when nothing disturbs it.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use attnc_kernels::{KernelTable, Product};
 
-/// Time of one call of `work`, in ns: the least over repetitions within `budget`.
-pub fn least_ns(budget: Duration, mut work: impl FnMut()) -> f64 {
+/// Time of one call of `work`, in ns: the median over repetitions within `budget`.
+pub fn median_ns(budget: Duration, mut work: impl FnMut()) -> f64 {
     work();
     let started = Instant::now();
-    let mut least = f64::INFINITY;
+    let mut times = Vec::new();
     let mut inner = 1u32;
     while started.elapsed() < budget {
         let begin = Instant::now();
@@ -23,10 +24,11 @@ pub fn least_ns(budget: Duration, mut work: impl FnMut()) -> f64 {
         if spent < 20_000.0 {
             inner = inner.saturating_mul(2);
         } else {
-            least = least.min(spent / f64::from(inner));
+            times.push(spent / f64::from(inner));
         }
     }
-    least
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(f64::INFINITY)
 }
 
 /// Rows, columns and depth of the measured product: an attention tile.
@@ -51,7 +53,7 @@ pub fn products_f32(table: &KernelTable, count: usize) {
 /// Speed of a tile product of operands filled with the first two values, the result with the third.
 fn product_gflops<T: Copy>(product: Product<T>, values: [T; 3], budget: Duration) -> f64 {
     let (m, n, k) = TILE;
-    2.0 * (m * n * k) as f64 / least_ns(budget, tile_product(product, values))
+    2.0 * (m * n * k) as f64 / median_ns(budget, tile_product(product, values))
 }
 
 fn tile_product<T: Copy>(product: Product<T>, [a, b, c]: [T; 3]) -> impl FnMut() {
@@ -72,7 +74,7 @@ fn tile_product<T: Copy>(product: Product<T>, [a, b, c]: [T; 3]) -> impl FnMut()
 pub fn exp_ns(table: &KernelTable, budget: Duration) -> f64 {
     let source: Vec<f32> = (0..4096).map(|i| -(i as f32) / 512.0).collect();
     let mut target = vec![0f32; source.len()];
-    let ns = least_ns(budget, || {
+    let ns = median_ns(budget, || {
         // SAFETY: both vectors hold `source.len()` elements.
         unsafe { (table.exp_f32)(target.as_mut_ptr(), source.as_ptr(), source.len()) };
         black_box(&mut target);
@@ -84,7 +86,7 @@ pub fn exp_ns(table: &KernelTable, budget: Duration) -> f64 {
 pub fn microkernel_call_ns(table: &KernelTable, budget: Duration) -> f64 {
     let mut value = [0.5f32];
     let function = black_box(table.exp_f32);
-    least_ns(budget, || {
+    median_ns(budget, || {
         // SAFETY: the array holds one element, and source and target may be equal.
         unsafe { function(value.as_mut_ptr(), value.as_ptr(), 1) };
         black_box(&mut value);
@@ -95,7 +97,7 @@ pub fn microkernel_call_ns(table: &KernelTable, budget: Duration) -> f64 {
 pub fn scalar_ns(table: &KernelTable, budget: Duration) -> f64 {
     let source: Vec<f64> = (0..1024).map(|i| f64::from(i) * -0.01).collect();
     let function = black_box(table.exp_f64);
-    let ns = least_ns(budget, || {
+    let ns = median_ns(budget, || {
         for x in &source {
             // SAFETY: the function takes any number, and the table is one that this CPU can run.
             black_box(unsafe { function(*x) });
