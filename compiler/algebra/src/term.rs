@@ -412,6 +412,14 @@ impl Terms {
         }
     }
 
+    /// The conditions of a predicate, all of which must hold; itself if it is none of several.
+    pub fn conditions(&self, predicate: TermId) -> Vec<TermId> {
+        match self.node(predicate) {
+            Node::Nary(NaryOp::And, parts) => parts.clone(),
+            _ => vec![predicate],
+        }
+    }
+
     /// The keys along `axis` in ascending order.
     pub fn sorted(&mut self, axis: AxisId, key: TermId) -> TermId {
         let index = self.add(Node::Order { axis, key });

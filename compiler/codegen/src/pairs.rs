@@ -14,9 +14,16 @@ use crate::statement::Matrix;
 pub(crate) struct Attend<'a> {
     /// The condition under which scores are computed in another way, and that way.
     masked: Option<(ExprId, &'a [Stmt])>,
-    scores: &'a Stmt,
     /// Softmax, scaling, and the product with the values.
     rest: &'a [Stmt],
+    /// Scores, and what they and the values are of: the left operand, keys, values, the sums.
+    views: [&'a View; 5],
+    /// Rows, keys, terms of a score, columns of the values.
+    counts: [ExprId; 4],
+    /// What the scores are multiplied by.
+    factor: Option<ExprId>,
+    /// Maximum, sum and what sums are scaled by.
+    running: [TileId; 3],
 }
 
 impl<'a> Lower<'a, '_> {
@@ -31,20 +38,32 @@ impl<'a> Lower<'a, '_> {
             },
             scores => (scores, None),
         };
-        let [Stmt::SoftmaxUpdate { scores: tile, alpha, rows, cols, .. }, scale, values] = rest else { return None };
-        let Stmt::Product { lhs, rhs: View::Pairs { .. }, rows: of_values, depth, masked: barred, .. } = values else {
+        let Stmt::Product { dst, lhs, rhs: keys, depth: terms, masked: None, open: false, factor, .. } = scores else {
             return None;
         };
-        let same = (of_values, depth) == (rows, cols) && self.whole_tile(lhs) == Some(*tile);
+        let [Stmt::SoftmaxUpdate { scores: tile, max, sum, alpha, rows, cols }, scale, values] = rest else {
+            return None;
+        };
+        let Stmt::Product { dst: sums, lhs: weights, rhs, rows: m, cols: e, depth, masked: barred, .. } = values else {
+            return None;
+        };
+        let in_pairs = |view: &View| matches!(view, View::Pairs { .. });
+        let same = (m, depth) == (rows, cols) && self.whole_tile(weights) == Some(*tile);
         let scaled = self.scale_of_product(scale, Some(values)) == Some(*alpha);
         let where_open = *barred == masked.map(|(cond, _)| cond);
-        let product = self.fills(scores, *tile, [*rows, *cols])
-            && matches!(scores, Stmt::Product { rhs: View::Pairs { .. }, masked: None, open: false, .. });
+        let product = in_pairs(keys) && in_pairs(rhs) && self.fills(scores, *tile, [*rows, *cols]);
         // The other way begins anew too.
         let anew = masked.is_none_or(|(_, then)| then.first().is_some_and(|x| self.fills(x, *tile, [*rows, *cols])));
         let mentions = |body| self.program.exprs.mentions(body, *tile);
         let apart = || mentions(all) == mentions(&self.program.body);
-        let attend = Attend { masked, scores, rest };
+        let attend = Attend {
+            masked,
+            rest,
+            views: [dst, lhs, keys, rhs, sums],
+            counts: [*rows, *cols, *terms, *e],
+            factor: *factor,
+            running: [*max, *sum, *alpha],
+        };
         (same && scaled && where_open && product && anew && apart()).then_some((attend, after))
     }
 
@@ -76,22 +95,17 @@ impl<'a> Lower<'a, '_> {
     }
 
     fn together(&mut self, attend: &Attend<'_>) -> Result<(), CodegenError> {
-        let malformed = |s: &Self| s.malformed("scores, softmax and values are three statements");
-        let Stmt::Product { dst: scores, lhs, rhs: keys, depth: terms, factor, .. } = attend.scores else {
-            return Err(malformed(self));
-        };
-        let [Stmt::SoftmaxUpdate { max, sum, alpha, .. }, _, values] = attend.rest else { return Err(malformed(self)) };
-        let Stmt::Product { dst, rhs: values, rows, cols, depth, .. } = values else { return Err(malformed(self)) };
-        let [m, n, k, e] = self.lengths([*rows, *depth, *terms, *cols])?;
-        let [lhs, scores, dst] = [self.matrix(lhs)?, self.matrix(scores)?, self.matrix(dst)?];
-        let mut args = vec![m, n, k, e, lhs.base, lhs.row_stride, lhs.col_stride];
+        let [scores, lhs, keys, values, sums] = attend.views;
+        let mut args = self.lengths(attend.counts)?.to_vec();
+        let [lhs, scores, sums] = [self.matrix(lhs)?, self.matrix(scores)?, self.matrix(sums)?];
+        args.extend([lhs.base, lhs.row_stride, lhs.col_stride]);
         for view in [keys, values] {
             let (words, first) = self.words(view)?;
             args.extend([words.base, words.row_stride, first]);
         }
         args.extend([scores.base, scores.row_stride]);
-        args.extend([max, sum, alpha].map(|tile| self.tile(*tile).0));
-        args.extend([dst.base, dst.row_stride, self.factor(*factor)?]);
+        args.extend(attend.running.map(|tile| self.tile(tile).0));
+        args.extend([sums.base, sums.row_stride, self.factor(attend.factor)?]);
         self.call(Microkernel::AttendPairs, &args);
         Ok(())
     }

@@ -28,12 +28,4 @@ impl Planner<'_> {
     pub fn product(&mut self, factors: Vec<TermId>) -> TermId {
         if factors.is_empty() { self.terms.real(1.0) } else { self.terms.nary(NaryOp::Mul, factors) }
     }
-
-    /// The conditions of a restriction, all of which must hold; the term itself if it is none of several.
-    pub fn conditions(&self, domain: TermId) -> Vec<TermId> {
-        match self.terms.node(domain) {
-            Node::Nary(NaryOp::And, xs) => xs.clone(),
-            _ => vec![domain],
-        }
-    }
 }

@@ -31,7 +31,7 @@ pub struct Prefix {
 impl Prefix {
     /// The prefix that a restriction is, for scores and what is weighted by them.
     pub fn of(site: &Site<'_>, axis: AxisId, domain: TermId, parts: &[Id]) -> Result<Self, &'static str> {
-        let conjuncts = site.conditions(domain);
+        let conjuncts = site.spec().terms.conditions(domain);
         let end = |part: &TermId| site.domain(*part).ends_at(site.spec(), axis).filter(|(_, off)| *off <= 0);
         let Some((at, (row, off))) = conjuncts.iter().enumerate().find_map(|(at, p)| Some((at, end(p)?))) else {
             return Err(NOT_PREFIX);

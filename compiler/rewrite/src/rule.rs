@@ -4,7 +4,7 @@
 //! ([`Site`]: facts and nodes, never the absence of a node) and the bridge to
 //! egg. The records themselves are in [`mod@crate::rules`].
 
-use attnc_algebra::{AxisId, AxisSet, NaryOp, Node, ReduceOp, Spec, TermId, UnaryOp};
+use attnc_algebra::{AxisId, AxisSet, NaryOp, ReduceOp, Spec, TermId, UnaryOp};
 use egg::{Applier, Id, Language, PatternAst, RecExpr, Rewrite, SearchMatches, Searcher, Subst, Symbol, Var};
 
 use crate::build::Tree;
@@ -202,14 +202,6 @@ impl<'a> Site<'a> {
     /// Free axes of a predicate.
     pub fn domain_axes(&self, predicate: TermId) -> &'a AxisSet {
         self.spec().terms.free(predicate)
-    }
-
-    /// The conditions of a predicate, all of which must hold; itself if it is none of several.
-    pub fn conditions(&self, predicate: TermId) -> Vec<TermId> {
-        match self.spec().terms.node(predicate) {
-            Node::Nary(NaryOp::And, parts) => parts.clone(),
-            _ => vec![predicate],
-        }
     }
 
     /// Whether the predicate is always true.

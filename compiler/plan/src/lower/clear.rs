@@ -133,7 +133,7 @@ impl Nest<'_, '_> {
     /// Whether a domain can mask a tile of scores: it is a conjunction of which no part is settled unasked, and it
     /// reduces nothing.
     fn is_mask_of_pairs(&self, domain: TermId) -> bool {
-        let parts = self.planner.conditions(domain);
+        let parts = self.planner.terms.conditions(domain);
         self.is_true(domain) || !self.planner.has_reduction(domain) && !parts.iter().any(|part| self.is_settled(*part))
     }
 

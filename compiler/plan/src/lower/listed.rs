@@ -244,7 +244,7 @@ impl Nest<'_, '_> {
 
     /// The spans of columns that each row sees, one after the other; `None` if the domain is not of this kind.
     fn spans_listed(&mut self, domain: TermId, frame: Frame) -> Result<Option<Vec<[ExprId; 2]>>, PlanError> {
-        let parts = self.planner.conditions(domain);
+        let parts = self.planner.terms.conditions(domain);
         let parts: Vec<TermId> = parts.into_iter().filter(|part| !self.is_settled(*part)).collect();
         let kinds: Option<Vec<usize>> =
             parts.iter().map(|part| self.span_alternatives(*part, frame).map(|all| all.len())).collect();

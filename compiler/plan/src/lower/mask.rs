@@ -36,7 +36,7 @@ impl Nest<'_, '_> {
         fill: f64,
     ) -> Result<(), PlanError> {
         let then = self.inner(None, |nest| {
-            let parts = nest.planner.conditions(domain);
+            let parts = nest.planner.terms.conditions(domain);
             let mut pairs = Vec::new();
             for part in &parts {
                 // What is the same on the whole tile holds: it was asked before.
@@ -78,7 +78,7 @@ impl Nest<'_, '_> {
     /// Whether some part of the domain leaves out columns that lie together, so that a block of rows may not see them.
     pub fn mask_narrows(&mut self, domain: TermId, frame: Frame) -> bool {
         let Some(cols) = frame.cols else { return false };
-        let parts = self.planner.conditions(domain);
+        let parts = self.planner.terms.conditions(domain);
         let ascending = |nest: &mut Self, atom: &Atom| match atom {
             Atom::Compared { key, .. } | Atom::Apart { key, .. } => nest.is_in_order(*key, cols),
             Atom::OfRow(..) | Atom::OfColumn(..) => false,

@@ -34,7 +34,7 @@ pub(super) struct Picked {
 impl Nest<'_, '_> {
     /// The domain as blocks that rows pick; `None` if it is of another kind.
     pub(super) fn picked(&mut self, axis: AxisId, domain: TermId, frame: Frame) -> Option<Picked> {
-        let parts = self.planner.conditions(domain);
+        let parts = self.planner.terms.conditions(domain);
         let (mut found, mut of_blocks, mut spans) = (None, Vec::new(), Vec::new());
         for part in parts {
             let mark = self.bindings_mark();

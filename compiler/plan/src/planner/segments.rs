@@ -148,7 +148,7 @@ impl Planner<'_> {
 
     /// The axis whose position a restriction says the keys' do not exceed.
     fn row_at_or_after(&self, axis: AxisId, domain: TermId) -> Option<AxisId> {
-        let conditions = self.conditions(domain);
+        let conditions = self.terms.conditions(domain);
         conditions.into_iter().find_map(|condition| match *self.terms.node(condition) {
             Node::Binary(BinaryOp::Le | BinaryOp::Lt, x, y) if *self.terms.node(x) == Node::Position(axis) => {
                 if let Node::Position(row) = *self.terms.node(y) {

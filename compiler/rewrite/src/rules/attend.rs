@@ -294,7 +294,7 @@ fn weights_are_positive(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
         _ => return,
     };
     let spec = site.spec();
-    let parts = site.conditions(domain);
+    let parts = site.spec().terms.conditions(domain);
     for (at, part) in parts.iter().enumerate() {
         let Some(own) = weights_domain(&spec.terms, *part, axis) else { continue };
         let rest: Vec<TermId> = parts.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, t)| *t).collect();
