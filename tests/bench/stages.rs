@@ -154,7 +154,7 @@ fn median_times(
 }
 
 fn row(name: &str, kind: &str, work: &StageWork, seconds: f64, limits: limits::Limits) -> String {
-    let gflops = (work.product_flops + work.product_flops_f64) / seconds / 1e9;
+    let gflops = (work.product_flops + work.product_flops_f64 + work.product_flops_bf16) / seconds / 1e9;
     let gbytes = (work.bytes_read + work.bytes_written) / seconds / 1e9;
     let (of_peak, of_memory) = (100.0 * gflops / limits.product_gflops, 100.0 * gbytes / limits.read_gbytes_s);
     format!(

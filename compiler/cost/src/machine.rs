@@ -52,6 +52,8 @@ pub struct MachineProfile {
     pub product_f32_gflops: f64,
     /// Tile products in f64, 10^9 flop/s.
     pub product_f64_gflops: f64,
+    /// Tile products of bfloat16 in pairs of rows, 10^9 flop/s.
+    pub product_bf16_gflops: f64,
     /// One vectorised exponential, ns per element.
     pub exp_ns: f64,
     /// One vectorised load, store, multiply-add or cheaper, ns per element.
@@ -121,6 +123,7 @@ impl MachineProfile {
             ("thread_gain", self.thread_gain),
             ("product_f32_gflops", self.product_f32_gflops),
             ("product_f64_gflops", self.product_f64_gflops),
+            ("product_bf16_gflops", self.product_bf16_gflops),
             ("exp_ns", self.exp_ns),
             ("pointwise_ns", self.pointwise_ns),
             ("scalar_ns", self.scalar_ns),

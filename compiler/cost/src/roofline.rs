@@ -15,6 +15,8 @@ pub struct StageWork {
     pub product_flops: f64,
     /// The same in f64.
     pub product_flops_f64: f64,
+    /// The same of bfloat16 in pairs of rows.
+    pub product_flops_bf16: f64,
     /// Exponentials; other transcendental functions in exponentials' worth.
     pub exp: f64,
     /// Transcendental functions in f64, one by one, in exponentials' worth.
@@ -49,6 +51,7 @@ impl StageWork {
     pub fn time(&self, profile: &MachineProfile) -> Nanos {
         let compute = self.product_flops / (IN_CONTEXT * profile.product_f32_gflops)
             + self.product_flops_f64 / (IN_CONTEXT * profile.product_f64_gflops)
+            + self.product_flops_bf16 / (IN_CONTEXT * profile.product_bf16_gflops)
             + self.exp * profile.exp_ns
             + self.scalar * profile.scalar_ns
             + self.pointwise * profile.pointwise_ns
@@ -69,6 +72,7 @@ impl Add for StageWork {
         Self {
             product_flops: self.product_flops + other.product_flops,
             product_flops_f64: self.product_flops_f64 + other.product_flops_f64,
+            product_flops_bf16: self.product_flops_bf16 + other.product_flops_bf16,
             exp: self.exp + other.exp,
             scalar: self.scalar + other.scalar,
             pointwise: self.pointwise + other.pointwise,

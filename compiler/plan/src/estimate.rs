@@ -434,13 +434,14 @@ impl Counter<'_> {
         let (m, n, k) = (rows.max(0) as f64, cols.max(0) as f64, depth.max(0) as f64);
         // Few rows reuse a loaded right operand too little to reach the product rate.
         let flops = 2.0 * m.max(3.0) * (n / VECTOR).ceil() * VECTOR * k * scale;
-        if lane == Some(Lane::F64) {
-            self.work.product_flops_f64 += flops
-        } else {
-            self.work.product_flops += flops
-        }
-        self.work.tiles += scale;
         let [lhs, rhs] = operands;
+        let rate = match (lane, rhs) {
+            (Some(Lane::F64), _) => &mut self.work.product_flops_f64,
+            (_, View::Pairs { .. }) => &mut self.work.product_flops_bf16,
+            _ => &mut self.work.product_flops,
+        };
+        *rate += flops;
+        self.work.tiles += scale;
         self.operands([(lhs, m * k * scale), (rhs, k * n * scale)]);
     }
 

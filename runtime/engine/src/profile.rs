@@ -99,6 +99,7 @@ fn measure_all(name: &str, table: &KernelTable, threads: usize, mut step: impl F
         thread_gain: figure(thread_gain(table, threads)),
         product_f32_gflops: figure(measure::product_f32_gflops(table, BUDGET)),
         product_f64_gflops: figure(measure::product_f64_gflops(table, BUDGET)),
+        product_bf16_gflops: figure(measure::product_bf16_gflops(table, BUDGET)),
         exp_ns: figure(measure::exp_ns(table, BUDGET)),
         pointwise_ns: figure(pointwise_ns()),
         scalar_ns: figure(measure::scalar_ns(table, BUDGET)),
@@ -115,7 +116,7 @@ fn measure_all(name: &str, table: &KernelTable, threads: usize, mut step: impl F
 }
 
 /// Number of measurements of [`probe`].
-pub const PROBE_STEPS: u64 = 11 + LEVELS.len() as u64;
+pub const PROBE_STEPS: u64 = 12 + LEVELS.len() as u64;
 
 /// Working sets whose streaming speed is measured: one per level of the memory hierarchy.
 const LEVELS: [u64; 4] = [32 << 10, 2 << 20, 32 << 20, 1 << 60];

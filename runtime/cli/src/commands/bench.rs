@@ -263,7 +263,8 @@ fn row_json(row: &Row) -> Value {
         "predicted_ms": row.predicted_ms, "measured_ms": row.measured_ms, "gflops": row.gflops,
         "compile_ms": row.compile_ms, "exact": row.exact, "chosen": row.chosen, "regret": row.regret,
         "work": {
-            "product_flops": work.product_flops, "product_flops_f64": work.product_flops_f64, "exp": work.exp,
+            "product_flops": work.product_flops, "product_flops_f64": work.product_flops_f64,
+            "product_flops_bf16": work.product_flops_bf16, "exp": work.exp,
             "scalar": work.scalar, "pointwise": work.pointwise, "rows": work.rows, "gather": work.gather,
             "bytes": work.bytes_read + work.bytes_written, "tiles": work.tiles, "stages": work.calls,
         },

@@ -32,6 +32,7 @@ pub fn run(args: &ProbeArgs) -> Result<String, Failure> {
         rate("further thread", profile.thread_gain, "of a thread"),
         rate("tile product f32", profile.product_f32_gflops, "GFLOP/s"),
         rate("tile product f64", profile.product_f64_gflops, "GFLOP/s"),
+        rate("tile product bf16", profile.product_bf16_gflops, "GFLOP/s"),
         rate("exponential", profile.exp_ns, "ns per element"),
         rate("pointwise", profile.pointwise_ns, "ns per element"),
         rate("function in f64", profile.scalar_ns, "ns per element"),

@@ -44,6 +44,24 @@ pub fn product_f64_gflops(table: &KernelTable, budget: Duration) -> f64 {
     product_gflops(table.product_f64, [0.5, 0.25, 0.0], budget)
 }
 
+/// Speed of the tile product of bfloat16 in pairs in 10^9 flop/s: of rows that are rounded and the tile of keys that attention
+/// takes.
+pub fn product_bf16_gflops(table: &KernelTable, budget: Duration) -> f64 {
+    let (m, n, k) = (96, 128, 64);
+    // 1 in bfloat16.
+    let (a, b, mut c) = (vec![0.5f32; m * k], vec![0x3f80u16; k * n], vec![0f32; m * n]);
+    let ns = median_ns(budget, || {
+        let (rows, pairs, to) = ([k as isize, 1], 2 * n as isize, n as isize);
+        // SAFETY: the strides and sizes describe exactly the three vectors: rows of `a`, pairs of rows of `b`, rows of `c`.
+        unsafe {
+            let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
+            (table.product_pairs)(m, n, k, 0, a, rows[0], rows[1], b, pairs, c, to, 0, std::ptr::null(), 1.0);
+        }
+        black_box(&mut c);
+    });
+    2.0 * (m * n * k) as f64 / ns
+}
+
 /// `count` f32 tile products, one after the other.
 pub fn products_f32(table: &KernelTable, count: usize) {
     let mut product = tile_product(table.product_f32, [0.5, 0.25, 0.0]);
