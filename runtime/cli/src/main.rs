@@ -16,6 +16,7 @@ mod session;
 mod table;
 mod tensorfile;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -30,17 +31,22 @@ fn main() -> ExitCode {
     let outcome = std::panic::catch_unwind(|| run(&arguments.command))
         .unwrap_or_else(|_| Err(Failure::Internal("a panic, reported above".to_string())));
     match outcome {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
+        Ok(text) => match print(&text) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let failure = Failure::Internal(format!("standard output cannot be written: {error}"));
+                report(&failure.to_string());
+                ExitCode::from(failure.status())
+            }
+        },
         Err(failure) => {
-            eprintln!("{}", failure.to_string().trim_end());
+            report(failure.to_string().trim_end());
             match &failure {
                 Failure::Report { stdout, .. } => print(stdout),
                 other if json => print(&format!("{}\n", serde_json::json!({ "error": other.to_string() }))),
-                _ => {}
+                _ => Ok(()),
             }
+            .unwrap_or_else(|error| report(&format!("standard output cannot be written: {error}")));
             ExitCode::from(failure.status())
         }
     }
@@ -71,8 +77,15 @@ fn wants_json(command: &Command) -> bool {
 }
 
 /// Prints to stdout; a closed pipe is the reader's choice, not an error.
-fn print(text: &str) {
-    use std::io::Write;
+fn print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Writes a line to stderr. Where that cannot be written nobody is there to be told.
+fn report(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

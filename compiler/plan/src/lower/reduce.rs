@@ -86,7 +86,18 @@ impl Nest<'_, '_> {
         let scan = matches!(self.planner.terms.node(term), Node::Scan { .. });
         self.needs_own_scan_stage(term)
             || self.repeats(term) > 1.0
+            || self.repeats_scores(term)
             || !scan && self.planner.is_shared(term, self.stage, exact)
+    }
+
+    /// Whether scores are computed for each of several positions at which the values alone differ.
+    fn repeats_scores(&self, term: TermId) -> bool {
+        let Node::Attend { score, value, .. } = *self.planner.terms.node(term) else { return false };
+        let of_scores = self.planner.terms.free(score);
+        self.planner.terms.free(term).iter().any(|a| {
+            let alone = self.planner.terms.free(value).contains(a) && !of_scores.contains(a);
+            alone && self.planner.hint_extent(a) > 1 && matches!(self.binding(a), Binding::Fixed(_))
+        })
     }
 
     /// Softmax weights themselves: `exp(score - logsumexp(score))` where allowed.

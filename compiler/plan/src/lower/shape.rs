@@ -243,13 +243,16 @@ fn split_quality(
                 _ if has(*score, cols) => 0.0,
                 // Keys take turns, but scores are computed for many rows at once, and once.
                 (true, true) if has(*value, rows) => 1.25,
+                // Weights meet values of their own, and rows of the tile are summed.
+                (true, false) if has(*value, rows) && cols.is_none() && !outside && !axes.iter().any(again) => {
+                    1.0 + tile_of_scores(planner, *score, rows, *axis)
+                }
                 _ if has(*value, rows) => 0.0,
                 // Rows that the keys have, too, make no tile of the scores.
-                (true, true) if reduces_along(planner, *score, *axis) => {
-                    2.0 + 2.0 * along_columns(planner, *score, rows, *axis)
+                (true, true) => 2.0 + 2.0 * tile_of_scores(planner, *score, rows, *axis),
+                (true, false) if cols.is_none() && !outside && !axes.iter().any(again) => {
+                    1.0 + 2.0 * tile_of_scores(planner, *score, rows, *axis)
                 }
-                (true, true) => 4.0,
-                (true, false) if cols.is_none() && !outside && !axes.iter().any(again) => 3.0,
                 _ => 1.0,
             }
         }
@@ -260,6 +263,11 @@ fn split_quality(
         Node::Reduce { op: ReduceOp::Sum, body, .. } => state_quality(planner, *body, cols),
         _ => 0.0,
     }
+}
+
+/// How well scores fill a tile of rows and keys: 1 unless a sum is taken for each of them, which splits over the two or not.
+fn tile_of_scores(planner: &Planner<'_>, score: TermId, rows: Option<AxisId>, keys: AxisId) -> f64 {
+    if reduces_along(planner, score, keys) { along_columns(planner, score, rows, keys) } else { 1.0 }
 }
 
 /// How well a sum over the state of a scan lies in the frame: the columns are the state's, and the other factors' not.

@@ -46,7 +46,7 @@ pub fn run(args: &PlanArgs) -> Result<String, Failure> {
         }
     };
     for (pass, text) in &clock.dumps {
-        eprintln!("=== after {}\n{text}", pass.name());
+        crate::report(&format!("=== after {}\n{text}", pass.name()));
     }
     if let Some(path) = &args.svg {
         let picture = chart(&analysis, &tables[0], &extents, &args.file.display().to_string()).map_err(fail)?;

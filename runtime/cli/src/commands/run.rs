@@ -81,7 +81,7 @@ pub fn run(args: &RunArgs) -> Result<String, Failure> {
         tensorfile::write(path, &named)?;
     }
     for (pass, text) in kernel.dumps() {
-        eprintln!("=== after {}\n{text}", pass.name());
+        crate::report(&format!("=== after {}\n{text}", pass.name()));
     }
     let report = Value::Object(report);
     Ok(if args.common.json { format!("{report}\n") } else { human(&report) })
