@@ -35,6 +35,7 @@ mod segment;
 mod shape;
 mod split;
 mod through;
+mod turns;
 mod values;
 
 use attnc_algebra::{AxisId, TermId};
