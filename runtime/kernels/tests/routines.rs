@@ -90,7 +90,7 @@ fn keys_in_ranges_are_kept() {
             [-3, 0, 2, 3, 5, 7, 101, -largest - 1, largest],
             [-3, 0, 2, 3, 5, 7, 101, 4, 6],
         ];
-        for (cols, kind) in EDGES.into_iter().chain([256, 300]).flat_map(|cols| kinds.map(|kind| (cols, kind))) {
+        for (cols, kind) in EDGES.into_iter().chain([128, 256, 300]).flat_map(|cols| kinds.map(|kind| (cols, kind))) {
             let mut key = |_| draws.pick(&kind);
             let keys: Vec<i64> = (0..cols).map(&mut key).collect();
             let other: Vec<i64> = (0..cols).map(&mut key).collect();
