@@ -40,6 +40,34 @@ pub(crate) unsafe fn all_finite<T: Element, S: Lanes<T>>(
     s.sum(s.add(witness[0], witness[1])) == T::ZERO
 }
 
+/// Subnormal elements become 0.
+///
+/// Some processors stop for a hundred cycles at each multiply-add of a subnormal number; a comparison takes one as any other.
+///
+/// # Safety
+/// `p` must be valid for the described elements.
+#[inline(always)]
+pub(crate) unsafe fn flush<T: Element, S: Lanes<T>>(s: S, rows: usize, cols: usize, p: *mut T, rs: isize) {
+    let (least, zero) = (s.splat(T::LEAST_NORMAL), s.splat(T::ZERO));
+    // NaN is neither above nor below.
+    let flushed = |v| s.select(s.lt(v, least), s.select(s.lt(s.sub(zero, least), v), zero, v), v);
+    for r in 0..rows {
+        let row = p.wrapping_offset(r as isize * rs);
+        let mut c = 0;
+        // SAFETY: columns `c < cols` of the caller's row.
+        unsafe {
+            while c + S::N <= cols {
+                s.store(row.add(c), flushed(s.load(row.add(c))));
+                c += S::N;
+            }
+            if c < cols {
+                let head = s.head(cols - c);
+                s.store_head(row.add(c), head, flushed(s.load_head(row.add(c), head)));
+            }
+        }
+    }
+}
+
 /// `acc[r, :] *= alpha[r]`, but for rows whose `alpha` is 1.
 ///
 /// # Safety
