@@ -387,7 +387,7 @@ impl Nest<'_, '_> {
         };
         let same = self.element(tile, frame);
         if same != value {
-            self.map(tile, frame, value);
+            self.map_settled(tile, frame, value);
         }
         tile
     }

@@ -32,6 +32,7 @@ mod rows;
 mod running;
 mod scan;
 mod segment;
+mod settled;
 mod shape;
 mod split;
 mod through;
