@@ -111,6 +111,10 @@ microkernels! {
     ScaleRowsF32 = "scale_rows_f32": Scale,
     /// The same on f64.
     ScaleRowsF64 = "scale_rows_f64": Scale,
+    /// Subnormal elements become 0: `(rows, cols: usize, p: *mut f32, rs: isize)`.
+    FlushF32 = "flush_f32": Flush,
+    /// The same on f64.
+    FlushF64 = "flush_f64": Flush,
     /// `dst[i] = exp(src[i])`: `(dst: *mut f32, src: *const f32, n: usize)`; `dst` may be `src`.
     ExpF32 = "exp_f32": Vector,
     /// exp(x) - 1.
@@ -282,6 +286,7 @@ enum Form {
     AllFinite,
     Softmax,
     Scale,
+    Flush,
     Vector,
     VectorPow,
     Scalar,
@@ -318,6 +323,7 @@ impl Microkernel {
             Form::AllFinite => (vec![word; 4], Some(word)),
             Form::Softmax => (vec![word; 7], None),
             Form::Scale => (vec![word; 5], None),
+            Form::Flush => (vec![word; 4], None),
             Form::Vector => (vec![word; 3], None),
             Form::VectorPow => (vec![word; 4], None),
             Form::Scalar => (vec![types::F64], Some(types::F64)),

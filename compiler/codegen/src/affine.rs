@@ -123,6 +123,10 @@ impl Lower<'_, '_> {
         {
             return Some(self.before(*x, Microkernel::AffineEluPlusOneF32, c, d));
         }
+        let (inner, c) = match (exprs.get(inner), c) {
+            (Expr::Unary(UnaryOp::Neg, x), OfRow::Real(factor)) => (*x, OfRow::Real(-factor)),
+            _ => (inner, c),
+        };
         let kernel = match exprs.get(inner) {
             Expr::Unary(op, _) => match op {
                 UnaryOp::Exp => Microkernel::AffineExpF32,
@@ -148,7 +152,10 @@ impl Lower<'_, '_> {
     /// The form of a function of `x`.
     fn before(&self, x: ExprId, kernel: Microkernel, c: OfRow, d: OfRow) -> Form {
         let (inner, b) = self.peeled(x, NaryOp::Add).unwrap_or((x, NOTHING));
-        let (source, a) = self.peeled(inner, NaryOp::Mul).unwrap_or((inner, ONCE));
+        let (source, a) = match self.program.exprs.get(inner) {
+            Expr::Unary(UnaryOp::Neg, x) => (*x, OfRow::Real(-1.0)),
+            _ => self.peeled(inner, NaryOp::Mul).unwrap_or((inner, ONCE)),
+        };
         Form { kernel, source, a, b, c, d }
     }
 

@@ -143,6 +143,13 @@ impl<'a> Lower<'a, '_> {
             }
             Stmt::KeepKeys { .. } => self.keep_keys(stmt),
             Stmt::ScatterAdd { .. } => self.scatter_add(stmt),
+            Stmt::Flush { tile, rows, cols } => {
+                let kernel = self.by_lane(*tile, Microkernel::FlushF32, Microkernel::FlushF64)?;
+                let [rows, cols] = self.lengths([*rows, *cols])?;
+                let (base, stride) = self.tile(*tile);
+                self.call(kernel, &[rows, cols, base, stride]);
+                Ok(())
+            }
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let kernel = self.by_lane(*tile, Microkernel::ScaleRowsF32, Microkernel::ScaleRowsF64)?;
                 let [rows, cols] = self.lengths([*rows, *cols])?;

@@ -321,7 +321,13 @@ impl Builder<'_> {
             _ => {
                 let ops = [UnaryOp::Exp, UnaryOp::Sin, UnaryOp::Cos, UnaryOp::Sigmoid, UnaryOp::Elu, UnaryOp::Gelu];
                 let op = ops[self.choices.below(ops.len())];
-                self.exprs.unary(op, x)
+                let x = if self.choices.below(2) == 0 { x } else { self.exprs.unary(UnaryOp::Neg, x) };
+                let value = self.exprs.unary(op, x);
+                if self.choices.below(2) == 0 {
+                    return value;
+                }
+                let (one, minus) = (self.exprs.real(Lane::F32, 1.0), self.exprs.unary(UnaryOp::Neg, value));
+                self.exprs.sum(one, minus)
             }
         }
     }

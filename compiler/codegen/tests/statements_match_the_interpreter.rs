@@ -268,6 +268,7 @@ fn attention(compute: Lane, skip: i64) -> Sketch {
     let masked = s.e().add(Expr::Select(both, score, low), None);
     s.map(s.at(scores), rows, cols, masked);
     s.program.body.push(Stmt::SoftmaxUpdate { scores, max: m, sum: l, alpha, rows, cols });
+    s.program.body.push(Stmt::Flush { tile: scores, rows, cols });
     s.program.body.push(Stmt::ScaleRows { tile: acc, alpha, rows, cols: d });
     let partial = s.e().truth(true);
     let product = Stmt::masked_product(view(acc), view(scores), rows_of(v, from), [rows, d, cols], true, Some(partial));

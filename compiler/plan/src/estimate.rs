@@ -360,7 +360,7 @@ impl Counter<'_> {
             }
             Stmt::Ranks { rows, cols, limit, .. } => self.ranks([*rows, *cols], *limit, scale),
             // Whole vectors are compared and stored, and only where something is masked.
-            Stmt::KeepSpans { rows, cols, .. } | Stmt::KeepKeys { rows, cols, .. } => {
+            Stmt::KeepSpans { rows, cols, .. } | Stmt::KeepKeys { rows, cols, .. } | Stmt::Flush { rows, cols, .. } => {
                 self.work.pointwise += self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale / 8.0;
             }
             // A read and a write where the position says.
@@ -666,6 +666,7 @@ impl LoopProgram {
                 | Stmt::RowReduce { rows, cols, .. }
                 | Stmt::SoftmaxUpdate { rows, cols, .. }
                 | Stmt::ScaleRows { rows, cols, .. }
+                | Stmt::Flush { rows, cols, .. }
                 | Stmt::Ranks { rows, cols, .. }
                 | Stmt::KeepSpans { rows, cols, .. }
                 | Stmt::KeepKeys { rows, cols, .. }

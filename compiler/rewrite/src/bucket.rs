@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, Terms};
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, Spec, TermId, Terms};
 use egg::{Id, Language};
 
 use crate::convert;
@@ -62,6 +62,7 @@ impl Bucket {
 
     fn make(&self, graph: &mut Graph) -> Option<Id> {
         let operands: Vec<TermId> = self.node.children().iter().map(|c| oldest(graph, *c)).collect();
+        let in_order = self.in_one_order(&mut graph.analysis.spec);
         let terms = &mut graph.analysis.spec.terms;
         let mut moves = Vec::new();
         let mut place = |moved: bool, axis: AxisId, key: TermId| {
@@ -74,7 +75,11 @@ impl Bucket {
         let key = place(self.permuted, self.axis, self.key);
         let row_key = self.row.map_or(self.row_key, |row| place(true, row, self.row_key));
         let mut renaming = Renaming { terms, moves, done: BTreeMap::new() };
-        let mut rest = self.rest.iter().map(|t| renaming.term(*t)).collect::<Option<Vec<TermId>>>()?;
+        let renamed = |t: &TermId| match in_order && self.compares_positions(renaming.terms, *t) {
+            true => Some(*t),
+            false => renaming.term(*t),
+        };
+        let mut rest = self.rest.iter().map(renamed).collect::<Option<Vec<TermId>>>()?;
         let operands = operands.into_iter().map(|t| renaming.term(t)).collect::<Option<Vec<TermId>>>()?;
         rest.insert(0, terms.binary(BinaryOp::Eq, key, row_key));
         let domain = terms.nary(NaryOp::And, rest);
@@ -95,6 +100,31 @@ impl Bucket {
             Some((row, place)) => graph.add_uncanonical(ENode::At(row, place, [reduced])),
             None => reduced,
         })
+    }
+}
+
+/// Equal keys of rows and of the reduced axis that are put in one and the same order, which is stable: of two of them the
+/// earlier one still comes first.
+impl Bucket {
+    /// Whether rows and reduced positions are put in the same order.
+    fn in_one_order(&self, spec: &mut Spec) -> bool {
+        let Some(row) = self.row.filter(|_| self.permuted) else { return false };
+        if spec.axis(row).extent != spec.axis(self.axis).extent {
+            return false;
+        }
+        let at_row = spec.terms.position(row);
+        let mut renaming = Renaming { terms: &mut spec.terms, moves: vec![(self.axis, at_row)], done: BTreeMap::new() };
+        renaming.term(self.key) == Some(self.row_key)
+    }
+
+    /// Whether a predicate says which of the two positions comes first.
+    fn compares_positions(&self, terms: &Terms, predicate: TermId) -> bool {
+        let Node::Binary(BinaryOp::Le | BinaryOp::Lt, x, y) = *terms.node(predicate) else { return false };
+        let sides = [x, y].map(|side| match *terms.node(side) {
+            Node::Position(axis) => Some(axis),
+            _ => None,
+        });
+        sides == [self.row, Some(self.axis)] || sides == [Some(self.axis), self.row]
     }
 }
 

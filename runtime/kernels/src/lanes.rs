@@ -47,18 +47,22 @@ pub(crate) trait Element:
     const ZERO: Self;
     const ONE: Self;
     const NEG_INFINITY: Self;
+    /// The least positive number that is not subnormal.
+    const LEAST_NORMAL: Self;
 }
 
 impl Element for f32 {
     const ZERO: f32 = 0.0;
     const ONE: f32 = 1.0;
     const NEG_INFINITY: f32 = f32::NEG_INFINITY;
+    const LEAST_NORMAL: f32 = f32::MIN_POSITIVE;
 }
 
 impl Element for f64 {
     const ZERO: f64 = 0.0;
     const ONE: f64 = 1.0;
     const NEG_INFINITY: f64 = f64::NEG_INFINITY;
+    const LEAST_NORMAL: f64 = f64::MIN_POSITIVE;
 }
 
 /// A vector of `N` lanes of `T`.

@@ -16,9 +16,9 @@ pub(crate) unsafe fn all_finite<T: Element, S: Lanes<T>>(
     rs: isize,
 ) -> bool {
     let zero = s.splat(T::ZERO);
+    let mut witness = [zero; 2];
     for r in 0..rows {
         let row = p.wrapping_offset(r as isize * rs);
-        let mut witness = [zero; 2];
         let mut c = 0;
         // SAFETY: columns `c < cols` of the caller's row.
         unsafe {
@@ -36,11 +36,36 @@ pub(crate) unsafe fn all_finite<T: Element, S: Lanes<T>>(
                 c += S::N;
             }
         }
-        if s.sum(s.add(witness[0], witness[1])) != T::ZERO {
-            return false;
+    }
+    s.sum(s.add(witness[0], witness[1])) == T::ZERO
+}
+
+/// Subnormal elements become 0.
+///
+/// Some processors stop for a hundred cycles at each multiply-add of a subnormal number; a comparison takes one as any other.
+///
+/// # Safety
+/// `p` must be valid for the described elements.
+#[inline(always)]
+pub(crate) unsafe fn flush<T: Element, S: Lanes<T>>(s: S, rows: usize, cols: usize, p: *mut T, rs: isize) {
+    let (least, zero) = (s.splat(T::LEAST_NORMAL), s.splat(T::ZERO));
+    // NaN is neither above nor below.
+    let flushed = |v| s.select(s.lt(v, least), s.select(s.lt(s.sub(zero, least), v), zero, v), v);
+    for r in 0..rows {
+        let row = p.wrapping_offset(r as isize * rs);
+        let mut c = 0;
+        // SAFETY: columns `c < cols` of the caller's row.
+        unsafe {
+            while c + S::N <= cols {
+                s.store(row.add(c), flushed(s.load(row.add(c))));
+                c += S::N;
+            }
+            if c < cols {
+                let head = s.head(cols - c);
+                s.store_head(row.add(c), head, flushed(s.load_head(row.add(c), head)));
+            }
         }
     }
-    true
 }
 
 /// `acc[r, :] *= alpha[r]`, but for rows whose `alpha` is 1.
@@ -147,6 +172,8 @@ const KEYS: usize = 256;
 
 /// Columns of most tiles: with a number known here their keys stay in registers.
 const TILE: usize = 64;
+/// Columns of the tiles of rows that see many.
+const WIDE_TILE: usize = 128;
 
 /// The keys of a range's columns, narrowed.
 struct NarrowKeys {
@@ -206,9 +233,13 @@ pub(crate) unsafe fn keep_keys<T: Element>(
     ranges: &[KeyRange],
     fill: T,
 ) {
-    if cols == TILE {
-        // SAFETY: the caller's.
-        return unsafe { keep_few_keys(rows, TILE, scores, rs, ranges, 0, fill) };
+    // SAFETY: the caller's.
+    unsafe {
+        match cols {
+            TILE => return keep_few_keys(rows, TILE, scores, rs, ranges, 0, fill),
+            WIDE_TILE => return keep_few_keys(rows, WIDE_TILE, scores, rs, ranges, 0, fill),
+            _ => {}
+        }
     }
     let mut c = 0;
     while c < cols {

@@ -186,6 +186,9 @@ pub type SoftmaxUpdate<T> = unsafe extern "C" fn(usize, usize, *mut T, isize, *m
 /// `(rows, cols, acc, rs, alpha)`: `acc[r, c] *= alpha[r]`; rows with `alpha[r] = 1` are not touched.
 pub type ScaleRows<T> = unsafe extern "C" fn(usize, usize, *mut T, isize, *const T);
 
+/// `(rows, cols, p, rs)`: subnormal elements of `p[r, c]` become 0.
+pub type Flush<T> = unsafe extern "C" fn(usize, usize, *mut T, isize);
+
 /// `(rows, cols, s, s_rs, slack, dst)`: `dst[r]` is the column of the largest of `s[r, ..]` if that is larger than
 /// every other by more than `slack[r]`, else -1. NaN counts for nothing; no lead is more than infinity or NaN.
 pub type ClearLargest = unsafe extern "C" fn(usize, usize, *const f32, isize, *const f32, *mut i64);
@@ -312,6 +315,10 @@ kernel_table! {
         pub scale_rows_f32: ScaleRows<f32>,
         /// Rows times a number each.
         pub scale_rows_f64: ScaleRows<f64>,
+        /// Numbers that are not subnormal.
+        pub flush_f32: Flush<f32>,
+        /// Numbers that are not subnormal.
+        pub flush_f64: Flush<f64>,
         /// e^x, within 1.1 ULP (1.2 on portable).
         pub exp_f32: Map,
         /// e^x - 1, within 2 ULP.

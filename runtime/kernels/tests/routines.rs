@@ -90,7 +90,7 @@ fn keys_in_ranges_are_kept() {
             [-3, 0, 2, 3, 5, 7, 101, -largest - 1, largest],
             [-3, 0, 2, 3, 5, 7, 101, 4, 6],
         ];
-        for (cols, kind) in EDGES.into_iter().chain([256, 300]).flat_map(|cols| kinds.map(|kind| (cols, kind))) {
+        for (cols, kind) in EDGES.into_iter().chain([128, 256, 300]).flat_map(|cols| kinds.map(|kind| (cols, kind))) {
             let mut key = |_| draws.pick(&kind);
             let keys: Vec<i64> = (0..cols).map(&mut key).collect();
             let other: Vec<i64> = (0..cols).map(&mut key).collect();
@@ -172,6 +172,35 @@ fn weights_are_added_up_by_place() {
             (kernels.scatter_add_f64)(1, 3, 2, sums.as_mut_ptr(), 2, src, 3, at, 3);
         }
         assert_eq!(sums, [1.0, 1.75]);
+    }
+}
+
+#[test]
+fn subnormal_numbers_are_flushed_and_no_others() {
+    let bits = |x: f32| x.to_bits();
+    let kept = [0.0, f32::MIN_POSITIVE, -f32::MIN_POSITIVE, 1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
+    let flushed =
+        [f32::from_bits(1), -f32::from_bits(1), f32::MIN_POSITIVE.next_down(), -f32::MIN_POSITIVE.next_down()];
+    let element = |k: usize| if k % 3 == 0 { flushed[k / 3 % flushed.len()] } else { kept[k % kept.len()] };
+    for (isa, kernels) in tables() {
+        for cols in EDGES {
+            let mut k = 0;
+            let mut next = || (element(k), k += 1).0;
+            let mut tile = Guarded::new(3, cols, 2, CANARY, &mut next);
+            let before: Vec<Vec<f32>> = (0..3).map(|r| tile.row(r).to_vec()).collect();
+            // SAFETY: the buffer holds the rows and columns, at this stride.
+            unsafe { (kernels.flush_f32)(3, cols, tile.mut_ptr(), tile.stride as isize) };
+            tile.check("flush");
+            for (r, before) in before.iter().enumerate() {
+                for (&x, &y) in before.iter().zip(tile.row(r)) {
+                    assert_eq!(bits(y), if x.is_subnormal() { 0 } else { bits(x) }, "{isa} {cols}");
+                }
+            }
+        }
+        let mut tile = [f64::MIN_POSITIVE, -f64::MIN_POSITIVE.next_down(), f64::from_bits(7)];
+        // SAFETY: three rows of one column.
+        unsafe { (kernels.flush_f64)(3, 1, tile.as_mut_ptr(), 1) };
+        assert_eq!(tile, [f64::MIN_POSITIVE, 0.0, 0.0]);
     }
 }
 

@@ -76,23 +76,28 @@ impl<'a> Elaborator<'a> {
         })
     }
 
-    /// The reduction over the first axis of that over the second, and so on. Each conjunct of the domain stands at the
-    /// innermost axis it mentions.
+    /// The reduction over the first axis of that over the second, and so on.
     fn nested(&mut self, op: ReduceOp, axes: &[AxisId], domain: TermId, body: TermId) -> TermId {
+        let domains = self.domains_by_axis(axes, domain);
+        domains.into_iter().fold(body, |out, (axis, domain)| self.spec.terms.reduce(op, axis, domain, out))
+    }
+
+    /// The axes from the last to the first, each with its part of the domain: a conjunct stands at the innermost axis it
+    /// mentions.
+    fn domains_by_axis(&mut self, axes: &[AxisId], domain: TermId) -> Vec<(AxisId, TermId)> {
         let terms = &mut self.spec.terms;
         let mut conjuncts = match terms.node(domain) {
             Node::Nary(NaryOp::And, all) => all.clone(),
             _ => vec![domain],
         };
-        let mut out = body;
+        let mut domains = Vec::new();
         for (at, axis) in axes.iter().enumerate().rev() {
             let (here, outer): (Vec<TermId>, Vec<TermId>) =
                 conjuncts.into_iter().partition(|c| at == 0 || terms.free(*c).contains(*axis));
             conjuncts = outer;
-            let domain = terms.logic(NaryOp::And, &here);
-            out = terms.reduce(op, *axis, domain, out);
+            domains.push((*axis, terms.logic(NaryOp::And, &here)));
         }
-        out
+        domains
     }
 
     /// The number of positions of the domain at which `body` holds: an extent where that is all of them.
@@ -123,12 +128,18 @@ impl<'a> Elaborator<'a> {
         self.folded(span, folded)
     }
 
+    /// Weights over several axes are the outer axis's, by the log-sum-exp over the inner ones, times the inner ones' own.
     fn softmax(&mut self, axes: &[AxisId], domain: TermId, body: TermId) -> TermId {
-        if let [axis] = axes {
-            return self.spec.terms.add(Node::Softmax { axis: *axis, domain, body });
+        let (mut score, mut weights) = (body, Vec::new());
+        for (axis, domain) in self.domains_by_axis(axes, domain) {
+            let terms = &mut self.spec.terms;
+            weights.push(terms.add(Node::Softmax { axis, domain, body: score }));
+            score = terms.reduce(ReduceOp::LogSumExp, axis, domain, score);
         }
-        let lse = self.nested(ReduceOp::LogSumExp, axes, domain, body);
-        self.spec.terms.weight(domain, body, lse)
+        match weights[..] {
+            [one] => one,
+            _ => self.spec.terms.nary(NaryOp::Mul, weights),
+        }
     }
 
     /// `domain` and `body` at the positions of a copy of `axis`, and the copy.

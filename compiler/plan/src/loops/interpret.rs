@@ -179,6 +179,7 @@ impl Machine<'_, '_> {
             | Stmt::SumListed { .. }
             | Stmt::ProductTanh { .. }
             | Stmt::SoftmaxUpdate { .. }
+            | Stmt::Flush { .. }
             | Stmt::ScaleRows { .. }
             | Stmt::ClearLargest { .. }
             | Stmt::Ranks { .. }

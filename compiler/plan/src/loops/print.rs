@@ -224,6 +224,9 @@ impl Printer<'_> {
                 format!("fill {} {tile} = {fill:?} {side} {from}..{to}", self.shape(&[*rows, *cols]))
             }
             Stmt::KeepKeys { .. } => self.keep_keys(stmt),
+            Stmt::Flush { tile, rows, cols } => {
+                format!("flush {} {}", self.shape(&[*rows, *cols]), self.tile_name(*tile))
+            }
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let (tile, alpha) = (self.tile_name(*tile), self.tile_name(*alpha));
                 format!("scale {} {tile} *= {alpha}", self.shape(&[*rows, *cols]))

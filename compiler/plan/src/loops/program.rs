@@ -541,6 +541,15 @@ pub enum Stmt {
         /// Number of columns of `dst`.
         width: ExprId,
     },
+    /// Subnormal elements of the tile become 0.
+    Flush {
+        /// Weights of terms, F32 or F64.
+        tile: TileId,
+        /// Number of rows.
+        rows: ExprId,
+        /// Number of columns.
+        cols: ExprId,
+    },
     /// `tile[r, c] *= alpha[r, 0]`
     ScaleRows {
         /// The scaled tile.

@@ -298,6 +298,10 @@ impl<'p> Verifier<'p> {
             }
             Stmt::KeepKeys { .. } => self.keep_keys(stmt),
             Stmt::ScatterAdd { .. } => self.scatter_add(stmt),
+            Stmt::Flush { tile, rows, cols } => {
+                self.scalars(&[*rows, *cols], Lane::I64);
+                self.operand(*tile, *rows, Some(*cols));
+            }
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 self.scalars(&[*rows, *cols], Lane::I64);
                 self.operand(*tile, *rows, Some(*cols));

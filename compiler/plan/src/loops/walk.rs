@@ -72,6 +72,7 @@ impl Stmt {
             Stmt::Ranks { rows, cols, limit, .. } => [*rows, *cols].into_iter().chain(*limit).collect(),
             Stmt::SoftmaxUpdate { rows, cols, .. }
             | Stmt::ScaleRows { rows, cols, .. }
+            | Stmt::Flush { rows, cols, .. }
             | Stmt::KeepSpans { rows, cols, .. }
             | Stmt::KeepKeys { rows, cols, .. }
             | Stmt::ClearLargest { rows, cols, .. } => vec![*rows, *cols],
@@ -111,6 +112,7 @@ impl Stmt {
                 any.iter().flat_map(of_range).chain([*tile]).collect()
             }
             Stmt::ScatterAdd { dst, src, at, .. } => vec![*dst, *src, *at],
+            Stmt::Flush { tile, .. } => vec![*tile],
             Stmt::ScaleRows { tile, alpha, .. } => vec![*tile, *alpha],
         }
     }

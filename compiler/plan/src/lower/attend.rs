@@ -12,6 +12,7 @@ use crate::planner::{CHUNK, ROWS, TILE, Wanted};
 
 use super::nest::{Binding, Frame, Nest};
 use super::reduce::Reduction;
+use super::turns::Turns;
 
 /// Rows from which on the mask of a tile comes before its product. Tiles are lower than that where rows see few keys:
 /// then a block of rows leaves out little of what the tile has (measured on one Zen 5 core, 2026-11-23).
@@ -107,6 +108,11 @@ impl Nest<'_, '_> {
         online: &Online,
         acc: TileId,
     ) -> Result<(), PlanError> {
+        if let Some(Turns { turns, axis, domain, score, value: Some(value) }) =
+            self.turns((axis, domain), score, Some(value), frame)
+        {
+            return self.for_turns(turns, |nest| nest.attend_tiles(axis, domain, score, value, frame, online, acc));
+        }
         if self.attend_listed(axis, domain, score, value, frame, online, acc)? {
             return Ok(());
         }
@@ -240,11 +246,23 @@ impl Nest<'_, '_> {
     /// Lowers `logsumexp[axis where domain](score)` over rows.
     pub fn lower_logsumexp(&mut self, r: Reduction, frame: Frame) -> Result<ExprId, PlanError> {
         let online = self.online_start(frame);
-        let size = self.keys_of_tile(online.rows);
-        self.for_tiles(r.axis, r.domain, (size, false), &mut |nest, domain, partial| {
-            nest.online_step(r.axis, domain, r.body, &online, partial).map(|_| ())
-        })?;
+        self.logsumexp_tiles((r.axis, r.domain), r.body, &online)?;
         Ok(self.lse(&online))
+    }
+
+    fn logsumexp_tiles(
+        &mut self,
+        (axis, domain): (AxisId, TermId),
+        score: TermId,
+        online: &Online,
+    ) -> Result<(), PlanError> {
+        if let Some(Turns { turns, axis, domain, score, .. }) = self.turns((axis, domain), score, None, online.rows) {
+            return self.for_turns(turns, |nest| nest.logsumexp_tiles((axis, domain), score, online));
+        }
+        let size = self.keys_of_tile(online.rows);
+        self.for_tiles(axis, domain, (size, false), &mut |nest, domain, partial| {
+            nest.online_step(axis, domain, score, online, partial).map(|_| ())
+        })
     }
 
     fn online_start(&mut self, frame: Frame) -> Online {
@@ -369,7 +387,7 @@ impl Nest<'_, '_> {
         };
         let same = self.element(tile, frame);
         if same != value {
-            self.map(tile, frame, value);
+            self.map_settled(tile, frame, value);
         }
         tile
     }

@@ -5,7 +5,7 @@
 //! microkernel call per tile of x. A factor with both frame axes has no such
 //! split and is left to the general form.
 
-use attnc_algebra::{AxisId, BinaryOp, DType, Node, TermId, UnaryOp};
+use attnc_algebra::{AxisId, BinaryOp, DType, Node, ReduceOp, TermId, UnaryOp};
 
 use crate::error::PlanError;
 use crate::graph::PlanBufferId;
@@ -101,6 +101,7 @@ impl Nest<'_, '_> {
             None => self.lhs_view(lhs, lhs_frame)?,
             Some(partial) => self.masked_lhs(lhs, r.domain, lhs_frame, partial)?,
         };
+        self.flush_weights(split, &lhs, lhs_frame);
         for sum in beside {
             self.step_beside(sum, &lhs, r.axis, accumulate);
         }
@@ -136,6 +137,37 @@ impl Nest<'_, '_> {
         let product = Stmt::masked_product(dst, lhs, rhs, [rows, cols, depth], accumulate, partial);
         self.emit(product.times(factor));
         Ok(())
+    }
+
+    /// Weights of pairs that fade, with a distance or a power, are 0 from where they are subnormal on: a processor may stop
+    /// for a hundred cycles at each multiply-add of such a number.
+    fn flush_weights(&mut self, split: &Split, lhs: &View, frame: Frame) {
+        let (View::Tile { tile, transposed, .. }, Some(rows), Some(cols)) = (lhs, frame.rows, frame.cols) else {
+            return;
+        };
+        let fades = split.lhs.iter().any(|factor| {
+            self.planner.find(*factor, &mut |id, node| {
+                let free = self.planner.terms.free(id);
+                free.contains(rows) && free.contains(cols) && self.fades(node, [rows, cols])
+            })
+        });
+        if fades {
+            let (rows, cols) = self.counts(frame);
+            let (rows, cols) = if *transposed { (cols, rows) } else { (rows, cols) };
+            self.emit(Stmt::Flush { tile: *tile, rows, cols });
+        }
+    }
+
+    /// Whether a term is a function that has subnormal values at arguments that are none, or what was computed for such
+    /// a function's places.
+    fn fades(&self, node: &Node, pair: [AxisId; 2]) -> bool {
+        match node {
+            Node::Unary(UnaryOp::Exp | UnaryOp::Sigmoid | UnaryOp::Silu | UnaryOp::Gelu | UnaryOp::Softplus, _)
+            | Node::Binary(BinaryOp::Pow, ..)
+            | Node::Reduce { op: ReduceOp::Prod, .. } => true,
+            Node::At { index, .. } => pair.iter().all(|axis| self.planner.terms.free(*index).contains(*axis)),
+            _ => false,
+        }
     }
 
     /// Whether a frame has so few rows that what they are multiplied with is used a few times only.

@@ -32,9 +32,11 @@ mod rows;
 mod running;
 mod scan;
 mod segment;
+mod settled;
 mod shape;
 mod split;
 mod through;
+mod turns;
 mod values;
 
 use attnc_algebra::{AxisId, TermId};

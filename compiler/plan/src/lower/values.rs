@@ -6,13 +6,14 @@
 //! are added up by place and meet the whole table. What else differs in both
 //! is added one key after the other.
 
-use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, TermId};
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId};
 
 use crate::error::PlanError;
 use crate::loops::expr::{Expr, ExprId, Lane};
-use crate::loops::{Stmt, TileId};
+use crate::loops::{Dst, Stmt, TileId};
 
 use super::nest::{Binding, Frame, Nest};
+use super::settled::Settled;
 
 /// Places of a table up to which the weights of a tile are added up by place.
 const PLACES: i64 = 256;
@@ -144,8 +145,6 @@ impl Nest<'_, '_> {
     ) -> Result<TileId, PlanError> {
         let lanes = Frame::new(frame.rows, Some(axis));
         let place = self.eval(place, lanes, false)?;
-        let at = self.frame_tile("at", Lane::I64, lanes);
-        self.map(at, lanes, place);
         let (rows, cols) = self.counts(lanes);
         self.with_whole(places, |nest| {
             let held = Frame::new(frame.rows, Some(places));
@@ -153,9 +152,35 @@ impl Nest<'_, '_> {
             let zero = nest.constant(0.0);
             nest.map(dst, held, zero);
             let width = nest.dim(places).count;
-            nest.emit(Stmt::ScatterAdd { dst, src: weights, at, rows, cols, width });
+            let each = nest.inner(None, |nest| {
+                let at = nest.frame_tile("at", Lane::I64, lanes);
+                nest.map(at, lanes, place);
+                nest.emit(Stmt::ScatterAdd { dst, src: weights, at, rows, cols, width });
+                Ok(())
+            })?;
+            match nest.settled(place, lanes) {
+                None => each.into_iter().for_each(|stmt| nest.emit(stmt)),
+                Some(Settled { cond, place }) => {
+                    let then = nest.inner(None, |nest| {
+                        nest.weights_at_one(weights, lanes, dst, place);
+                        Ok(())
+                    })?;
+                    nest.emit(Stmt::If { cond, then, otherwise: each });
+                }
+            }
             Ok(dst)
         })
+    }
+
+    /// The sum of each row's weights, at the one place that all keys of a tile have.
+    fn weights_at_one(&mut self, weights: TileId, lanes: Frame, dst: TileId, place: ExprId) {
+        let rows = Frame::new(lanes.rows, None);
+        let (count, cols) = self.counts(lanes);
+        let (sum, value) = (self.frame_tile("sum", self.program.compute, rows), self.element(weights, lanes));
+        let op = ReduceOp::Sum;
+        self.emit(Stmt::RowReduce { dst: sum, op, rows: count, cols, domain: None, value, accumulate: false });
+        let ((row, _), value, one) = (self.lane_index(rows), self.element(sum, rows), self.x().int(1));
+        self.emit(Stmt::Map { dst: Dst::Tile { tile: dst, row, col: place }, rows: count, cols: one, value });
     }
 
     /// The weights of a tile times factors; where the tile is `partial`, a weight of 0 stays 0 whatever they are.

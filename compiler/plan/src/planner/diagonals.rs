@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use attnc_algebra::positions::{Along, Coefficients, Positions, combined, compared, multiple};
-use attnc_algebra::{AxisId, AxisSet, NaryOp, Node, TermId, Terms, Type, UnaryOp};
+use attnc_algebra::{AxisId, AxisSet, BinaryOp, DType, NaryOp, Node, TermId, Terms, Type, UnaryOp};
 
 use super::Planner;
 
@@ -190,10 +190,29 @@ impl<'p, 'a> Diagonals<'p, 'a> {
         let minus = before.map(|before| terms.unary(UnaryOp::Neg, before));
         let value = sum(terms, [at].into_iter().chain(minus).collect())?;
         let body = self.on_row(term, &Row { form, value }, &mut BTreeMap::new())?;
+        let body = self.flushed(body, axis);
         if !self.planner.fits_a_buffer(body) {
             return None;
         }
         Some(self.planner.terms.add(Node::At { axis, index, body }))
+    }
+
+    /// A row that fades, 0 where an `f32` of it is subnormal: what is multiplied by such a number takes a hundred cycles on
+    /// some processors.
+    fn flushed(&mut self, body: TermId, axis: AxisId) -> TermId {
+        let powers = |node: &Node| matches!(node, Node::Unary(UnaryOp::Exp, _) | Node::Binary(BinaryOp::Pow, ..));
+        let fades = |id, node: &Node| powers(node) && self.planner.terms.free(id).contains(axis);
+        if self.planner.compute() != DType::F32
+            || self.planner.terms.ty(body) != Type::Real
+            || !self.planner.find(body, &mut |id, node| fades(id, node))
+        {
+            return body;
+        }
+        let terms = &mut self.planner.terms;
+        let (least, zero) = (terms.real(f64::from(f32::MIN_POSITIVE)), terms.real(0.0));
+        let magnitude = terms.unary(UnaryOp::Abs, body);
+        let faint = terms.binary(BinaryOp::Lt, magnitude, least);
+        terms.add(Node::Select(faint, zero, body))
     }
 
     /// Work for each pair of what reads or steps do not give for nothing: a multiple of a position, an input read at

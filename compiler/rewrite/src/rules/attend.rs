@@ -68,6 +68,26 @@ pub(super) static RULES: &[Rule] = &[
         draw: ["sum[j](softmax[j where $m(i, j)]($r(i, j)) * sum[d]($r(j, d) * $r(d, e)))"],
     },
     rule! {
+        /// Weights over two axes are attention over the outer one, whose values are attention over the inner one where
+        /// they vary along it.
+        name: "weights-over-two-axes-are-attend",
+        before: "sum[j](sum[u](softmax[j where m](logsumexp[u where n](s)) * softmax[u where n](s) * A * B))",
+        after: "attend[j where m](logsumexp[u where n](s), A * attend[u where n](s, B))",
+        search: [Kind::Reduce(ReduceOp::Sum)],
+        apply: weights_over_two_axes,
+        when: [CUTS],
+        sound: "the definition of attend; softmax weights add up to 1, and where there is none the score is -inf and the \
+                outer weight 0",
+        stability: Reorders,
+        class: Exact,
+        source: "FlashAttention, arXiv 2205.14135 section 3.1",
+        draw: [
+            "sum[j, e](softmax[j, e]($r(i, j, e)) * $r(j))",
+            "sum[j, e](softmax[j, e where $m(i, j) and (j + e) mod 3 == 0]($r(i, j, e)) * $r(j))",
+            "sum[e, j](softmax[j, e where $m(i, j) and (j + e) mod 3 == 0]($r(i, j, e)) * $r(j, e))",
+        ],
+    },
+    rule! {
         /// Summands of the score that do not vary along the keys drop out.
         name: "score-shift-drops",
         before: "softmax[j where m](A + s)",
@@ -216,6 +236,57 @@ fn value_sum_leaves(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
         let to = Tree::reduce(ReduceOp::Sum, r, inner, attend);
         out.union(Tree::matched_with(node, 1, Tree::matched(sum)), to);
     }
+}
+
+fn weights_over_two_axes(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
+    let ENode::Reduce(ReduceOp::Sum, first, first_domain, [body]) = node else { return };
+    for (sum, second, second_domain, body) in site.reductions(*body, ReduceOp::Sum) {
+        let sums = [(*first, *first_domain), (second, second_domain)];
+        for (_, factors) in site.factorings(body) {
+            for [outer, inner] in [sums, [sums[1], sums[0]]] {
+                if let Some(to) = attend_over_two_axes(site, outer, inner, &factors, out) {
+                    out.union(Tree::matched_with(node, 0, Tree::matched(sum)), to);
+                }
+            }
+        }
+    }
+}
+
+/// Two sums of a product as attention, if softmax weights over both axes are among its factors.
+fn attend_over_two_axes(
+    site: &Site<'_>,
+    (outer, outer_sum): (AxisId, TermId),
+    (inner, inner_sum): (AxisId, TermId),
+    factors: &[Id],
+    out: &mut Outcome,
+) -> Option<Tree> {
+    let along = |axis: AxisId| {
+        factors.iter().enumerate().flat_map(move |(at, factor)| {
+            site.nodes(*factor, Kind::Softmax).filter_map(move |node| match node {
+                ENode::Softmax(over, domain, [score]) if *over == axis => Some((at, *domain, *score)),
+                _ => None,
+            })
+        })
+    };
+    let (outer_at, domain, score) = along(outer).next()?;
+    let (inner_at, own, of_pairs) = along(inner).find(|(_, own, of_pairs)| {
+        let mut sums = site.reductions(score, ReduceOp::LogSumExp);
+        sums.any(|(_, axis, domain, body)| (axis, domain, body) == (inner, *own, *of_pairs))
+    })?;
+    let spec = site.spec();
+    let within = |part: TermId, whole: TermId| site.domain(part).is_subset(spec, &site.domain(whole));
+    if !within(domain, outer_sum) || !within(own, inner_sum) {
+        out.decline(CUTS);
+        return None;
+    }
+    let rest = factors.iter().enumerate().filter(|(at, _)| *at != outer_at && *at != inner_at).map(|(_, f)| *f);
+    let leaves = |factor: &Id| !site.varies(*factor, inner) && site.may_leave(*factor, inner, inner_sum).is_ok();
+    let (leave, stay): (Vec<Id>, Vec<Id>) = rest.partition(leaves);
+    let mut value: Vec<Tree> = leave.into_iter().map(Tree::Class).collect();
+    if !stay.is_empty() {
+        value.push(Tree::attend(inner, own, Tree::Class(of_pairs), Tree::product_of(stay)));
+    }
+    Some(Tree::attend(outer, domain, Tree::Class(score), Tree::Product(value)))
 }
 
 /// Axis, domain and score of a softmax, an attention or a log-sum-exp.

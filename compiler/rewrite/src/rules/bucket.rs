@@ -35,7 +35,8 @@ pub(super) static RULES: &[Rule] = &[rule! {
     ],
     apply: equal_keys_are_buckets,
     when: [IN_ORDER, NO_KEYS, UNION, STUCK],
-    sound: "orders are permutations: the reduction runs over the same positions, and the order of an order is its inverse",
+    sound: "orders are permutations: the reduction runs over the same positions, the order of an order is its inverse, and \
+            in one stable order equal keys stand as they stood",
     stability: Reorders,
     class: Exact,
     source: "Reformer, arXiv 2001.04451 section 2; Routing Transformer, arXiv 2003.05997 section 4",
@@ -43,6 +44,8 @@ pub(super) static RULES: &[Rule] = &[rule! {
         "sum[j](softmax[j where $k(j) == $k(i)]($r(i, j)) * $r(j, e))",
         "sum[j](softmax[j where $k(h, j) == $k(i) and j <= i](sum[d]($r(i, d) * $r(j, d))) * $r(j, e))",
         "sum[j where $k(h, j) == $k(h, i) and abs(i - j) <= 3]($r(i, j) * $r(h, j, e))",
+        "sum[j](softmax[j where (j * j) mod 3 == (i * i) mod 3 and j <= i]($r(i, j)) * $r(j, e))",
+        "sum[j where (j * j) mod 3 == (i * i) mod 3 and i < j]($r(i, j) * $r(j, e))",
         "logsumexp[j where (j * j) mod 3 == (i * i) mod 3]($r(i, j) + $r(j))",
         "prod[j where $k(j) mod 2 == $k(i) mod 2 and $m(i, j)]($r(i, j) + $r(j))",
         "max[j where $k(j) == 1]($r(i, j))",

@@ -38,7 +38,25 @@ fn exp_not_above<S: FloatBits>(s: S, x: S::V) -> S::V {
     let n = s.round(s.mul(x, s.splat(core::f32::consts::LOG2_E)));
     let r = s.fnma(n, s.splat(LN_2_HIGH), x);
     let r = s.fnma(n, s.splat(LN_2_LOW), r);
-    s.scale(polynomial(s, r), n)
+    let power = polynomial(s, r);
+    if s.any(s.lt(n, s.splat(FAINT))) { scale_gradually(s, power, n) } else { s.scale(power, n) }
+}
+
+/// Above this no power is subnormal.
+const FAINT: f32 = -125.0;
+
+/// `v * 2^n` as [`FloatBits::scale`] has it, for `v` in 0.7 .. 1.5 and `n` from -150 on; but by no operation that has a
+/// subnormal result, for which some processors stop for a hundred cycles. What is subnormal is a multiple of 2^-149 that
+/// a sum rounds to an integer, and its bits are that integer.
+#[inline(always)]
+fn scale_gradually<S: FloatBits>(s: S, v: S::V, n: S::V) -> S::V {
+    let below = s.select(s.lt(v, s.splat(1.0)), s.splat(FAINT - 1.0), s.splat(FAINT - 2.0));
+    let faint = s.lt(n, s.add(below, s.splat(0.5)));
+    let normal = s.scale(v, s.select(faint, s.splat(0.0), n));
+    let rounder = s.splat((1 << 23) as f32);
+    let units = s.add(s.scale(v, s.add(s.select(faint, n, s.splat(-149.0)), s.splat(149.0))), rounder);
+    let bits = s.int_sub(s.bits(units), s.bits(rounder));
+    s.select(faint, s.bits_to_float(bits), normal)
 }
 
 /// `exp` for lanes that are at most 0, or NaN, with a relative error of at most `1e-7 + 2e-9 |x|`, and 0 where the result is

@@ -12,6 +12,8 @@ use super::exp64::SERIES;
 const BLOCK: usize = 16;
 /// `1.5 * 2^52`: what is added to it is rounded to an integer, in its lowest bits.
 const ROUNDER: f64 = 6_755_399_441_055_744.0;
+/// `2^(52 - 149)`: what is added to it is rounded to a multiple of the least `f32`, in its lowest bits.
+const UNITS: f64 = f64::from_bits((1023 + 52 - 149) << 52);
 /// The bits of the square root of 1/2, the least `m` of `|a| = 2^e m`.
 const SQRT_HALF_BITS: u64 = 0x3fe6_a09e_667f_3bcd;
 const ONE_BITS: u64 = 0x3ff0_0000_0000_0000;
@@ -84,7 +86,18 @@ fn finite_power(a: f64, b: f64) -> f32 {
         exp = exp * r + coefficient;
     }
     let power = f64::from_bits(exp.to_bits().wrapping_add(whole.to_bits() << 52));
-    with_sign(a, b, power) as f32
+    narrowed(with_sign(a, b, power))
+}
+
+/// The nearest `f32`, but by no operation that has a subnormal result, for which some processors stop for a hundred
+/// cycles. What is subnormal is a multiple of 2^-149 that a sum rounds to an integer, and its bits are that integer.
+#[inline(always)]
+fn narrowed(power: f64) -> f32 {
+    let magnitude = power.abs();
+    let faint = magnitude < f64::from(f32::MIN_POSITIVE);
+    let normal = if faint { 0.0 } else { power } as f32;
+    let units = (magnitude + UNITS).to_bits() as u32 | ((power.to_bits() >> 32) as u32 & 0x8000_0000);
+    f32::from_bits(if faint { units } else { normal.to_bits() })
 }
 
 /// `|a|^b` with the sign of `a^b`; NaN where there is none. An f32 exponent of 2^24 or more is even. In integers, since

@@ -6,6 +6,9 @@
 //! the rows of a block have few terms in common, each row has its own alone. The order of additions is the same.
 //! Otherwise terms are left out element by element.
 
+use core::mem::MaybeUninit;
+
+use super::open::HIGHEST;
 use super::{Blocks, Operands, load_row, product, product_part};
 use crate::lanes::{Element, Lanes, Square};
 use crate::rows::all_finite;
@@ -19,10 +22,10 @@ const BLOCKS: usize = 32;
 /// Terms left out in a row that are not worth beginning anew.
 const GAP: u32 = 3;
 
-/// What a term of a row costs, in quarters of what it costs in a block of rows; and what a row costs besides (measured
-/// on one Zen 5 core, 2026-11-23).
-const ALONE: u32 = 5;
-const ROW: u32 = 24;
+/// What a term of two rows costs, in quarters of what it costs one row of a block; and what a row costs besides (measured on
+/// one core of an Emerald Rapids, 2026-11-30).
+const OF_TWO: u32 = 8;
+const ROW: u32 = 60;
 
 /// The product, skipping the terms whose element of A is 0.
 ///
@@ -54,18 +57,22 @@ pub(crate) unsafe fn product_sparse<T: Element, S: Blocks<T>>(s: S, p: &Operands
 #[inline(always)]
 unsafe fn few_terms<T: Element, S: Blocks<T>>(s: S, p: &Operands<T>, height: usize) {
     let (mut used, mut alone) = ([0u64; BLOCKS], [false; BLOCKS]);
+    let mut own = [0u64; BLOCKS * HIGHEST];
     let mut all = 0;
     for (block, (used, alone)) in used.iter_mut().zip(&mut alone).enumerate().take(p.m.div_ceil(height)) {
         let mut terms = 0;
-        let rows = block * height..p.m.min((block + 1) * height);
-        let count = rows.len() as u32;
-        for i in rows {
+        let (first, end) = (block * height, p.m.min((block + 1) * height));
+        let count = (end - first) as u32;
+        for i in first..end {
             // SAFETY: row `i` of the caller's A, whose elements are adjacent.
-            let own = unsafe { places_other_than(s, p.at(i, 0).a, p.k, T::ZERO) };
-            terms += own.count_ones();
-            *used |= own;
+            own[i] = unsafe { places_other_than(s, p.at(i, 0).a, p.k, T::ZERO) };
+            *used |= own[i];
+            // The second of two rows, or a last one.
+            if i % 2 == 1 || i + 1 == end {
+                terms += own[i & !1..=i].iter().fold(0, |all, terms| all | terms).count_ones();
+            }
         }
-        *alone = terms * ALONE + count * ROW < used.count_ones() * count * 4;
+        *alone = terms * OF_TWO + count * ROW < used.count_ones() * count * 4;
         all |= *used;
     }
     let mut at = 0;
@@ -78,14 +85,12 @@ unsafe fn few_terms<T: Element, S: Blocks<T>>(s: S, p: &Operands<T>, height: usi
         }
         at = to;
     }
+    // SAFETY: the caller's operands.
+    unsafe { rows_alone(s, p, height, &alone, &own) };
     for (block, (&used, &alone)) in used.iter().zip(&alone).enumerate().take(p.m.div_ceil(height)) {
         let i = block * height;
         let rows = Operands { m: (p.m - i).min(height), ..p.at(i, 0) };
         if alone {
-            for i in 0..rows.m {
-                // SAFETY: a row of the block.
-                unsafe { row_alone(s, &rows.at(i, 0)) };
-            }
             continue;
         }
         let (mut accumulate, mut scale) = (p.accumulate, rows.scale);
@@ -103,30 +108,115 @@ unsafe fn few_terms<T: Element, S: Blocks<T>>(s: S, p: &Operands<T>, height: usi
     }
 }
 
-/// One row of C: the terms whose element of A is not 0, at most [`WORD`].
+/// The rows of the blocks that are marked, two and two: the terms that either has, of at most [`WORD`].
 #[inline(always)]
-unsafe fn row_alone<T: Element, S: Blocks<T>>(s: S, p: &Operands<T>) {
-    // SAFETY: the caller's row of A, whose elements are adjacent; columns from `j` on, as many as a panel has.
-    unsafe {
-        let terms = places_other_than(s, p.a, p.k, T::ZERO);
-        let mut j = 0;
-        while j + 4 * S::N <= p.n {
-            row_panel::<T, S, 4>(s, &p.at(0, j), terms, s.head(S::N));
-            j += 4 * S::N;
+unsafe fn rows_alone<T: Element, S: Blocks<T>>(
+    s: S,
+    p: &Operands<T>,
+    height: usize,
+    alone: &[bool; BLOCKS],
+    own: &[u64],
+) {
+    let rows = alone.iter().filter(|alone| **alone).count() * height;
+    if rows == 0 {
+        return;
+    }
+    let mut lines = Lines(MaybeUninit::uninit());
+    let mut j = 0;
+    while j < p.n {
+        let wide = j + 4 * S::N <= p.n;
+        let n = if wide { 4 * S::N } else { (p.n - j).min(S::N) };
+        let head = s.head(n.min(S::N));
+        let panel = Operands { n, ..p.at(0, j) };
+        // SAFETY: columns of the caller's operands, which the lines hold as they are; pairs of rows of a block.
+        unsafe {
+            let panel = if rows >= FEW { aligned(s, &panel, wide, head, &mut lines) } else { panel };
+            for block in (0..p.m.div_ceil(height)).filter(|block| alone[*block]) {
+                let end = p.m.min((block + 1) * height);
+                for i in (block * height..end).step_by(2) {
+                    let pair = Operands { m: (end - i).min(2), ..panel.at(i, 0) };
+                    let terms = own[i..i + pair.m].iter().fold(0, |all, terms| all | terms);
+                    if wide {
+                        panels::<T, S, 4>(s, &pair, terms, head)
+                    } else {
+                        panels::<T, S, 1>(s, &pair, terms, head)
+                    }
+                }
+            }
         }
-        while j < p.n {
-            row_panel::<T, S, 1>(s, &p.at(0, j), terms, s.head((p.n - j).min(S::N)));
-            j += S::N;
+        j += n;
+    }
+}
+
+/// Rows from which on lines of B are copied to where vectors lie in one line of the cache: what lies across two of them
+/// is read twice for each term of each row.
+const FEW: usize = 12;
+
+/// Four vectors of each of [`WORD`] terms.
+#[repr(align(64))]
+struct Lines(MaybeUninit<[u8; 4 * 64 * WORD]>);
+
+/// The operands with B in lines of its own, unless it lies well as it is.
+#[inline(always)]
+unsafe fn aligned<T: Element, S: Blocks<T>>(
+    s: S,
+    p: &Operands<T>,
+    wide: bool,
+    head: S::Head,
+    lines: &mut Lines,
+) -> Operands<T> {
+    let vector = S::N * size_of::<T>();
+    if (p.b.addr() | (p.b_rs.unsigned_abs() * size_of::<T>())).is_multiple_of(vector) {
+        return Operands { ..*p };
+    }
+    let width = if wide { 4 } else { 1 };
+    let to = lines.0.as_mut_ptr().cast::<T>();
+    for k in 0..p.k {
+        // SAFETY: `p.k <= WORD` lines of at most four vectors of at most 64 bytes, read as far as B has columns.
+        unsafe {
+            let (from, to) = (p.b.offset(k as isize * p.b_rs), to.add(k * width * S::N));
+            for w in 0..width {
+                s.store(to.add(w * S::N), s.load_head(from.add(w * S::N), head));
+            }
+        }
+    }
+    Operands { b: to, b_rs: (width * S::N) as isize, ..*p }
+}
+
+/// `W` vectors of one or two rows, the last as far as `head`: the terms that either has. The additions of one row wait for
+/// each other, and the end of a row's terms is seldom foreseen; a term of one alone costs the other a multiplication by 0.
+#[inline(always)]
+unsafe fn panels<T: Element, S: Blocks<T>, const W: usize>(s: S, p: &Operands<T>, mut terms: u64, head: S::Head) {
+    // SAFETY: the caller's columns of C and B, its terms of A, whose elements are adjacent, and of B.
+    unsafe {
+        let second = if p.m == 2 { p.at(1, 0) } else { p.at(0, 0) };
+        let mut acc = [begun::<T, S, W>(s, p, head), begun::<T, S, W>(s, &second, head)];
+        while terms != 0 {
+            let k = terms.trailing_zeros() as isize;
+            terms &= terms - 1;
+            let b = load_row::<T, S, W, true>(s, p.b.offset(k * p.b_rs), head);
+            for (acc, a) in acc.iter_mut().zip([p.a, second.a]) {
+                let a = s.splat(a.offset(k).read_unaligned());
+                for (acc, &b) in acc.iter_mut().zip(&b) {
+                    *acc = s.fma(a, b, *acc);
+                }
+            }
+        }
+        for (acc, c) in acc.iter().zip([p.c, second.c]).take(p.m) {
+            for (w, &acc) in acc.iter().enumerate() {
+                let c = c.add(w * S::N);
+                if w + 1 == W { s.store_head(c, head, acc) } else { s.store(c, acc) }
+            }
         }
     }
 }
 
-/// `W` vectors of a row, the last as far as `head`: the terms that are set.
+/// What a row's vectors add to.
 #[inline(always)]
-unsafe fn row_panel<T: Element, S: Blocks<T>, const W: usize>(s: S, p: &Operands<T>, terms: u64, head: S::Head) {
-    // SAFETY: the caller's columns of C and B, its terms of A and B.
+unsafe fn begun<T: Element, S: Blocks<T>, const W: usize>(s: S, p: &Operands<T>, head: S::Head) -> [S::V; W] {
+    let mut acc = [s.splat(T::ZERO); W];
+    // SAFETY: the caller's columns of C, and the factor of its row.
     unsafe {
-        let mut acc = [s.splat(T::ZERO); W];
         if p.accumulate {
             acc = load_row::<T, S, W, true>(s, p.c, head);
         }
@@ -134,20 +224,8 @@ unsafe fn row_panel<T: Element, S: Blocks<T>, const W: usize>(s: S, p: &Operands
             let factor = s.splat(p.scale.read_unaligned());
             acc.iter_mut().for_each(|acc| *acc = s.mul(*acc, factor));
         }
-        let mut left = terms;
-        while left != 0 {
-            let k = left.trailing_zeros() as isize;
-            left &= left - 1;
-            let (a, b) = (s.splat(p.a.offset(k).read_unaligned()), p.b.offset(k * p.b_rs));
-            for (acc, &b) in acc.iter_mut().zip(&load_row::<T, S, W, true>(s, b, head)) {
-                *acc = s.fma(a, b, *acc);
-            }
-        }
-        for (w, &acc) in acc.iter().enumerate() {
-            let c = p.c.add(w * S::N);
-            if w + 1 == W { s.store_head(c, head, acc) } else { s.store(c, acc) }
-        }
     }
+    acc
 }
 
 /// The first run of set bits from `at` on, with what lies between it and others that are at most `gap` apart.

@@ -57,6 +57,8 @@ macro_rules! instantiate {
         instantiate!(@product $token, product_open, product_open_f64, f64 $(, #[$features])?);
         instantiate!(@product $token, product_rounded, product_rounded_f64, f64 $(, #[$features])?);
         instantiate!(@rows $token, all_finite_f32, softmax_update_f32, scale_rows_f32, f32 $(, #[$features])?);
+        instantiate!(@flush $token, flush_f32, f32 $(, #[$features])?);
+        instantiate!(@flush $token, flush_f64, f64 $(, #[$features])?);
         instantiate!(@spans $token, keep_spans_f32, f32, narrowed $(, #[$features])?);
         instantiate!(@spans $token, keep_spans_f64, f64, f64::from_bits $(, #[$features])?);
         instantiate!(@keys keep_keys_f32, f32, narrowed $(, #[$features])?);
@@ -224,6 +226,8 @@ macro_rules! instantiate {
             softmax_update_f64,
             scale_rows_f32,
             scale_rows_f64,
+            flush_f32,
+            flush_f64,
             exp_f32,
             expm1_f32,
             log_f32,
@@ -451,6 +455,14 @@ macro_rules! instantiate {
         unsafe extern "C" fn $scale(rows: usize, cols: usize, acc: *mut $t, rs: isize, alpha: *const $t) {
             // SAFETY: as above.
             unsafe { rows::scale_rows($token::assume(), rows, cols, acc, rs, alpha) }
+        }
+    };
+
+    (@flush $token:ident, $name:ident, $t:ty $(, #[$features:meta])?) => {
+        $(#[$features])?
+        unsafe extern "C" fn $name(rows: usize, cols: usize, p: *mut $t, rs: isize) {
+            // SAFETY: the features are those of this function; the pointer is the contract of the entry.
+            unsafe { rows::flush($token::assume(), rows, cols, p, rs) }
         }
     };
 

@@ -30,6 +30,19 @@ impl Machine<'_, '_> {
             Stmt::KeepSpans { .. } => self.keep_spans(stmt),
             Stmt::KeepKeys { .. } => self.keep_keys(stmt),
             Stmt::ScatterAdd { .. } => self.scatter_add(stmt),
+            Stmt::Flush { tile, rows, cols } => {
+                let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
+                let least = match self.program.tiles[tile.0 as usize].lane {
+                    Lane::F64 => f64::MIN_POSITIVE,
+                    _ => f64::from(f32::MIN_POSITIVE),
+                };
+                for (row, col) in (0..rows).flat_map(|row| (0..cols).map(move |col| (row, col))) {
+                    if self.read_tile(*tile, row, col)?.real().abs() < least {
+                        self.write_tile(*tile, row, col, Value::Real(0.0))?;
+                    }
+                }
+                Ok(())
+            }
             Stmt::ScaleRows { tile, alpha, rows, cols } => {
                 let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
                 for row in 0..rows {
