@@ -181,7 +181,7 @@ fn subnormal_numbers_are_flushed_and_no_others() {
     let kept = [0.0, f32::MIN_POSITIVE, -f32::MIN_POSITIVE, 1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
     let flushed =
         [f32::from_bits(1), -f32::from_bits(1), f32::MIN_POSITIVE.next_down(), -f32::MIN_POSITIVE.next_down()];
-    let element = |k: usize| if k % 3 == 0 { flushed[k / 3 % flushed.len()] } else { kept[k % kept.len()] };
+    let element = |k: usize| if k.is_multiple_of(3) { flushed[k / 3 % flushed.len()] } else { kept[k % kept.len()] };
     for (isa, kernels) in tables() {
         for cols in EDGES {
             let mut k = 0;
