@@ -319,7 +319,7 @@ fn shorthands_expand() {
     );
     assert_eq!(
         line("", "softmax[j, d where d <= j](k)"),
-        "if d <= j then exp(k - logsumexp[j](logsumexp[d where d <= j](k))) else 0.0"
+        "softmax[d where d <= j](k) * softmax[j](logsumexp[d where d <= j](k))"
     );
     assert_eq!(line("", "0 <= i - j < 5"), "0 <= i - j and i - j < 5");
 }

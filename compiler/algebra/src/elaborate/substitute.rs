@@ -172,8 +172,15 @@ impl Substitution<'_> {
         over_copy.insert(axis, self.spec.terms.position(fresh));
         let (all, scores) = (self.term(domain, &over_copy), self.term(body, &over_copy));
         let lse = self.spec.terms.reduce(ReduceOp::LogSumExp, fresh, all, scores);
-        let (here, score) = (self.term(domain, replacement), self.term(body, replacement));
-        self.spec.terms.weight(here, score, lse)
+        let (mut here, score) = (self.term(domain, replacement), self.term(body, replacement));
+        let terms = &mut self.spec.terms;
+        if let Node::Reduce { op: ReduceOp::LogSumExp, .. } = terms.node(body) {
+            // Over no position that is -inf, and where all scores are there is no weight.
+            let nothing = terms.real(f64::NEG_INFINITY);
+            let some = terms.binary(BinaryOp::Lt, nothing, score);
+            here = terms.logic(NaryOp::And, &[here, some]);
+        }
+        terms.weight(here, score, lse)
     }
 
     /// The axis of a softmax after the replacement, where it stays a softmax.
