@@ -30,26 +30,24 @@ fn main() -> ExitCode {
     let json = wants_json(&arguments.command);
     let outcome = std::panic::catch_unwind(|| run(&arguments.command))
         .unwrap_or_else(|_| Err(Failure::Internal("a panic, reported above".to_string())));
-    match outcome {
-        Ok(text) => match print(&text) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                let failure = Failure::Internal(format!("standard output cannot be written: {error}"));
-                report(&failure.to_string());
-                ExitCode::from(failure.status())
-            }
-        },
+    let (text, failure) = match outcome {
+        Ok(text) => (text, None),
         Err(failure) => {
             report(failure.to_string().trim_end());
-            match &failure {
-                Failure::Report { stdout, .. } => print(stdout),
-                other if json => print(&format!("{}\n", serde_json::json!({ "error": other.to_string() }))),
-                _ => Ok(()),
-            }
-            .unwrap_or_else(|error| report(&format!("standard output cannot be written: {error}")));
-            ExitCode::from(failure.status())
+            let text = match &failure {
+                Failure::Report { stdout, .. } => stdout.clone(),
+                other if json => format!("{}\n", serde_json::json!({ "error": other.to_string() })),
+                _ => String::new(),
+            };
+            (text, Some(failure))
         }
-    }
+    };
+    let unwritten = print(&text).err().map(|error| {
+        let failure = Failure::Internal(format!("standard output cannot be written: {error}"));
+        report(&failure.to_string());
+        failure
+    });
+    failure.or(unwritten).map_or(ExitCode::SUCCESS, |failure| ExitCode::from(failure.status()))
 }
 
 fn run(command: &Command) -> Result<String, Failure> {

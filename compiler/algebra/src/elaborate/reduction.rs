@@ -86,10 +86,7 @@ impl<'a> Elaborator<'a> {
     /// mentions.
     fn domains_by_axis(&mut self, axes: &[AxisId], domain: TermId) -> Vec<(AxisId, TermId)> {
         let terms = &mut self.spec.terms;
-        let mut conjuncts = match terms.node(domain) {
-            Node::Nary(NaryOp::And, all) => all.clone(),
-            _ => vec![domain],
-        };
+        let mut conjuncts = terms.conditions(domain);
         let mut domains = Vec::new();
         for (at, axis) in axes.iter().enumerate().rev() {
             let (here, outer): (Vec<TermId>, Vec<TermId>) =

@@ -97,10 +97,7 @@ impl Planner<'_> {
         if *self.terms.node(body) != Node::Int(1) {
             return None;
         }
-        let conditions = match self.terms.node(domain) {
-            Node::Nary(NaryOp::And, all) => all.clone(),
-            _ => vec![domain],
-        };
+        let conditions = self.terms.conditions(domain);
         let found = conditions.iter().enumerate().find_map(|(at, c)| Some((at, Before::read(&self.terms, *c, copy)?)));
         let (at, Before { along, here, there }) = found?;
         let rest: Vec<TermId> = conditions.iter().enumerate().filter(|(k, _)| *k != at).map(|(_, t)| *t).collect();
