@@ -346,7 +346,7 @@ impl Nest<'_, '_> {
             *open = true;
         }
         let mut masks = false;
-        let then = self.inner(None, |nest| {
+        let then = self.inner_along(frame.cols, |nest| {
             // A product of no terms is all 0, in whole vectors.
             let (zero, always) = (nest.x().int(0), nest.x().truth(true));
             let mut nothing = product.clone();

@@ -35,7 +35,7 @@ impl Nest<'_, '_> {
         partial: ExprId,
         fill: f64,
     ) -> Result<(), PlanError> {
-        let then = self.inner(None, |nest| {
+        let then = self.inner_along(frame.cols, |nest| {
             let parts = nest.planner.terms.conditions(domain);
             let mut pairs = Vec::new();
             for part in &parts {

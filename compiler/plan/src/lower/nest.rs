@@ -389,6 +389,21 @@ impl<'p, 'a> Nest<'p, 'a> {
         result.map(|()| scope.stmts)
     }
 
+    /// As [`Self::inner`], in the scope of a condition: what the axis enters is computed inside it, not before.
+    pub fn inner_along(
+        &mut self,
+        axis: Option<AxisId>,
+        f: impl FnOnce(&mut Self) -> Result<(), PlanError>,
+    ) -> Result<Vec<Stmt>, PlanError> {
+        self.inner(None, |nest| {
+            if let Some(bound) = axis.map(|a| nest.bound(a).clone()) {
+                // The same binding: what outer scopes remember of it holds here.
+                nest.bindings.push(Bound { depth: nest.depth, ..bound });
+            }
+            f(nest)
+        })
+    }
+
     /// The memo key of a term's value over `frame` under the bindings that are visible now.
     pub fn key(&self, term: TermId, frame: Frame, exact: bool) -> Key {
         let bindings = self.planner.terms.free(term).iter().map(|a| self.bound(a).id).collect();
@@ -400,9 +415,9 @@ impl<'p, 'a> Nest<'p, 'a> {
         (term, frame, true, fixed.iter().map(|a| self.bound(a).id).collect())
     }
 
-    /// A remembered value of the scope at `depth`.
+    /// A remembered value of the scope at `depth` or of one around it.
     pub fn remembered(&self, depth: usize, key: &Key) -> Option<ExprId> {
-        self.scopes[depth].memo.get(key).copied()
+        self.scopes[..=depth].iter().rev().find_map(|scope| scope.memo.get(key)).copied()
     }
 
     /// Remembers a value for the rest of the scope at `depth`.
