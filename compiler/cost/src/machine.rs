@@ -102,10 +102,10 @@ impl MachineProfile {
         level.map_or(Nanos::ZERO, |l| Nanos(bytes.0 / l.gbytes_per_s))
     }
 
-    /// Time of `tasks` equal tasks on all threads, in tasks of one thread alone. Threads that are left over when the
+    /// Time of `tasks` equal tasks on so many threads, in tasks of one thread alone. Threads that are left over when the
     /// tasks run out help nobody, but do not slow the others down either.
-    pub fn rounds(&self, tasks: f64) -> f64 {
-        let threads = f64::from(self.threads);
+    pub fn rounds(&self, tasks: f64, threads: usize) -> f64 {
+        let threads = threads as f64;
         let time = |together: f64| together / (1.0 + (together - 1.0) * self.thread_gain);
         let full = (tasks / threads).floor();
         let left = tasks - full * threads;

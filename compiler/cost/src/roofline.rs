@@ -43,12 +43,32 @@ pub struct StageWork {
 /// 64 to 4096 (one Zen 5 core, 2026-11-22).
 const IN_CONTEXT: f64 = 0.95;
 
+/// What a thread must have to do to be called, in times of handing a task to it: what one wrote lies in the cache of
+/// its core, which costs more than the call. Softmax of 8 heads at N = 16, 12 µs on one thread, took 16 on two that had
+/// four heads each (Emerald Rapids, 2026-12-01).
+const WORTH: f64 = 32.0;
+
 impl StageWork {
     /// Time of the stage on `profile`.
     ///
     /// Compute divides over the threads in whole tasks: on 2 threads that do not disturb each other, 3 equal tasks take
     /// as long as 4.
     pub fn time(&self, profile: &MachineProfile) -> Nanos {
+        let alone = self.alone(profile).0;
+        let tasks = self.tasks.max(1.0);
+        let rounds = profile.rounds(tasks, self.participants(profile, profile.threads as usize));
+        Nanos(alone * rounds / tasks + self.calls * profile.call_ns + rounds * profile.task_ns)
+    }
+
+    /// How many of `threads` threads are worth their call.
+    pub fn participants(&self, profile: &MachineProfile, threads: usize) -> usize {
+        let worth = self.alone(profile).0 / (WORTH * profile.task_ns);
+        // Far from the largest integer, or saturated.
+        threads.min(self.tasks.max(1.0) as usize).min(worth.max(1.0) as usize)
+    }
+
+    /// Time of all tasks on one thread.
+    fn alone(&self, profile: &MachineProfile) -> Nanos {
         let compute = self.product_flops / (IN_CONTEXT * profile.product_f32_gflops)
             + self.product_flops_f64 / (IN_CONTEXT * profile.product_f64_gflops)
             + self.product_flops_bf16 / (IN_CONTEXT * profile.product_bf16_gflops)
@@ -59,10 +79,7 @@ impl StageWork {
             + self.gather * profile.gather_ns
             + self.tiles * profile.tile_ns;
         let bytes = Bytes(self.bytes_read + self.bytes_written);
-        let memory = profile.stream(bytes, bytes).0;
-        let tasks = self.tasks.max(1.0);
-        let rounds = profile.rounds(tasks);
-        Nanos(compute.max(memory) * rounds / tasks + self.calls * profile.call_ns + rounds * profile.task_ns)
+        Nanos(compute.max(profile.stream(bytes, bytes).0))
     }
 }
 
@@ -109,8 +126,17 @@ mod tests {
     #[test]
     fn threads_that_share_a_core_gain_less() {
         let profile = MachineProfile { threads: 2, thread_gain: 0.25, ..MachineProfile::default() };
-        assert!((profile.rounds(4.0) - 2.0 * 2.0 / 1.25).abs() < 1e-9);
-        assert!((profile.rounds(1.0) - 1.0).abs() < 1e-9);
+        assert!((profile.rounds(4.0, 2) - 2.0 * 2.0 / 1.25).abs() < 1e-9);
+        assert!((profile.rounds(1.0, 2) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn threads_with_little_to_do_are_not_called() {
+        let profile = MachineProfile { threads: 4, ..MachineProfile::default() };
+        let work = |ns: f64| StageWork { pointwise: ns / profile.pointwise_ns, tasks: 64.0, ..StageWork::default() };
+        let worth = WORTH * profile.task_ns;
+        assert_eq!([0.1, 1.9, 2.1, 100.0].map(|n| work(n * worth).participants(&profile, 4)), [1, 1, 2, 4]);
+        assert_eq!(StageWork { tasks: 3.0, ..work(100.0 * worth) }.participants(&profile, 4), 3);
     }
 
     #[test]

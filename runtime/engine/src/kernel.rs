@@ -412,7 +412,10 @@ impl Kernel {
         let extents = self.extents(inputs)?;
         let prepared = self.prepare(&extents)?;
         let launches = |prepared: &Prepared, homes: &Homes| match &prepared.row.code {
-            Some(code) => launch::launches(prepared, code, &self.functions, homes, self.pool.threads()),
+            Some(code) => {
+                let threads = (self.pool.threads(), &self.options.compiler.profile);
+                launch::launches(prepared, code, &self.functions, homes, threads)
+            }
             None => Vec::new(),
         };
         Ok(bind::bind(spec, &self.indices, prepared, extents, inputs, outputs, launches)?)

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use attnc_algebra::DType;
 use attnc_compiler::Layout;
-use attnc_plan::Role;
+use attnc_cost::machine::MachineProfile;
+use attnc_plan::{Role, Stage};
 use attnc_plan::loops::Access;
 use attnc_plan::loops::interpret::{self, BufferData, Bytes};
 
@@ -23,12 +24,15 @@ pub fn launches(
     code: &Arc<CodeMemory>,
     functions: &Arc<FunctionTable>,
     homes: &Homes,
-    threads: usize,
+    (threads, profile): (usize, &MachineProfile),
 ) -> Vec<StageLaunch> {
     let layout = prepared.layout();
+    let stages: Vec<&Stage> = prepared.plan().stages().collect();
     let launch = |(index, buffers): (usize, &Vec<BoundBuffer>)| {
         let sizes = &layout.stages[index];
-        let participants = threads.min(usize::try_from(sizes.tasks).unwrap_or(usize::MAX)).max(1);
+        let most = threads.min(usize::try_from(sizes.tasks).unwrap_or(usize::MAX)).max(1);
+        let work = if most > 1 { prepared.plan().work(stages[index], &layout.extents) } else { None };
+        let participants = work.map_or(most, |work| work.participants(profile, most));
         let tiles = BoundTiles { places: sizes.tiles.clone(), thread_bytes: layout.thread_bytes, participants };
         let (code, functions) = (Arc::clone(code), Arc::clone(functions));
         StageLaunch::new(code, index, functions, layout.extents.clone(), buffers.clone(), tiles, sizes.tasks)
@@ -49,7 +53,7 @@ pub fn run_code(
 ) -> Result<(), Error> {
     let mut launches = bound.pointed(scratch, pool.threads())?.iter().enumerate();
     let failed = launches.find_map(|(index, launch)| {
-        let outcome = pool.run(launch, launch.tasks());
+        let outcome = pool.run(launch, launch.tasks(), launch.participants());
         after(index);
         outcome.is_err().then_some(index)
     });
@@ -87,7 +91,7 @@ pub fn run_interpreted(prepared: &Prepared, bound: &mut BoundArgs<'_, '_, '_, '_
     Ok(())
 }
 
-fn interpret_stage(stage: &attnc_plan::Stage, layout: &Layout, memory: &mut [Vec<u8>]) -> Result<(), Error> {
+fn interpret_stage(stage: &Stage, layout: &Layout, memory: &mut [Vec<u8>]) -> Result<(), Error> {
     // Taken out for the stage, so that several can be borrowed at once.
     let mut taken: Vec<Vec<u8>> = Vec::new();
     let mut firsts: Vec<Option<usize>> = Vec::new();

@@ -108,8 +108,8 @@ fn measure_all(name: &str, table: &KernelTable, threads: usize, mut step: impl F
         row_ns: figure(measure::microkernel_call_ns(table, BUDGET) / 10.0),
         // A tile is a handful of microkernel calls and their loop control.
         tile_ns: figure(5.0 * measure::microkernel_call_ns(table, BUDGET)),
-        // Beside the launch, a stage's buffers and sizes are looked up, and its code and scratch are cold.
-        call_ns: figure(8.0 * launch_ns(1, 1)),
+        // A stage's buffers and sizes are looked up, and its code and scratch are cold.
+        call_ns: figure(6.0 * measure::microkernel_call_ns(table, BUDGET)),
         task_ns: figure((launch_ns(threads, threads as i64) / threads as f64).max(1.0)),
         levels: LEVELS.iter().map(|bytes| level(*bytes, &mut figure)).collect(),
     }
@@ -193,7 +193,7 @@ fn thread_gain(table: &KernelTable, threads: usize) -> f64 {
     let time = |tasks: usize| {
         median_ns(BUDGET, || {
             // Products do not panic.
-            let _ = pool.run(&Products(table), tasks as i64);
+            let _ = pool.run(&Products(table), tasks as i64, threads);
         })
     };
     let speedup = threads as f64 * time(1) / time(threads);
@@ -204,6 +204,6 @@ fn launch_ns(threads: usize, tasks: i64) -> f64 {
     let pool = ThreadPool::new(threads);
     median_ns(BUDGET, || {
         // Idle tasks do not panic.
-        let _ = pool.run(&Idle, tasks);
+        let _ = pool.run(&Idle, tasks, threads);
     })
 }

@@ -1,6 +1,7 @@
 //! The worker threads: a small persistent pool that runs numbered tasks.
 //!
-//! A launch is a count of tasks; participants take the next number from an atomic counter. The caller always
+//! A launch is a count of tasks. Each participant has a share of consecutive numbers and helps with the others' when it
+//! is done, so that stages that follow each other mostly find what they read in their own core's cache. The caller always
 //! takes part, so a launch ends even if every worker is busy with others. Tasks are independent and write
 //! disjoint elements, so which thread runs which task changes no bit. Whoever waits looks for a short while before it
 //! sleeps, since waking a sleeping thread takes longer than a small stage. Must not know what a task does.
@@ -22,32 +23,68 @@ pub trait Tasks: Sync {
 /// How long a waiting thread looks before it sleeps: about what waking it would take.
 const LOOKS: Duration = Duration::from_micros(50);
 
+/// Shares of a launch at most; further participants have none of their own.
+const SHARES: usize = 8;
+
+/// Consecutive tasks, of which anyone takes the next. In lines of the cache of its own.
+#[repr(align(128))]
+struct Share {
+    next: AtomicI64,
+    end: i64,
+}
+
+impl Share {
+    fn take(&self) -> Option<i64> {
+        // A look costs less than a claim.
+        if self.next.load(Ordering::Relaxed) >= self.end {
+            return None;
+        }
+        let task = self.next.fetch_add(1, Ordering::Relaxed);
+        (task < self.end).then_some(task)
+    }
+
+    fn give_up(&self) {
+        self.next.store(self.end, Ordering::Relaxed);
+    }
+}
+
 /// A launch in flight. It lies on the caller's stack: see [`Ticket`].
 struct Job<'a> {
     tasks: &'a dyn Tasks,
-    count: i64,
-    next: AtomicI64,
+    shares: [Share; SHARES],
+    /// The next worker's slot; the caller's is 0.
     slots: AtomicUsize,
     panicked: AtomicBool,
     /// Invited workers that have started and not yet finished.
     working: AtomicUsize,
 }
 
-impl Job<'_> {
-    /// Takes tasks until none is left.
-    fn work(&self) {
-        let slot = self.slots.fetch_add(1, Ordering::Relaxed);
+impl<'a> Job<'a> {
+    fn new(tasks: &'a dyn Tasks, count: i64, participants: usize) -> Self {
+        let shares = participants.min(SHARES) as i64;
+        // Without a product of two large numbers.
+        let from = |share: i64| count / shares * share.min(shares) + (count % shares).min(share);
+        Self {
+            tasks,
+            shares: std::array::from_fn(|s| Share { next: from(s as i64).into(), end: from(s as i64 + 1) }),
+            slots: AtomicUsize::new(1),
+            panicked: AtomicBool::new(false),
+            working: AtomicUsize::new(0),
+        }
+    }
+
+    /// Takes tasks until none is left, first of the own share.
+    fn work(&self, slot: usize) {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let task = self.next.fetch_add(1, Ordering::Relaxed);
-                if task >= self.count {
-                    return;
+            for turn in 0..SHARES {
+                let share = &self.shares[(slot + turn) % SHARES];
+                while let Some(task) = share.take() {
+                    self.tasks.run(slot, task);
                 }
-                self.tasks.run(slot, task);
             }
         }));
         if outcome.is_err() {
-            self.next.store(self.count, Ordering::Relaxed);
+            self.shares.iter().for_each(Share::give_up);
             self.panicked.store(true, Ordering::Relaxed);
         }
     }
@@ -117,30 +154,24 @@ impl ThreadPool {
         self.threads
     }
 
-    /// Runs tasks `0..count` and returns when all are done.
+    /// Runs tasks `0..count` on at most `most` threads and returns when all are done.
     ///
     /// # Errors
     /// If a task panicked; the others may then not have run.
-    pub fn run(&self, tasks: &dyn Tasks, count: i64) -> Result<(), TaskPanicked> {
-        let job = Job {
-            tasks,
-            count,
-            next: AtomicI64::new(0),
-            slots: AtomicUsize::new(0),
-            panicked: AtomicBool::new(false),
-            working: AtomicUsize::new(0),
-        };
-        let helpers = self.threads.min(usize::try_from(count).unwrap_or(usize::MAX)).saturating_sub(1);
-        if helpers > 0 {
-            self.start_workers();
-            let ticket = Ticket((&raw const job).cast());
-            let invited = Invited { shared: &self.shared, job: &job, ticket };
-            self.shared.invite(ticket, helpers);
-            job.work();
-            drop(invited);
-        } else {
-            job.work();
+    pub fn run(&self, tasks: &dyn Tasks, count: i64, most: usize) -> Result<(), TaskPanicked> {
+        let participants = self.threads.min(most).min(usize::try_from(count).unwrap_or(usize::MAX));
+        if participants < 2 {
+            // No number has to be claimed from anyone.
+            let all = || (0..count).for_each(|task| tasks.run(0, task));
+            return catch_unwind(AssertUnwindSafe(all)).map_err(|_| TaskPanicked);
         }
+        let job = Job::new(tasks, count, participants);
+        self.start_workers();
+        let ticket = Ticket((&raw const job).cast());
+        let invited = Invited { shared: &self.shared, job: &job, ticket };
+        self.shared.invite(ticket, participants - 1);
+        job.work(0);
+        drop(invited);
         if job.panicked.load(Ordering::Relaxed) { Err(TaskPanicked) } else { Ok(()) }
     }
 
@@ -254,7 +285,7 @@ fn serve(shared: &Shared) {
     while let Some(ticket) = shared.accept() {
         // SAFETY: the job counts this worker, and its caller waits until it no longer does.
         let job = unsafe { &*ticket.0 };
-        job.work();
+        job.work(job.slots.fetch_add(1, Ordering::Relaxed));
         // The last touch of the job.
         job.working.fetch_sub(1, Ordering::Release);
         shared.leave();
@@ -302,7 +333,7 @@ mod tests {
                 scope.spawn(|| {
                     for count in [0, 1, 2, 100] {
                         let tasks = Count((0..count).map(|_| AtomicUsize::new(0)).collect());
-                        pool.run(&tasks, count).expect("no task panics");
+                        pool.run(&tasks, count, 3).expect("no task panics");
                         assert!(tasks.0.iter().all(|n| n.load(Ordering::Relaxed) == 1));
                     }
                 });
@@ -321,7 +352,7 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_and_the_pool_lives_on() {
         let pool = ThreadPool::new(2);
-        assert_eq!(pool.run(&Bad, 10), Err(TaskPanicked));
-        assert_eq!(pool.run(&Bad, 5), Ok(()));
+        assert_eq!(pool.run(&Bad, 10, 2), Err(TaskPanicked));
+        assert_eq!(pool.run(&Bad, 5, 1), Ok(()));
     }
 }

@@ -76,16 +76,20 @@ impl Nest<'_, '_> {
         self.remember_lse(axis, domain, score, &online);
         let acc = self.element(acc, frame);
         let sum = self.element(online.sum, online.rows);
-        Ok(self.mean(acc, sum))
+        Ok(self.mean(acc, frame, sum, online.rows))
     }
 
-    /// A weighted sum over the sum of its weights: 0 without keys, whose sum is 0; NaN stays NaN.
-    pub(super) fn mean(&mut self, acc: ExprId, sum: ExprId) -> ExprId {
+    /// A weighted sum over the sum of its weights, each with its frame: 0 without keys, whose sum is 0; NaN stays NaN.
+    pub(super) fn mean(&mut self, acc: ExprId, frame: Frame, sum: ExprId, weights: Frame) -> ExprId {
         let lane = self.x().lane(acc);
         let (zero, one) = (self.x().real(lane, 0.0), self.x().real(lane, 1.0));
         let empty = self.x().binary(BinaryOp::Eq, sum, zero);
         let scale = self.x().binary(BinaryOp::Div, one, sum);
-        let scale = self.choose(empty, zero, scale);
+        let mut scale = self.choose(empty, zero, scale);
+        // A factor of each row that is at hand is one call for the tile.
+        if weights != frame {
+            scale = self.spill("scale", scale, weights);
+        }
         self.x().times(acc, scale)
     }
 

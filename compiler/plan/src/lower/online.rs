@@ -193,7 +193,7 @@ impl Nest<'_, '_> {
         let from = self.x().int(0);
         self.emit(Stmt::For { var, from, to: dim.count, step: 1, body });
         let (acc, sum) = (self.element(acc, frame), self.element(weights.sum, weights.frame));
-        Ok(self.mean(acc, sum))
+        Ok(self.mean(acc, frame, sum, weights.frame))
     }
 
     /// Emits a loop over the rows of a chunk.
@@ -278,7 +278,7 @@ impl Nest<'_, '_> {
         self.emit(Stmt::For { var, from, to, step: 1, body });
         let [max, sum, acc] = [max, sum, acc].map(|tile| self.element(tile, frame));
         match scan.value {
-            Some(_) => Ok(self.mean(acc, sum)),
+            Some(_) => Ok(self.mean(acc, frame, sum, frame)),
             None => {
                 let log = self.x().unary(UnaryOp::Log, sum);
                 let max = self.x().cast(lane, max);

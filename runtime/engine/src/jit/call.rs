@@ -118,6 +118,11 @@ impl StageLaunch {
         self.tasks
     }
 
+    /// How many threads may take part.
+    pub fn participants(&self) -> usize {
+        self.bound.participants
+    }
+
     /// Points it to the memory of one call; `tiles` is that of the participants' tiles.
     ///
     /// # Safety
