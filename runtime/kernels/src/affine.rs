@@ -39,18 +39,27 @@ impl OfRow {
 }
 
 impl Affine {
-    /// Whether rows are neither multiplied nor added to.
+    /// What is done to rows beside the function. A number that changes nothing is the same for all.
     #[inline(always)]
-    unsafe fn is_plain(&self) -> bool {
-        let all = self.a.rs == 0 && self.b.rs == 0 && self.c.rs == 0 && self.d.rs == 0;
+    unsafe fn shape(&self) -> u8 {
         let nothing = (-0.0f32).to_bits();
         // SAFETY: the caller's numbers; there is at least one row.
-        all && unsafe {
-            let (factors, summands) = ([self.a.at(0), self.c.at(0)], [self.b.at(0), self.d.at(0)]);
-            factors == [1.0; 2] && summands[0].to_bits() == nothing && summands[1].to_bits() == nothing
+        unsafe {
+            let once = |n: OfRow| n.rs == 0 && n.at(0) == 1.0;
+            let none = |n: OfRow| n.rs == 0 && n.at(0).to_bits() == nothing;
+            match once(self.a) && none(self.b) && none(self.d) {
+                true if once(self.c) => PLAIN,
+                true => SCALED,
+                false => FULL,
+            }
         }
     }
 }
+
+// What is done to rows beside the function: nothing, a factor after it, or factors and summands before and after it.
+const PLAIN: u8 = 0;
+const SCALED: u8 = 1;
+const FULL: u8 = 2;
 
 /// Every element of the matrix.
 ///
@@ -63,17 +72,17 @@ pub(crate) unsafe fn affine<S: FloatBits, F: Function>(s: S, f: F, p: &Affine) {
     }
     // SAFETY: the caller's matrices and numbers.
     unsafe {
-        if p.is_plain() {
-            matrix::<S, F, true>(s, f, p);
-        } else {
-            matrix::<S, F, false>(s, f, p);
+        match p.shape() {
+            PLAIN => matrix::<S, F, PLAIN>(s, f, p),
+            SCALED => matrix::<S, F, SCALED>(s, f, p),
+            _ => matrix::<S, F, FULL>(s, f, p),
         }
     }
 }
 
-/// Every element; if `PLAIN`, rows are neither multiplied nor added to.
+/// Every element, of a matrix of this shape.
 #[inline(always)]
-unsafe fn matrix<S: FloatBits, F: Function, const PLAIN: bool>(s: S, f: F, p: &Affine) {
+unsafe fn matrix<S: FloatBits, F: Function, const SHAPE: u8>(s: S, f: F, p: &Affine) {
     let wide = Interleaved(s);
     // Rows of a buffer follow each other, a block at a time: what comes next is asked for in time.
     let ahead = p.rows as isize * p.src_rs;
@@ -87,17 +96,17 @@ unsafe fn matrix<S: FloatBits, F: Function, const PLAIN: bool>(s: S, f: F, p: &A
             let mut k = 0;
             while k + 4 * S::N <= p.cols {
                 wide.prefetch(src.wrapping_offset(ahead).wrapping_add(k));
-                wide.store(dst.add(k), element::<_, F, PLAIN>(wide, f, all, wide.load(src.add(k))));
+                wide.store(dst.add(k), element::<_, F, SHAPE>(wide, f, all, wide.load(src.add(k))));
                 k += 4 * S::N;
             }
             while k + S::N <= p.cols {
                 s.prefetch(src.wrapping_offset(ahead).wrapping_add(k));
-                s.store(dst.add(k), element::<_, F, PLAIN>(s, f, each, s.load(src.add(k))));
+                s.store(dst.add(k), element::<_, F, SHAPE>(s, f, each, s.load(src.add(k))));
                 k += S::N;
             }
             if k < p.cols {
                 let head = s.head(p.cols - k);
-                s.store_head(dst.add(k), head, element::<_, F, PLAIN>(s, f, each, s.load_head(src.add(k), head)));
+                s.store_head(dst.add(k), head, element::<_, F, SHAPE>(s, f, each, s.load_head(src.add(k), head)));
             }
         }
     }
@@ -110,6 +119,10 @@ fn row_of<T: Element, S: Lanes<T>>(s: S, [a, b, c, d]: [T; 4]) -> [S::V; 4] {
 }
 
 #[inline(always)]
-fn element<S: FloatBits, F: Function, const PLAIN: bool>(s: S, f: F, [a, b, c, d]: [S::V; 4], x: S::V) -> S::V {
-    if PLAIN { f.apply(s, x) } else { s.add(s.mul(f.apply(s, s.add(s.mul(x, a), b)), c), d) }
+fn element<S: FloatBits, F: Function, const SHAPE: u8>(s: S, f: F, [a, b, c, d]: [S::V; 4], x: S::V) -> S::V {
+    match SHAPE {
+        PLAIN => f.apply(s, x),
+        SCALED => s.mul(f.apply(s, x), c),
+        _ => s.add(s.mul(f.apply(s, s.add(s.mul(x, a), b)), c), d),
+    }
 }

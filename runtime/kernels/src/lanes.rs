@@ -289,7 +289,7 @@ pub(crate) trait FloatBits: Lanes<f32> {
         let scaled = self.bits_to_float(self.int_add(self.bits(v), self.int_to_exponent(self.float_to_int(n))));
         self.select(self.lt(n, self.splat(LEAST_EXPONENT)), self.splat(0.0), scaled)
     }
-    /// `a / b` for b in 1 ..= 2^126, within 2 ULP where it is normal.
+    /// `a / b` for b in 1 ..= 2^126, within 1 ULP where it is normal.
     #[inline(always)]
     fn quotient(self, a: Self::V, b: Self::V) -> Self::V {
         self.div(a, b)

@@ -15,7 +15,7 @@ pub(super) const LN_2_HIGH: f32 = 355.0 / 512.0;
 pub(super) const LN_2_LOW: f32 = -2.121_944_4e-4;
 
 /// A number so large that a sum with it is an integer: of less than 2^22 in magnitude, the nearest.
-const TO_INTEGER: f32 = 1.5 * (1 << 23) as f32;
+pub(super) const TO_INTEGER: f32 = 1.5 * (1 << 23) as f32;
 
 /// Coefficients of `(e^r - 1 - r) / r^2`.
 pub(super) const TAIL: [f32; 5] = [0.499_999_94, 0.166_665_15, 0.041_668_456, 0.008_369_419, 0.001_381_314_2];

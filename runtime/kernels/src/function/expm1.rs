@@ -1,13 +1,13 @@
 //! `expm1`, `tanh` and `erf` of `f32`, which share a kernel.
 //!
 //! `expm1(n ln 2 + r) = 2^n expm1(r) + (2^n - 1)`, with the polynomial of `exp` for `expm1(r)`.
-//! `tanh |x| = t / (t + 2)` with `t = expm1(2 |x|)`. `erf |x| = -expm1(-|x| Q(|x|))`, where `x Q(x)` is
+//! `tanh |x| = h / (h + 1)` with `h = expm1(2 |x|) / 2`. `erf |x| = -expm1(-|x| Q(|x|))`, where `x Q(x)` is
 //! `-log(erfc x)`, which is smooth: one polynomial of degree 8 serves the whole range up to where `erf` rounds to 1.
 
 use core::f32::consts::FRAC_2_SQRT_PI;
 
 use super::Function;
-use super::exp::{LN_2_HIGH, LN_2_LOW, TAIL};
+use super::exp::{LN_2_HIGH, LN_2_LOW, TAIL, TO_INTEGER};
 use crate::lanes::FloatBits;
 
 /// Below this `expm1` rounds to -1.
@@ -58,15 +58,21 @@ fn expm1_not_above<S: FloatBits>(s: S, x: S::V) -> S::V {
 /// `2^n expm1(r) + (2^n - 1)`.
 #[inline(always)]
 fn scaled_expm1<S: FloatBits>(s: S, r: S::V, n: S::V) -> S::V {
+    // Half of the result, since 2^128 is not a number.
+    let half = half_expm1(s, r, s.float_to_int(n));
+    s.add(half, half)
+}
+
+/// `(2^n expm1(r) + (2^n - 1)) / 2`; of n the lower nine bits count.
+#[inline(always)]
+fn half_expm1<S: FloatBits>(s: S, r: S::V, n: S::I) -> S::V {
     let mut tail = s.splat(TAIL[4]);
     for degree in [3, 2, 1, 0] {
         tail = s.fma(tail, r, s.splat(TAIL[degree]));
     }
     let expm1_r = s.fma(s.mul(r, r), tail, r);
-    // Half of the result, since 2^128 is not a number.
-    let half_power = s.bits_to_float(s.int_to_exponent(s.int_add(s.float_to_int(n), s.int_splat(126))));
-    let half = s.fma(expm1_r, half_power, s.sub(half_power, s.splat(0.5)));
-    s.add(half, half)
+    let half_power = s.bits_to_float(s.int_to_exponent(s.int_add(n, s.int_splat(126))));
+    s.fma(expm1_r, half_power, s.sub(half_power, s.splat(0.5)))
 }
 
 /// `tanh`.
@@ -78,15 +84,19 @@ impl Function for Tanh {
     fn apply<S: FloatBits>(self, s: S, x: S::V) -> S::V {
         let magnitude = s.abs(x);
         let twice = s.min(s.splat(TANH_SATURATED), s.add(magnitude, magnitude));
-        let n = s.round(s.mul(twice, s.splat(core::f32::consts::LOG2_E)));
-        // The larger n, the less an error of r shows: where the product is not rounded, one constant is enough.
-        let r = if const { S::FUSED } {
-            s.fnma(n, s.splat(core::f32::consts::LN_2), twice)
+        // `tanh = h / (h + 1)` with half of `expm1`.
+        let half = if const { S::FUSED } {
+            // The larger n, the less an error of r shows: where the product is not rounded, one constant is enough. The
+            // lower bits of the sum are n.
+            let shifted = s.fma(twice, s.splat(core::f32::consts::LOG2_E), s.splat(TO_INTEGER));
+            let n = s.sub(shifted, s.splat(TO_INTEGER));
+            half_expm1(s, s.fnma(n, s.splat(core::f32::consts::LN_2), twice), s.bits(shifted))
         } else {
-            s.fnma(n, s.splat(LN_2_LOW), s.fnma(n, s.splat(LN_2_HIGH), twice))
+            let n = s.round(s.mul(twice, s.splat(core::f32::consts::LOG2_E)));
+            let r = s.fnma(n, s.splat(LN_2_LOW), s.fnma(n, s.splat(LN_2_HIGH), twice));
+            half_expm1(s, r, s.float_to_int(n))
         };
-        let t = scaled_expm1(s, r, n);
-        s.with_sign(s.div(t, s.add(t, s.splat(2.0))), x)
+        s.with_sign(s.quotient(half, s.add(half, s.splat(1.0))), x)
     }
 }
 

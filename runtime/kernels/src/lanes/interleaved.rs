@@ -219,6 +219,10 @@ impl<S: FloatBits> FloatBits for Interleaved<S> {
         each!(self.scale(v, n))
     }
     #[inline(always)]
+    fn quotient(self, a: Self::V, b: Self::V) -> Self::V {
+        each!(self.quotient(a, b))
+    }
+    #[inline(always)]
     fn scale_or_flush(self, v: Self::V, n: Self::V) -> Self::V {
         each!(self.scale_or_flush(v, n))
     }
