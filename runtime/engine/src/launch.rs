@@ -5,9 +5,9 @@ use std::sync::Arc;
 use attnc_algebra::DType;
 use attnc_compiler::Layout;
 use attnc_cost::machine::MachineProfile;
-use attnc_plan::{Role, Stage};
 use attnc_plan::loops::Access;
 use attnc_plan::loops::interpret::{self, BufferData, Bytes};
+use attnc_plan::{Role, Stage};
 
 use crate::bind::{BoundArgs, Homes};
 use crate::error::Error;
