@@ -19,6 +19,9 @@ use crate::progress::Progress;
 use crate::session::{SpecFile, options};
 use crate::table;
 
+/// How often a kernel is compiled, since one time among other work says little.
+const COMPILES: usize = 3;
+
 /// Time spent on measuring one candidate, after which the median is taken.
 const BUDGET: Duration = Duration::from_millis(300);
 
@@ -182,11 +185,10 @@ fn measure(
         let mut options = options.clone();
         // What is chosen is compiled as it is where nobody asks for it by name.
         options.compiler.variant = (at > 0).then(|| candidate.name().to_string());
-        let kernel = file.compile(&options, &[])?;
+        let (kernel, compile_ms) = compiled(file, &options, &extents)?;
         let prepared = kernel.prepare(&extents).map_err(|e| file.failure(e))?;
         let numbers = by_number(spec, &extents);
         let work = prepared.plan().total_work(&numbers).unwrap_or_default();
-        let compile_ms = kernel.pass_times().iter().map(|p| p.time.as_secs_f64() * 1e3).sum();
         let measured_ms = median_ms(&kernel, &extents, &inputs).map_err(|e| file.failure(e))?;
         rows.push(Row {
             spec: spec.name.clone(),
@@ -208,6 +210,22 @@ fn measure(
     let best = rows.iter().filter(|r| r.exact).map(|r| r.measured_ms).fold(f64::INFINITY, f64::min);
     rows.iter_mut().for_each(|r| r.regret = r.measured_ms / best - 1.0);
     Ok(rows)
+}
+
+/// Compiles for these extents a few times; one of the kernels, and the median time from text to machine code.
+fn compiled(file: &SpecFile, options: &Options, extents: &Extents) -> Result<(Kernel, f64), Failure> {
+    let once = || {
+        let kernel = file.compile(options, &[])?;
+        kernel.prepare(extents).map_err(|e| file.failure(e))?;
+        let ms: f64 = kernel.pass_times().iter().map(|p| p.time.as_secs_f64() * 1e3).sum();
+        Ok((kernel, ms))
+    };
+    let (kernel, first) = once()?;
+    let mut times = vec![first];
+    for _ in 1..COMPILES {
+        times.push(once()?.1);
+    }
+    Ok((kernel, median(times)))
 }
 
 /// Median time of warm runs into outputs that are kept.
