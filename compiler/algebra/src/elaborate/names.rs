@@ -180,9 +180,10 @@ impl<'a> Elaborator<'a> {
     pub(super) fn unknown_function(&mut self, function: &Name, known: &[&str]) -> Option<TermId> {
         let functions = self.names.iter().filter(|(_, d)| matches!(d.meaning, Meaning::Function(_)));
         let known = functions.map(|(n, _)| n.as_str()).chain(known.iter().copied()).chain(words::FUNCTIONS);
-        let help = match closest(&function.text, known) {
-            Some(close) => format!("did you mean `{close}`?"),
-            None => format!("define it in an earlier line: `{}(x) = ...`", function.text),
+        let help = match (words::instead_of_function(&function.text), closest(&function.text, known)) {
+            (Some(help), _) => help.to_string(),
+            (None, Some(close)) => format!("did you mean `{close}`?"),
+            (None, None) => format!("define it in an earlier line: `{}(x) = ...`", function.text),
         };
         let problem = Problem::UnknownFunction { name: function.text.clone() };
         self.fail(Diagnostic::at(function.span, problem).says("not defined").help(help))

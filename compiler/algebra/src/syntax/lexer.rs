@@ -51,6 +51,7 @@ fn instead_of(character: char) -> Option<&'static str> {
         '÷' => "write `/`, or `div` for integers",
         '√' => "write `sqrt(x)`",
         'Σ' | '∑' => "write `sum[j](...)`",
+        '?' => "a choice is written `if condition then x else y`",
         ';' => "a statement ends with its line",
         '.' => "a number has a digit before its point, and a range is written `0 .. 1`",
         _ => return None,

@@ -89,6 +89,11 @@ impl<'s> Parser<'_, 's, '_> {
         self.tokens.get(self.at + ahead).map(|p| p.token)
     }
 
+    /// The token before the next, if any.
+    fn last(&self) -> Option<Token<'s>> {
+        self.at.checked_sub(1).and_then(|at| self.tokens.get(at)).map(|p| p.token)
+    }
+
     /// Where the next token stands; the end of the statement after the last.
     pub(super) fn span(&self) -> Span {
         match self.tokens.get(self.at) {
@@ -172,6 +177,10 @@ impl<'s> Parser<'_, 's, '_> {
         let mut diagnostic = Diagnostic::at(self.span(), problem).says(format!("expected {expected}"));
         if at_end && self.tokens.last().is_some_and(|p| is_operator(p.token)) {
             diagnostic = diagnostic.help("to go on in the next line, start that line with the operator");
+        } else if self.peek() == Some(Token::Symbol("*")) && self.last() == Some(Token::Symbol("*")) {
+            diagnostic = diagnostic.help("a power is written `x ^ y`");
+        } else if self.peek() == Some(Token::Word("where")) {
+            diagnostic = diagnostic.help(words::CHOICE);
         }
         self.fail(diagnostic)
     }

@@ -45,6 +45,26 @@ pub(crate) fn constant(word: &str) -> Option<Constant> {
     Constant::ALL.into_iter().find(|c| c.name() == word)
 }
 
+/// How a choice is written, and a condition of a reduction.
+pub(crate) const CHOICE: &str =
+    "a choice is written `if condition then x else y`, a condition of a sum `sum[j where condition](x)`";
+
+/// What the language has for functions that other notations use.
+pub(crate) fn instead_of_function(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "pow" | "power" | "square" => "a power is written `x ^ y`",
+        "select" | "cond" | "ifelse" => CHOICE,
+        "maximum" => "the larger of two is `max(x, y)`, the largest along an axis `max[j](x)`",
+        "minimum" => "the smaller of two is `min(x, y)`, the smallest along an axis `min[j](x)`",
+        "clip" | "clamp" => "write `min(max(x, low), high)`",
+        "ln" => "the natural logarithm is `log(x)`",
+        "rsqrt" => "write `1 / sqrt(x)`",
+        "dot" | "matmul" | "einsum" => "a contraction is written `sum[d](q * k)`",
+        "norm" => "write `sqrt(sum[d](x ^ 2))`",
+        _ => return None,
+    })
+}
+
 /// Whether `word` cannot be a name.
 pub(crate) fn is_reserved(word: &str) -> bool {
     STATEMENTS.contains(&word)

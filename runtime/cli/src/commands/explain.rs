@@ -20,6 +20,8 @@ pub fn run(args: &ExplainArgs) -> Result<String, Failure> {
     let extents = extents_of(&kernel, args.n);
     let prepared = kernel.prepare(&extents).map_err(|e| file.failure(e))?;
     let explanation = kernel.analysis().explain(&extents).map_err(|e| file.failure(e.into()))?;
+    // With the time that its plan is predicted to take, as other commands have it.
+    let chosen = kernel.analysis().extract(&extents).map_err(|e| file.failure(e.into()))?;
     let symbols: Vec<String> = kernel.spec().symbols.iter().map(|s| s.name.clone()).collect();
     let loops: Vec<(String, String)> = prepared
         .plan()
@@ -32,7 +34,7 @@ pub fn run(args: &ExplainArgs) -> Result<String, Failure> {
         std::fs::write(path, dot(prepared.plan())).map_err(|e| Failure::file(path, &e))?;
     }
     if args.common.json {
-        let mut report = report(&kernel, &extents, &explanation, prepared.candidate());
+        let mut report = report(&kernel, &extents, &explanation, &chosen);
         if args.loops {
             report.insert(
                 "loops".into(),
@@ -50,7 +52,7 @@ pub fn run(args: &ExplainArgs) -> Result<String, Failure> {
         }
         return Ok(format!("{}\n", Value::Object(report)));
     }
-    let mut out = human(&kernel, &extents, &explanation, prepared.candidate());
+    let mut out = human(&kernel, &extents, &explanation, &chosen);
     if args.loops {
         loops.iter().for_each(|(_, text)| out.push_str(&format!("\n{text}")));
     }
