@@ -120,6 +120,21 @@ impl Nest<'_, '_> {
         if self.attend_listed(axis, domain, score, value, frame, online, acc)? {
             return Ok(());
         }
+        self.attend_in_tiles(axis, domain, score, value, frame, online, acc)
+    }
+
+    /// Tile after tile of keys.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one attend node, where it stands, and its state")]
+    pub(super) fn attend_in_tiles(
+        &mut self,
+        axis: AxisId,
+        domain: TermId,
+        score: TermId,
+        value: TermId,
+        frame: Frame,
+        online: &Online,
+        acc: TileId,
+    ) -> Result<(), PlanError> {
         let parts = self.parts_of_values(value, axis, frame);
         let parts = self.in_pairs(parts, score, frame);
         let size = self.keys_of_tile(frame);

@@ -72,6 +72,9 @@ impl Nest<'_, '_> {
         acc: TileId,
     ) -> Result<bool, PlanError> {
         let Some(listing) = self.listing(axis, domain, score, value, frame)? else { return Ok(false) };
+        if let Some(beside) = listing.picked.as_ref().and_then(|picked| self.domain_beside(picked)) {
+            self.attend_in_tiles(axis, beside, score, value, frame, online, acc)?;
+        }
         let lists = self.new_lists("list", online.rows);
         let step = Step { axis, score, listing: &listing, lists, frame, online, acc };
         match &listing.picked {
@@ -143,7 +146,8 @@ impl Nest<'_, '_> {
         }
         let picked = self.picked(axis, domain, frame);
         let together = picked.as_ref().map_or(1, |picked| picked.size);
-        let Some(share) = super::rows::share_of_lists(self, rows, (axis, domain), together) else { return Ok(None) };
+        let listed = picked.as_ref().map_or(domain, |picked| picked.keys);
+        let Some(share) = super::rows::share_of_lists(self, rows, (axis, listed), together) else { return Ok(None) };
         let rhs = self.planner.product(split.rhs.clone());
         let depth = reduction.axis;
         let keys = self.with_whole(axis, |nest| nest.with_whole(depth, |nest| nest.lines_of(rhs, axis, depth)))?;

@@ -2,9 +2,11 @@
 //!
 //! Where a domain speaks of blocks of keys, but for spans of columns in each row, whole blocks are seen or not: those of
 //! a query's best mean, or named by a rank. A position for each block is then looked at in place of its keys, each row
-//! lists the blocks that it picks, and what the spans leave of these is listed as keys ([`super::listed`]).
+//! lists the blocks that it picks, and what the spans leave of these is listed as keys ([`super::listed`]). A span of each
+//! row that is seen besides, its window or its own block, is traversed in tiles as anywhere else, and left out of the
+//! blocks.
 
-use attnc_algebra::{AxisId, BinaryOp, NaryOp, TermId, TermSet};
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, TermId, TermSet};
 
 use std::collections::BTreeMap;
 
@@ -29,46 +31,127 @@ pub(super) struct Picked {
     domain: TermId,
     /// What else must hold of the keys: parts that allow one span of columns in each row.
     spans: Vec<TermId>,
+    /// A predicate that allows one span in each row, which is seen besides what is picked.
+    beside: Option<TermId>,
+    /// The domain of the keys without what is seen besides.
+    pub keys: TermId,
+}
+
+/// The ends of what is listed of a block for each row, and of what is left out of it.
+#[derive(Clone, Copy)]
+struct Ends {
+    within: [ExprId; 2],
+    without: Option<[ExprId; 2]>,
 }
 
 impl Nest<'_, '_> {
     /// The domain as blocks that rows pick; `None` if it is of another kind.
     pub(super) fn picked(&mut self, axis: AxisId, domain: TermId, frame: Frame) -> Option<Picked> {
         let parts = self.planner.terms.conditions(domain);
-        let (mut found, mut of_blocks, mut spans) = (None, Vec::new(), Vec::new());
+        let (mut found, mut of_blocks, mut spans, mut beside) = (None, Vec::new(), Vec::new(), None);
         for part in parts {
-            let mark = self.bindings_mark();
-            let dim = self.whole(axis);
-            self.bind(axis, Binding::Tile(dim), false);
-            let bounds = self.span_alternatives(part, Frame::new(frame.rows, Some(axis)));
-            self.bindings_reset(mark);
-            match bounds {
-                Some(alternatives) if alternatives.len() == 1 => spans.push(part),
-                _ if self.planner.enters_through_quotient(part, axis, &mut found, &mut TermSet::new()) => {
-                    of_blocks.push(part);
-                }
-                _ => return None,
+            if self.is_one_span(part, axis, frame) {
+                spans.push(part);
+            } else if self.speaks_of_blocks(part, axis, &mut found) {
+                of_blocks.push(part);
+            } else if beside.is_none() {
+                let (near, far) = self.span_beside_blocks(part, axis, frame, &mut found)?;
+                beside = Some(near);
+                of_blocks.push(far);
+            } else {
+                return None;
             }
+        }
+        // What is seen besides must not have to be picked by another part.
+        if beside.is_some() && of_blocks.len() > 1 {
+            return None;
         }
         let (quotient, size) = found.filter(|(_, size)| (SMALLEST..=CHUNK).contains(size))?;
         let count = self.planner.blocks_of(axis, size);
         let blocks = self.planner.new_axis("blocks", count);
         let block = self.planner.terms.position(blocks);
+        let keys = self.all_of(spans.iter().chain(&of_blocks).copied().collect());
         let over_blocks = |nest: &mut Self, part: TermId| {
             nest.planner.with_replaced(part, (axis, quotient, block), &mut BTreeMap::new())
         };
         let of_blocks: Vec<TermId> = of_blocks.into_iter().map(|part| over_blocks(self, part)).collect();
-        let domain = match of_blocks[..] {
+        let domain = self.all_of(of_blocks);
+        Some(Picked { size, blocks, domain, spans, beside, keys })
+    }
+
+    fn all_of(&mut self, parts: Vec<TermId>) -> TermId {
+        match parts[..] {
             [one] => one,
-            _ => self.planner.terms.nary(NaryOp::And, of_blocks),
+            _ => self.planner.terms.nary(NaryOp::And, parts),
+        }
+    }
+
+    /// Whether a predicate allows one span of columns in each row.
+    fn is_one_span(&mut self, part: TermId, axis: AxisId, frame: Frame) -> bool {
+        let mark = self.bindings_mark();
+        let dim = self.whole(axis);
+        self.bind(axis, Binding::Tile(dim), false);
+        let bounds = self.span_alternatives(part, Frame::new(frame.rows, Some(axis)));
+        self.bindings_reset(mark);
+        bounds.is_some_and(|alternatives| alternatives.len() == 1)
+    }
+
+    /// Whether the axis enters a predicate through its quotient alone, the one that was found before.
+    fn speaks_of_blocks(&self, part: TermId, axis: AxisId, found: &mut Option<(TermId, i64)>) -> bool {
+        let mut quotient = *found;
+        let speaks = self.planner.enters_through_quotient(part, axis, &mut quotient, &mut TermSet::new());
+        if speaks {
+            *found = quotient;
+        }
+        speaks
+    }
+
+    /// A predicate as one span in each row, or blocks.
+    fn span_beside_blocks(
+        &mut self,
+        part: TermId,
+        axis: AxisId,
+        frame: Frame,
+        found: &mut Option<(TermId, i64)>,
+    ) -> Option<(TermId, TermId)> {
+        let Node::Nary(NaryOp::Or, either) = self.planner.terms.node(part).clone() else { return None };
+        let (mut near, mut far) = (Vec::new(), Vec::new());
+        for part in either {
+            let far_off = self.speaks_of_blocks(part, axis, found);
+            if far_off { far.push(part) } else { near.push(part) }
+        }
+        let [near] = near[..] else { return None };
+        let near = self.planner.without_quotients(near, axis);
+        if far.is_empty() || !self.is_one_span(near, axis, frame) {
+            return None;
+        }
+        let far = match far[..] {
+            [one] => one,
+            _ => self.planner.terms.nary(NaryOp::Or, far),
         };
-        Some(Picked { size, blocks, domain, spans })
+        Some((near, far))
+    }
+
+    /// The domain of what is seen besides what is picked.
+    pub(super) fn domain_beside(&mut self, picked: &Picked) -> Option<TermId> {
+        let beside = picked.beside?;
+        Some(self.all_of(picked.spans.iter().copied().chain([beside]).collect()))
     }
 
     /// Lists the keys of picked blocks; the softmax takes those that no longer fit.
     pub(super) fn list_picked(&mut self, picked: &Picked, step: &Step<'_>) -> Result<(), PlanError> {
         let rows = step.online.rows;
-        let ends = self.spans_of_rows(picked, step)?;
+        let within = self.spans_of_rows(&picked.spans, step)?;
+        let without = match picked.beside {
+            Some(beside) => {
+                let [from, to] = self.spans_of_rows(&[beside], step)?;
+                // Of a row that sees none, nothing is left out.
+                let (zero, some) = (self.x().int(0), self.x().binary(BinaryOp::Lt, from, to));
+                Some([self.choose(some, from, zero), self.choose(some, to, zero)])
+            }
+            None => None,
+        };
+        let ends = Ends { within, without };
         let of_blocks = self.new_lists("blocks", rows);
         let frame = Frame::new(rows.rows, Some(picked.blocks));
         self.for_tiles(picked.blocks, picked.domain, (CHUNK, false), &mut |nest, domain, partial| {
@@ -79,13 +162,13 @@ impl Nest<'_, '_> {
     }
 
     /// First position and end of what the spans of a domain leave to each row.
-    fn spans_of_rows(&mut self, picked: &Picked, step: &Step<'_>) -> Result<[ExprId; 2], PlanError> {
+    fn spans_of_rows(&mut self, parts: &[TermId], step: &Step<'_>) -> Result<[ExprId; 2], PlanError> {
         let mark = self.bindings_mark();
         let dim = self.whole(step.axis);
         self.bind(step.axis, Binding::Tile(dim), false);
         let (mut all, frame) =
             ([self.x().int(0), self.extent(step.axis)], Frame::new(step.frame.rows, Some(step.axis)));
-        for part in &picked.spans {
+        for part in parts {
             for span in self.spans_of(*part, frame)?.unwrap_or_default() {
                 let [from, to] = self.ends_of(&span, (all[0], all[1]));
                 all = [self.x().max(all[0], from), self.x().min(all[1], to)];
@@ -96,13 +179,7 @@ impl Nest<'_, '_> {
     }
 
     /// Lists the keys of the blocks that are listed, a block of each row at a time; no block is listed then.
-    fn list_blocks(
-        &mut self,
-        picked: &Picked,
-        of_blocks: Lists,
-        [low, high]: [ExprId; 2],
-        step: &Step<'_>,
-    ) -> Result<(), PlanError> {
+    fn list_blocks(&mut self, picked: &Picked, of_blocks: Lists, ends: Ends, step: &Step<'_>) -> Result<(), PlanError> {
         let rows = step.online.rows;
         let longest = self.element(of_blocks.most, Frame::default());
         let room = self.x().int(ROOM);
@@ -117,13 +194,20 @@ impl Nest<'_, '_> {
             let end = nest.x().sum(start, size);
             let count = nest.element(of_blocks.count, rows);
             let some = nest.x().binary(BinaryOp::Lt, at, count);
+            let [low, high] = ends.within;
             let (from, end) = (nest.x().max(start, low), nest.x().min(end, high));
             let end = nest.choose(some, end, zero);
-            let [from, to] = [from, end].map(|end| nest.as_tile("end", end, rows));
-            let (first, rows, cols) = (zero, nest.counts(rows).0, nest.extent(step.axis));
-            let (added, Lists { list, count, most }) = (Additions::Spans { from, to }, step.lists);
-            let share = picked.size as f64 / keys as f64;
-            nest.emit(Stmt::List { list, count, most, added, first, rows, cols, share });
+            let pieces = match ends.without {
+                Some([first, last]) => vec![[from, nest.x().min(end, first)], [nest.x().max(from, last), end]],
+                None => vec![[from, end]],
+            };
+            for piece in pieces {
+                let [from, to] = piece.map(|end| nest.as_tile("end", end, rows));
+                let (first, rows, cols) = (zero, nest.counts(rows).0, nest.extent(step.axis));
+                let (added, Lists { list, count, most }) = (Additions::Spans { from, to }, step.lists);
+                let share = picked.size as f64 / keys as f64;
+                nest.emit(Stmt::List { list, count, most, added, first, rows, cols, share });
+            }
             nest.when_longer(step.lists, ROOM - CHUNK, |nest| nest.over_lists(step))
         })?;
         let from = self.x().int(0);

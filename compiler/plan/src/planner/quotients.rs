@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, TermSet, UnaryOp};
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, TermSet, Terms, UnaryOp};
 
 use super::Planner;
 
@@ -109,6 +109,56 @@ impl Planner<'_> {
             ref node if names_axis(node, axis) => false,
             ref node => node.operands().iter().all(|t| self.enters_through_quotient(*t, axis, found, seen)),
         }
+    }
+
+    /// A predicate with comparisons of an axis's quotient by a number as such of the position: `j div m <= y` is
+    /// `j < m (y + 1)`, and `x <= j div m` is `m x <= j`.
+    pub(crate) fn without_quotients(&mut self, predicate: TermId, axis: AxisId) -> TermId {
+        let node = self.terms.node(predicate).clone();
+        match node {
+            Node::Nary(NaryOp::And | NaryOp::Or, _) => {
+                let node = node.map_operands(|t| self.without_quotients(t, axis));
+                self.terms.add(node)
+            }
+            Node::Binary(BinaryOp::Le, x, y) => self.at_most(x, y, 0, axis).unwrap_or(predicate),
+            Node::Binary(BinaryOp::Lt, x, y) => self.at_most(x, y, 1, axis).unwrap_or(predicate),
+            Node::Binary(BinaryOp::Eq, x, y) => match (self.at_most(x, y, 0, axis), self.at_most(y, x, 0, axis)) {
+                (Some(up), Some(down)) => self.terms.nary(NaryOp::And, vec![up, down]),
+                _ => predicate,
+            },
+            _ => predicate,
+        }
+    }
+
+    /// `x + gap <= y`, where one side is a quotient of the position, as a bound on that. What holds data is left as it
+    /// is, since its multiples may be no integers of 64 bits.
+    fn at_most(&mut self, x: TermId, y: TermId, gap: i64, axis: AxisId) -> Option<TermId> {
+        let position = self.terms.position(axis);
+        let size = |terms: &Terms, t: TermId| match *terms.node(t) {
+            Node::Binary(BinaryOp::FloorDiv, x, y) if x == position => match *terms.node(y) {
+                Node::Int(size) if size > 1 => Some(size),
+                _ => None,
+            },
+            _ => None,
+        };
+        let (least, most) = (size(&self.terms, y), size(&self.terms, x));
+        let (size, other) = match (least, most) {
+            (Some(size), None) => (size, x),
+            (None, Some(size)) => (size, y),
+            _ => return None,
+        };
+        if self.terms.free(other).contains(axis) || !self.is_data_free(other) {
+            return None;
+        }
+        // The first position of block `x + gap`, or of the one after block `y - gap`.
+        let shift = if least.is_some() { gap } else { 1 - gap };
+        let [shift, scale] = [shift, size].map(|v| self.terms.int(v));
+        let block = self.terms.nary(NaryOp::Add, vec![other, shift]);
+        let start = self.terms.nary(NaryOp::Mul, vec![scale, block]);
+        Some(match least {
+            Some(_) => self.terms.binary(BinaryOp::Le, start, position),
+            None => self.terms.binary(BinaryOp::Lt, position, start),
+        })
     }
 
     pub(crate) fn with_replaced(
