@@ -328,7 +328,18 @@ impl Graph {
     }
 
     fn cast(&mut self, lane: Lane, x: Id) -> Id {
-        if self.lane(x) == lane { x } else { self.add(Op::Cast(lane, x), lane) }
+        if self.lane(x) == lane {
+            return x;
+        }
+        // A distance: steps along the columns are converted by 32 bits, and the sign goes after that.
+        if let (Lane::F32 | Lane::F64, Op::Unary(Unary::Abs, inside)) = (lane, &self.node(x).op) {
+            let inside = *inside;
+            if self.node(inside).col && self.node(inside).slope.is_some() {
+                let real = self.cast(lane, inside);
+                return self.one(Unary::Abs, real);
+            }
+        }
+        self.add(Op::Cast(lane, x), lane)
     }
 
     fn call(&mut self, function: Function, xs: &[Id]) -> Id {

@@ -355,15 +355,24 @@ impl Lower<'_, '_> {
                 let masks: Parts = x.iter().flat_map(|mask| self.wide_mask(*mask)).collect();
                 self.each(&masks, |s, x| s.builder.ins().ineg(x))
             }
-            _ => {
-                let mut scalars = Vec::with_capacity(width);
-                for at in 0..width {
-                    let scalar = self.extract(from, width, x, at);
-                    scalars.push(self.convert_scalar(from, to, scalar));
-                }
-                self.gather(to, &scalars)
-            }
+            (Lane::I64, Lane::F32 | Lane::F64) => self.reals_of_whole(to, width, x)?,
+            _ => self.convert_lanewise(from, to, width, x)?,
         })
+    }
+
+    pub(crate) fn convert_lanewise(
+        &mut self,
+        from: Lane,
+        to: Lane,
+        width: usize,
+        x: &Parts,
+    ) -> Result<Parts, CodegenError> {
+        let mut scalars = Vec::with_capacity(width);
+        for at in 0..width {
+            let scalar = self.extract(from, width, x, at);
+            scalars.push(self.convert_scalar(from, to, scalar));
+        }
+        Ok(self.gather(to, &scalars))
     }
 
     fn promote(&mut self, x: Value) -> [Value; 2] {

@@ -28,6 +28,7 @@ mod reduce;
 mod scalar;
 mod statement;
 mod transpose;
+mod whole;
 
 use attnc_plan::loops::LoopProgram;
 use cranelift_codegen::ir::{Function, UserFuncName};

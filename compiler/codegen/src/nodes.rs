@@ -178,7 +178,7 @@ impl Lower<'_, '_> {
         if to == Lane::F64 { wide } else { wide.chunks(2).map(|pair| self.demote(pair)).collect() }
     }
 
-    fn vector_constant(&mut self, bytes: &[u8]) -> cranelift_codegen::ir::Constant {
+    pub(crate) fn vector_constant(&mut self, bytes: &[u8]) -> cranelift_codegen::ir::Constant {
         self.builder.func.dfg.constants.insert(bytes.into())
     }
 
@@ -226,7 +226,7 @@ impl Lower<'_, '_> {
         rests.into_iter().map(|rest| self.builder.ins().icmp(cc, rest, is)).collect()
     }
 
-    /// Floor division and remainder of groups; constant divisors are known here.
+    /// Floor division and remainder of groups; scalar divisors are known here.
     fn divide_lanes(
         &mut self,
         cells: &Cells<'_>,
@@ -240,10 +240,11 @@ impl Lower<'_, '_> {
         if lane != Lane::I64 {
             return self.binary(op, lane, width, &left, &cells.group(lanes, y));
         }
-        let Some(divisor) = cells.graph.as_int(y) else {
+        if cells.graph.node(y).col {
             return self.binary(op, lane, width, &left, &cells.group(lanes, y));
-        };
-        if divisor > 0 && divisor.count_ones() == 1 {
+        }
+        let divisor = cells.graph.as_int(y);
+        if let Some(divisor) = divisor.filter(|divisor| *divisor > 0 && divisor.count_ones() == 1) {
             let shift = i64::from(divisor.trailing_zeros());
             let mask = self.int(divisor - 1);
             let mask = self.builder.ins().splat(types::I64X2, mask);
@@ -253,11 +254,7 @@ impl Lower<'_, '_> {
             });
             return Ok(each.collect());
         }
-        self.lanewise(lane, width, &[&left], |s, args| {
-            let y = s.int(divisor);
-            let (quotient, rest) = s.floor_div(args[0], y);
-            Ok(if op == Binary::FloorDiv { quotient } else { rest })
-        })
+        self.divide_whole(op, width, &left, cells.scalar(y))
     }
 
     fn lower_bounds(&mut self, cells: &Cells<'_>, op: &Op, lanes: &Lanes) -> Result<Parts, CodegenError> {

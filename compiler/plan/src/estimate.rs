@@ -41,6 +41,9 @@ const DOTS_SLOWER: f64 = 1.5;
 /// A multiply-add with a line of which a row makes the only use takes as long as so many of a product.
 const LISTED_SLOWER: f64 = 3.0;
 
+/// Gathers for each key that is put in order: keys of few values are counted, and then have their places.
+const ORDERED: f64 = 4.0;
+
 /// Gathers for each key of a row of which some are ranked.
 const RANKED: f64 = 4.0;
 
@@ -352,9 +355,8 @@ impl Counter<'_> {
                 self.work.tiles += scale;
             }
             Stmt::Order { keys, order, count, .. } => {
-                // A comparison of two gathered keys for each halving.
                 let count = self.int(*count).max(0) as f64;
-                self.work.gather += count * count.max(2.0).log2() * scale;
+                self.work.gather += ORDERED * count * scale;
                 self.touch(*keys, count * scale);
                 self.touch(*order, count * scale);
             }

@@ -9,6 +9,7 @@
 mod attends;
 mod diagonals;
 mod outputs;
+mod powers;
 pub(crate) mod quotients;
 mod segments;
 mod sharing;

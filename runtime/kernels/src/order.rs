@@ -20,8 +20,48 @@ pub(crate) unsafe extern "C" fn order_keys(keys: *const i64, order: *mut i64, n:
     if keys.is_sorted() {
         return;
     }
+    if counted(keys, order) || inverted(keys, order) {
+        return;
+    }
+    order.iter_mut().zip(0..).for_each(|(place, at)| *place = at);
     // No two pairs are equal, so the order is that of a stable sort, without its scratch memory.
     order.sort_unstable_by_key(|at| (keys[*at as usize], *at));
+}
+
+/// Keys that lie so near to each other are counted.
+const COUNTED: usize = 1024;
+
+/// The order of keys from a short range, by how many there are of each; false, and nothing is written, of others.
+fn counted(keys: &[i64], order: &mut [i64]) -> bool {
+    let (least, most) = keys.iter().fold((i64::MAX, i64::MIN), |(least, most), key| (least.min(*key), most.max(*key)));
+    if most.abs_diff(least) >= COUNTED as u64 {
+        return false;
+    }
+    let bucket = |key: i64| key.abs_diff(least) as usize;
+    let mut next = [0; COUNTED];
+    keys.iter().for_each(|key| next[bucket(*key)] += 1);
+    let mut before = 0;
+    for place in &mut next {
+        before += std::mem::replace(place, before);
+    }
+    for (at, key) in (0..).zip(keys) {
+        let place = &mut next[bucket(*key)];
+        order[*place] = at;
+        *place += 1;
+    }
+    true
+}
+
+/// The order of keys that are an order themselves: its inverse. False, and `order` holds anything, of others.
+fn inverted(keys: &[i64], order: &mut [i64]) -> bool {
+    order.fill(-1);
+    for (at, key) in (0..).zip(keys) {
+        match usize::try_from(*key).ok().and_then(|key| order.get_mut(key)) {
+            Some(place) if *place < 0 => *place = at,
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// A number that is smaller for what comes earlier in a descending order.

@@ -311,25 +311,48 @@ fn lower_bound_is_the_first_index_that_is_not_less() {
 
 #[test]
 fn orders_of_keys_are_stable() {
-    let kernels = table(attnc_kernels::Isa::Portable).expect("portable is always there");
     let mut draws = Draws(5);
-    for n in [0, 1, 2, 3, 17, 64, 1000] {
-        for range in [1, 3, 1 << 20] {
+    for n in [0, 1, 2, 3, 17, 64, 1000, 3000] {
+        for range in [1, 3, 1024, 1025, 1 << 20] {
             let mut keys: Vec<i64> = (0..n).map(|_| draws.below(range) as i64 - range as i64 / 2).collect();
             if n > 2 && range > 3 {
                 (keys[0], keys[n / 2], keys[n - 1]) = (i64::MAX, i64::MIN, i64::MAX);
             }
-            let keys = Guarded::new(1, n, 0, 0, || keys.remove(0));
-            let mut order = Guarded::new(1, n, 0, -7, || -1);
-            // SAFETY: both hold `n` elements.
-            unsafe { (kernels.order_keys)(keys.ptr(), order.mut_ptr(), n) };
-            order.check("order_keys");
-            let mut want: Vec<usize> = (0..n).collect();
-            want.sort_by_key(|at| keys.at(0, *at));
-            let got: Vec<usize> = (0..n).map(|p| order.at(0, p) as usize).collect();
-            assert_eq!(got, want);
+            check_order(keys);
         }
     }
+}
+
+/// Places of an order, and what is one but for a place that it has twice or one outside.
+#[test]
+fn orders_of_orders_are_their_inverses() {
+    let mut draws = Draws(6);
+    for n in [2, 17, 1500, 4000] {
+        let mut keys: Vec<i64> = (0..n).collect();
+        for at in (1..n as usize).rev() {
+            keys.swap(at, draws.below(at + 1));
+        }
+        check_order(keys.clone());
+        for place in [keys[0], -1, n, i64::MIN] {
+            let mut keys = keys.clone();
+            keys[n as usize / 2] = place;
+            check_order(keys);
+        }
+    }
+}
+
+fn check_order(mut keys: Vec<i64>) {
+    let kernels = table(attnc_kernels::Isa::Portable).expect("portable is always there");
+    let n = keys.len();
+    let keys = Guarded::new(1, n, 0, 0, || keys.remove(0));
+    let mut order = Guarded::new(1, n, 0, -7, || -1);
+    // SAFETY: both hold `n` elements.
+    unsafe { (kernels.order_keys)(keys.ptr(), order.mut_ptr(), n) };
+    order.check("order_keys");
+    let mut want: Vec<usize> = (0..n).collect();
+    want.sort_by_key(|at| keys.at(0, *at));
+    let got: Vec<usize> = (0..n).map(|p| order.at(0, p) as usize).collect();
+    assert_eq!(got, want);
 }
 
 /// Ranks by their definition: a comparison for each pair.

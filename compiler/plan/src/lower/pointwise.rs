@@ -426,17 +426,16 @@ impl Nest<'_, '_> {
         Ok(self.x().cast(lane, load))
     }
 
-    /// An element of a buffer at indices of which some are certain to be in range. What is uncertain is held inside: once
-    /// for a row where it is the same along it, so that the row is loaded by vectors.
+    /// An element of a buffer at indices of which some are certain to be in range. What is uncertain is held inside, alone,
+    /// so that the others are steps of an address.
     pub fn load_at(&mut self, buffer: BufferId, mut at: Vec<ExprId>, certain: &[bool], lane: Lane) -> ExprId {
         let uncertain: Vec<usize> = (0..at.len()).filter(|dim| !certain[*dim]).collect();
         // Nothing proves that an extent that is computed is positive.
-        let of_row = |nest: &Self, dim: &usize| {
+        let positive = |nest: &Self, dim: &usize| {
             let shape = nest.program.buffers[buffer.0 as usize].shape[*dim];
-            let positive = matches!(nest.program.exprs.get(shape), Expr::Extent(_));
-            positive && !nest.program.exprs.dependence(at[*dim]).col
+            matches!(nest.program.exprs.get(shape), Expr::Extent(_))
         };
-        let clamp = !uncertain.iter().all(|dim| of_row(self, dim));
+        let clamp = !uncertain.iter().all(|dim| positive(self, dim));
         if !clamp {
             for dim in uncertain {
                 at[dim] = self.clamped(at[dim], buffer, dim);

@@ -69,6 +69,7 @@ impl Planner<'_> {
         let term = self.divisions_as_factors(term, &mut BTreeMap::new());
         let term = self.quotients_apart(term, &mut BTreeMap::new());
         let term = Diagonals::new(self).apart(term);
+        let term = self.powers_by_logarithms(term, &mut BTreeMap::new());
         Wanted { term, axes: output.axes.clone(), target }
     }
 
