@@ -6,6 +6,7 @@
 
 mod always;
 mod check;
+mod count;
 mod exhaustive;
 mod interval;
 mod linear;

@@ -267,6 +267,9 @@ impl Lower<'_, '_> {
 
     /// How an element of a buffer lies over so many rows and columns; `None` if not evenly.
     fn strided(&mut self, load: ExprId, counts: (Value, Value)) -> Result<Option<Strided>, CodegenError> {
+        if let Expr::Tile { tile, row, col } = *self.program.exprs.get(load) {
+            return self.strided_tile(tile, [row, col]);
+        }
         let Expr::Load { buffer, index, clamp } = self.program.exprs.get(load).clone() else { return Ok(None) };
         if self.program.buffers.get(buffer.0 as usize).is_none_or(|b| b.dtype != DType::F32) {
             return Ok(None);
@@ -293,7 +296,26 @@ impl Lower<'_, '_> {
         Ok(Some(Strided { address, strides, inside }))
     }
 
-    /// The map as the sum of an element and something linear: an element of a buffer in whichever direction it lies, or
+    /// How an element of a tile lies whose place is linear in row and column: it is in range everywhere.
+    fn strided_tile(&mut self, tile: TileId, place: [ExprId; 2]) -> Result<Option<Strided>, CodegenError> {
+        if self.program.tiles[tile.0 as usize].lane != Lane::F32 {
+            return Ok(None);
+        }
+        let (Some(row), Some(col)) = (self.linear(place[0])?, self.linear(place[1])?) else { return Ok(None) };
+        let (base, stride) = self.tile(tile);
+        let flat = self.builder.ins().imul(row.start, stride);
+        let flat = self.builder.ins().iadd(flat, col.start);
+        let bytes = self.builder.ins().ishl_imm_s(flat, 2);
+        let address = self.builder.ins().iadd(base, bytes);
+        let strides = [0, 1].map(|at| {
+            let far = self.builder.ins().imul_imm_s(stride, row.steps[at]);
+            self.builder.ins().iadd_imm_s(far, col.steps[at])
+        });
+        Ok(Some(Strided { address, strides, inside: None }))
+    }
+
+    /// The map as the sum of an element and something linear: an element of a buffer or of another tile in whichever
+    /// direction it lies, or
     /// a multiple of a position. `None` if it is something else.
     pub(crate) fn added_call(
         &mut self,
@@ -308,17 +330,28 @@ impl Lower<'_, '_> {
         if !varies(x) || !varies(y) {
             return Ok(None);
         }
-        let is_tile = |id: ExprId| matches!(exprs.get(id), Expr::Tile { .. });
+        // An element of another tile at a place of its own is added as one of a buffer is.
+        let is_tile = |id: ExprId| match exprs.get(id) {
+            Expr::Tile { row, col, .. } => *exprs.get(*row) == Expr::Row && *exprs.get(*col) == Expr::Col,
+            _ => false,
+        };
         let (source, added) = match (is_tile(x), is_tile(y)) {
             (true, false) => (x, y),
             (false, true) => (y, x),
             _ => return Ok(None),
         };
+        // Elements that are read while others have been overwritten.
+        if let (Expr::Tile { tile, .. }, Dst::Tile { tile: own, .. }) = (exprs.get(added), dst)
+            && tile == own
+        {
+            return Ok(None);
+        }
         let ramp = self.ramp(added);
         let linear = match ramp {
             Some((_, at, _)) => self.steps_of(at).is_some(),
             None => match exprs.get(added) {
                 Expr::Load { index, .. } => index.iter().all(|at| self.steps_of(*at).is_some()),
+                Expr::Tile { row, col, .. } => [row, col].iter().all(|at| self.steps_of(**at).is_some()),
                 _ => false,
             },
         };

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, Real, ReduceOp, TermId, Terms, UnaryOp};
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, Real, ReduceOp, Spec, TermId, Terms, UnaryOp};
 use egg::Id;
 
 use crate::bucket::Bucket;
@@ -230,12 +230,46 @@ fn from_ends(graph: &mut Graph, node: &ENode, row: AxisId, back: i64) -> Id {
             (a, linear_term(&mut spec.terms, &[(extent, 1), (position, -1)], -1))
         })
         .collect();
-    let turned = spec.substituted(term, &places);
+    let turned = between_from_the_end(spec, term, [row, *axis], &mut BTreeMap::new());
+    let turned = spec.substituted(turned, &places);
     let domain = up_to(&mut spec.terms, *axis, row, back);
     let domain = convert::intern(graph, domain);
     let body = convert::add_real(graph, turned);
     let reduced = graph.add_uncanonical(ENode::Reduce(*op, *axis, domain, [body]));
     graph.add_uncanonical(ENode::At(row, places[&row], [reduced]))
+}
+
+/// The term in which sums and products between positions of the two axes are taken from the end of their own.
+fn between_from_the_end(
+    spec: &mut Spec,
+    term: TermId,
+    ends: [AxisId; 2],
+    done: &mut BTreeMap<TermId, TermId>,
+) -> TermId {
+    if let Some(known) = done.get(&term) {
+        return *known;
+    }
+    let turned = match spec.terms.node(term).clone() {
+        _ if !ends.iter().any(|end| spec.terms.free(term).contains(*end)) => term,
+        Node::Reduce { op: op @ (ReduceOp::Sum | ReduceOp::Prod), axis, domain, body }
+            if ends.iter().all(|end| {
+                spec.terms.free(domain).contains(*end) && spec.axis(*end).extent == spec.axis(axis).extent
+            }) =>
+        {
+            let (extent, position) = (spec.axis(axis).extent, spec.terms.position(axis));
+            let from_end = linear_term(&mut spec.terms, &[(extent, 1), (position, -1)], -1);
+            let place = BTreeMap::from([(axis, from_end)]);
+            let [domain, body] = [domain, body].map(|t| spec.substituted(t, &place));
+            spec.terms.add(Node::Reduce { op, axis, domain, body })
+        }
+        node if node.runs_over_axis() => term,
+        node => {
+            let node = node.map_operands(|t| between_from_the_end(spec, t, ends, done));
+            spec.terms.add(node)
+        }
+    };
+    done.insert(term, turned);
+    turned
 }
 
 /// A closed integer made real.

@@ -132,7 +132,7 @@ impl PrefixSum {
         }
         // Something has to be 0 before the first position.
         if self.back > 0 && !begins && !rest.iter().any(varying) {
-            return Err(NOT_SUMMED);
+            inside.push(Tree::Const(1.0).back_by(self.axis, self.axis, self.back));
         }
         if rest.iter().any(|f| site.varies(*f, self.row)) {
             return Err(ROW_REMAINS);

@@ -10,6 +10,7 @@ mod attend;
 mod bucket;
 mod exponents;
 mod gather;
+mod halves;
 mod masks;
 mod online;
 mod prefix;
@@ -33,6 +34,7 @@ static ALL: LazyLock<Vec<&'static Rule>> = LazyLock::new(|| {
         online::RULES,
         shift::RULES,
         suffix::RULES,
+        halves::RULES,
         bucket::RULES,
         exponents::RULES,
         angles::RULES,

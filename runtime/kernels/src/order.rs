@@ -124,6 +124,42 @@ fn first_places<T: Descending>(keys: &[T], first: &mut [(u64, usize)]) {
     }
 }
 
+/// As [`first_places`], of the keys that are counted; how many of them there are, or as many as fit.
+fn first_counted<T: Descending>(keys: &[T], counted: &[i32], first: &mut [(u64, usize)]) -> usize {
+    let Some(end) = first.len().checked_sub(1) else { return 0 };
+    let mut found = 0;
+    let starts = (0..).step_by(TOGETHER);
+    for (start, (some, of)) in starts.zip(keys.chunks(TOGETHER).zip(counted.chunks(TOGETHER))) {
+        let full = found > end;
+        let last = keys[first[end].1];
+        if full && some.iter().zip(of).fold(true, |all, (key, of)| all & (key.is_not_before(last) | (*of == 0))) {
+            continue;
+        }
+        for (at, (key, of)) in (start..).zip(some.iter().zip(of)) {
+            let place = key.place();
+            if *of == 0 || found > end && place >= first[end].0 {
+                continue;
+            }
+            insert((place, at), first, found.min(end));
+            found = (found + 1).min(end + 1);
+        }
+    }
+    found
+}
+
+/// Places of keys among those that are counted: the first of these are told apart, and what comes after all of them stands
+/// at their number.
+fn places_among<T: Descending>(keys: &[T], first: &[(u64, usize)], dst: &mut [i64]) {
+    let Some(last) = first.last() else { return dst.fill(0) };
+    for (at, (key, place)) in keys.iter().zip(dst).enumerate() {
+        let own = (key.place(), at);
+        *place = match own > *last {
+            true => first.len() as i64,
+            false => first.partition_point(|key| *key < own) as i64,
+        };
+    }
+}
+
 /// Puts a key among the `found` that come before it or stand after it, over what stands there.
 fn insert(key: (u64, usize), first: &mut [(u64, usize)], found: usize) {
     let mut p = found;
@@ -185,10 +221,16 @@ unsafe fn ranks<T: Descending>(
         } else {
             // SAFETY: a row of `cols` elements.
             let counted = unsafe { core::slice::from_raw_parts(counted.offset(row * counted_rs), cols) };
+            if few <= MOST_FIRST {
+                let mut first = [(u64::MAX, 0); MOST_FIRST];
+                let found = first_counted(keys, counted, &mut first[..few]);
+                places_among(keys, &first[..found], dst);
+                continue;
+            }
             order.sort_unstable_by_key(key);
             let mut before = 0;
             for at in order.iter() {
-                dst[*at as usize] = before;
+                dst[*at as usize] = before.min(few as i64);
                 before += i64::from(counted[*at as usize] != 0);
             }
         }

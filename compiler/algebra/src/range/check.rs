@@ -15,6 +15,9 @@ use super::interval::{Interval, Intervals};
 use super::linear::{Forms, Linear};
 use super::walk::{Guards, Site, Walk};
 
+/// Bytes of an index's text up to which a message has it.
+const LONGEST_INDEX: usize = 80;
+
 /// An index that may lie outside its axis, or a divisor that may be 0.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, thiserror::Error)]
 #[error("{}", self.message())]
@@ -27,6 +30,8 @@ pub enum IndexError {
         axis: String,
         /// Its extent.
         extent: i64,
+        /// The index, as text; `None` where that is long.
+        at: Option<String>,
         /// The least and greatest index that the proof must reckon with; `None` where nothing is known.
         index: Option<(i128, i128)>,
         /// Whether an index outside occurs, not only cannot be excluded.
@@ -44,12 +49,18 @@ pub enum IndexError {
 impl IndexError {
     fn message(&self) -> String {
         match self {
-            Self::Outside { input, axis, extent, index, certain } => {
+            Self::Outside { input, axis, extent, at, index, certain } => {
                 let axis_text = format!("axis `{axis}` of `{input}` has {extent} positions");
+                let [by, own] = match at {
+                    Some(at) => [format!(" by `{at}`"), format!(" `{at}`")],
+                    None => Default::default(),
+                };
                 match index {
-                    Some((at, last)) if *certain && at == last => format!("{axis_text}, but is indexed at {at}"),
-                    Some((low, high)) => format!("{axis_text}, but its index may lie anywhere in {low} .. {high}"),
-                    None => format!("{axis_text}, but nothing bounds its index"),
+                    Some((at, last)) if *certain && at == last => format!("{axis_text}, but is indexed at {at}{by}"),
+                    Some((low, high)) => {
+                        format!("{axis_text}, but its index{own} may lie anywhere in {low} .. {high}")
+                    }
+                    None => format!("{axis_text}, but nothing bounds its index{own}"),
                 }
             }
             Self::ZeroDivisor { quotient, certain: true } => format!("`{quotient}` divides by 0 at some position"),
@@ -154,13 +165,14 @@ impl Check<'_> {
             return;
         }
         let interval = self.intervals.get(index).map(|v| (v.lo, v.hi));
+        let at = Some(crate::print_term(self.spec, index)).filter(|text| text.len() <= LONGEST_INDEX);
         let (index, certain) = match try_all(self.spec, self.extents, index, guards, |v| (0..extent).contains(&v)) {
             Trial::Inside => return,
             Trial::Outside(at) => (Some((at.into(), at.into())), true),
             Trial::Unknown => (interval, false),
         };
         let (input, axis) = (declared.name.clone(), axis_info.name.clone());
-        self.errors.insert(IndexError::Outside { input, axis, extent, index, certain });
+        self.errors.insert(IndexError::Outside { input, axis, extent, at, index, certain });
     }
 
     fn divisor(&mut self, quotient: TermId, by: TermId, guards: &Guards) {

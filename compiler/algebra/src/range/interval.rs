@@ -10,6 +10,7 @@ use crate::ops::{BinaryOp, NaryOp, ReduceOp, UnaryOp};
 use crate::spec::{Extents, Spec};
 use crate::term::{Node, TermId, Terms, Type};
 
+use super::count::leaves_one_out;
 use super::span::Span;
 
 /// Bounds beyond this are treated as unknown.
@@ -314,8 +315,9 @@ impl Source<'_> {
                 let whole = *terms.node(*domain) == Node::Bool(true);
                 Interval::new(if whole { 0 } else { -1 }, extent_of(*axis)? - 1)
             }
-            Node::Reduce { op: ReduceOp::Sum, axis, body, .. } => {
-                of(*body).whole()?.times(Interval::new(0, extent_of(*axis)?)?)
+            Node::Reduce { op: ReduceOp::Sum, axis, body, domain } => {
+                let out = i128::from(leaves_one_out(spec, terms, *axis, *domain));
+                of(*body).whole()?.times(Interval::new(0, (extent_of(*axis)? - out).max(0))?)
             }
             _ => None,
         }

@@ -479,7 +479,7 @@ pub enum Stmt {
         rows: ExprId,
         /// Number of columns.
         cols: ExprId,
-        /// Ranks of this and more may all be written as this; not with `counted`.
+        /// Ranks of this and more may all be written as this.
         limit: Option<ExprId>,
     },
     /// `dst[r, 0] = ` the column of the largest score of row r, if that is larger than every other by more than

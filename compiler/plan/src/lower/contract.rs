@@ -35,6 +35,7 @@ impl Nest<'_, '_> {
         let Some(split) = self.split(r, frame.rows, cols) else { return Ok(None) };
         let acc = self.frame_tile("acc", self.program.compute, frame);
         let beside = self.sums_beside(r, &split, frame);
+        let once = self.sum_of_full_tiles(r, &split, &beside, frame);
         if self.planner.is_short(r.axis) && self.is_true(r.domain) {
             self.with_whole(r.axis, |nest| nest.product_step(r, (&split, &beside), frame, acc, None, false))?;
         } else {
@@ -43,14 +44,46 @@ impl Nest<'_, '_> {
             for sum in &beside {
                 self.map(sum.tile, Frame::new(None, Some(sum.axis)), zero);
             }
+            if let Some(sum) = once {
+                self.map(sum, Frame::new(None, frame.cols), zero);
+            }
             self.for_tiles(r.axis, r.domain, (CHUNK, false), &mut |nest, domain, partial| {
-                nest.product_step(Reduction { domain, ..r }, (&split, &beside), frame, acc, partial, true)
+                let r = Reduction { domain, ..r };
+                let (Some(sum), Some(cut)) = (once, partial) else {
+                    return nest.product_step(r, (&split, &beside), frame, acc, partial, true);
+                };
+                let along = Some((r.axis, nest.binding(r.axis).clone()));
+                let holds = Some(nest.x().truth(true));
+                let then =
+                    nest.inner(along.clone(), |nest| nest.product_step(r, (&split, &beside), frame, acc, holds, true))?;
+                let of_one = Frame::new(None, frame.cols);
+                let otherwise =
+                    nest.inner(along, |nest| nest.product_step(r, (&split, &beside), of_one, sum, None, true))?;
+                nest.emit(Stmt::If { cond: cut, then, otherwise });
+                Ok(())
             })?;
+            if let Some(sum) = once {
+                let (own, more) = (self.element(acc, frame), self.element(sum, Frame::new(None, frame.cols)));
+                let all = self.x().sum(own, more);
+                self.map(acc, frame, all);
+            }
         }
         for sum in beside {
             self.store_beside(&sum);
         }
         Ok(Some(self.element(acc, frame)))
+    }
+
+    /// A row for what full tiles add to every row alike, where no factor knows the rows: it is summed once for all of them.
+    fn sum_of_full_tiles(&mut self, r: Reduction, split: &Split, beside: &[Beside], frame: Frame) -> Option<TileId> {
+        let (rows, cols) = (frame.rows?, frame.cols?);
+        let knows = |t: &TermId| self.planner.terms.free(*t).contains(rows);
+        let alike = beside.is_empty() && !split.lhs.iter().any(knows);
+        if self.is_true(r.domain) || !alike || self.has_few_rows(frame) {
+            return None;
+        }
+        let (one, width) = (self.x().int(1), self.dim(cols).cap);
+        Some(self.tile("sum", self.program.compute, one, width))
     }
 
     pub fn split(&mut self, r: Reduction, rows: Option<AxisId>, cols: AxisId) -> Option<Split> {

@@ -254,7 +254,7 @@ impl Nest<'_, '_> {
                 let counted = nest.eval(rank.counted, line, true)?;
                 Some(nest.as_tile("c", counted, line))
             };
-            let limit = if counted.is_none() { nest.rank_limit(term, rank) } else { None };
+            let limit = nest.rank_limit(term, rank);
             let dst = nest.frame_tile("r", Lane::I64, line);
             let (one, cap) = (nest.x().int(1), nest.caps(line).1);
             let order = nest.tile("order", Lane::I64, one, cap);

@@ -166,6 +166,9 @@ impl Nest<'_, '_> {
         if let Some(value) = self.lower_in_parts(r, frame, exact)? {
             return Ok(value);
         }
+        if let Some(value) = self.lower_count(r, frame)? {
+            return Ok(value);
+        }
         if r.op == ReduceOp::LogSumExp && frame.cols.is_none() {
             return self.lower_logsumexp(r, frame);
         }
@@ -183,6 +186,9 @@ impl Nest<'_, '_> {
                 return Ok(value);
             }
             if let Some(value) = self.lower_contraction(r, frame)? {
+                return Ok(value);
+            }
+            if let Some(value) = self.lower_skewed(r, frame)? {
                 return Ok(value);
             }
             if let Some(value) = self.lower_through_tanh(r, frame)? {

@@ -259,8 +259,14 @@ fn split_quality(
         Node::Reduce { op: ReduceOp::LogSumExp | ReduceOp::ArgMax | ReduceOp::ArgMin, body, .. } => {
             f64::from(u8::from(has(*body, rows) && !has(*body, cols)))
         }
-        Node::Reduce { op: ReduceOp::Sum, body, .. } if splits(planner, *body, rows, cols) => 1.0,
-        Node::Reduce { op: ReduceOp::Sum, body, .. } => state_quality(planner, *body, cols),
+        Node::Reduce { op: ReduceOp::Sum, axis, body, domain } => {
+            // A restriction that knows the positions of a reduction around it is another for each of them.
+            let own = planner.terms.free(*domain).iter().all(|a| a == *axis || axes.contains(&a));
+            match splits(planner, (*body, if own { Some(*domain) } else { None }), rows, cols) {
+                true => 1.0,
+                false => state_quality(planner, *body, cols),
+            }
+        }
         _ => 0.0,
     }
 }
@@ -284,10 +290,17 @@ fn state_quality(planner: &Planner<'_>, body: TermId, cols: Option<AxisId>) -> f
     }
 }
 
-/// Whether the factors of a sum divide into those with the rows and those with the columns.
-fn splits(planner: &Planner<'_>, body: TermId, rows: Option<AxisId>, cols: Option<AxisId>) -> bool {
-    let factors = planner.factors(body);
+/// Whether the factors of a sum divide into those with the rows and those with the columns; a restriction is a factor of
+/// 0 and 1 on the side of the rows.
+fn splits(
+    planner: &Planner<'_>,
+    (body, domain): (TermId, Option<TermId>),
+    rows: Option<AxisId>,
+    cols: Option<AxisId>,
+) -> bool {
+    let mut factors = planner.factors(body);
     let has = |f: &TermId, a: Option<AxisId>| a.is_some_and(|a| planner.terms.free(*f).contains(a));
+    factors.extend(domain.filter(|domain| !has(domain, cols)));
     let tied = factors.iter().any(|f| has(f, rows) && has(f, cols));
     !tied && factors.iter().any(|f| has(f, rows)) && factors.iter().any(|f| has(f, cols))
 }
@@ -299,8 +312,8 @@ fn along_columns(planner: &Planner<'_>, body: TermId, rows: Option<AxisId>, axis
     planner.find(body, &mut |t, node| {
         let along = |t: TermId| planner.terms.free(t).contains(axis);
         inner |= node.runs_over_axis() && along(t);
-        if let Node::Reduce { op: ReduceOp::Sum, body, .. } = node {
-            split |= splits(planner, *body, rows, Some(axis));
+        if let Node::Reduce { op: ReduceOp::Sum, body, domain, .. } = node {
+            split |= splits(planner, (*body, Some(*domain)), rows, Some(axis));
         }
         adjacent |= matches!(node, Node::Input { index, .. } if index.last().is_some_and(|last| along(*last)));
         false

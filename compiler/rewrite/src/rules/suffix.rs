@@ -34,6 +34,8 @@ pub(super) static RULES: &[Rule] = &[
             "sum[j where j >= i]($r(j, e) * 0.9 ^ (j - i))",
             "sum[j where j > i](sum[d]($r(i, d) * $r(j, d)) * exp((i - j) * $p(h)) * $r(j, e))",
             "sum[j where i + 2 <= j]($r(j))",
+            "sum[j where i <= j](prod[t where i <= t and t < j]($p(t, d)) * $r(j, d))",
+            "sum[j where i < j](prod[t where i < t and t <= j]($r(t)) * $r(i, d) * $r(j, d))",
         ],
     },
     rule! {
@@ -54,10 +56,22 @@ pub(super) static RULES: &[Rule] = &[
 
 /// Whether what varies along the row in every factor decays with the distance, or separates from the summed axis.
 fn may_be_scanned(site: &Site<'_>, body: Id, axis: AxisId, between: &Between<'_>) -> bool {
+    let factorings = site.factorings(body);
+    factorings.iter().any(|(_, factors)| factors.iter().all(|f| is_scanned(site, *f, axis, between)))
+}
+
+/// Whether a factor is free of the row, decays with the distance or by gates in between, or separates from the summed axis.
+pub(super) fn is_scanned(site: &Site<'_>, factor: Id, axis: AxisId, between: &Between<'_>) -> bool {
     let row = if between.row == axis { between.axis } else { between.row };
-    let scanned =
-        |f: &Id| !site.varies(*f, row) || site.separates(*f, axis, 2) || Power::of(site, *f, between).is_some();
-    site.factorings(body).iter().any(|(_, factors)| factors.iter().all(scanned))
+    let by_gates = || {
+        site.reductions(factor, ReduceOp::Prod).any(|(_, t, domain, gate)| {
+            let ends = site.domain(domain).between(site.spec(), t).map(|((from, _), (to, _))| [from, to]);
+            let joins = ends == Some([row, axis]) || ends == Some([axis, row]);
+            joins && !site.varies(gate, row) && !site.varies(gate, axis)
+        })
+    };
+    let separate = !site.varies(factor, row) || site.separates(factor, axis, 2);
+    separate || Power::of(site, factor, between).is_some() || by_gates()
 }
 
 fn suffix_is_prefix(site: &Site<'_>, node: &ENode, out: &mut Outcome) {

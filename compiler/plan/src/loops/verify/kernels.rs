@@ -59,7 +59,6 @@ impl Verifier<'_> {
         self.operand_of(Lane::I64, *dst, *rows, Some(*cols));
         if let Some(counted) = counted {
             self.operand_of(Lane::Bool, *counted, *rows, Some(*cols));
-            self.require(limit.is_none(), "counted columns have no limit");
         }
         let apart = [*keys, *dst].into_iter().chain(*counted).all(|tile| tile != *order) && keys != dst;
         self.require(apart && *counted != Some(*dst), "ranks are sorted in a tile of their own");
