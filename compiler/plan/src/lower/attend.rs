@@ -31,6 +31,19 @@ pub(crate) struct AttendState {
     pub acc: PlanBufferId,
 }
 
+/// One online softmax: the parts of its attend node, where it stands, and its state.
+#[derive(Clone, Copy)]
+pub(super) struct Attending<'s> {
+    pub axis: AxisId,
+    pub domain: TermId,
+    pub score: TermId,
+    pub value: TermId,
+    pub frame: Frame,
+    pub online: &'s Online,
+    /// The weighted sums of the values.
+    pub acc: TileId,
+}
+
 /// The tiles of one online softmax.
 pub(super) struct Online {
     pub max: TileId,
@@ -61,14 +74,14 @@ impl Nest<'_, '_> {
         let (online, acc) = match self.split_off(axis, domain, score, value, frame)? {
             Some((state, rest)) => {
                 let (online, acc) = self.online_resume(&state, frame)?;
-                self.attend_tiles(axis, rest, score, value, frame, &online, acc)?;
+                self.attend_tiles(Attending { axis, domain: rest, score, value, frame, online: &online, acc })?;
                 (online, acc)
             }
             None => match self.split_keys(axis, domain, score, value, frame)? {
                 Some(joined) => joined,
                 None => {
                     let (online, acc) = self.attend_start(frame);
-                    self.attend_tiles(axis, domain, score, value, frame, &online, acc)?;
+                    self.attend_tiles(Attending { axis, domain, score, value, frame, online: &online, acc })?;
                     (online, acc)
                 }
             },
@@ -101,40 +114,18 @@ impl Nest<'_, '_> {
         (online, acc)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one attend node, where it stands, and its state")]
-    fn attend_tiles(
-        &mut self,
-        axis: AxisId,
-        domain: TermId,
-        score: TermId,
-        value: TermId,
-        frame: Frame,
-        online: &Online,
-        acc: TileId,
-    ) -> Result<(), PlanError> {
+    fn attend_tiles(&mut self, of: Attending<'_>) -> Result<(), PlanError> {
         if let Some(Turns { turns, axis, domain, score, value: Some(value) }) =
-            self.turns((axis, domain), score, Some(value), frame)
+            self.turns((of.axis, of.domain), of.score, Some(of.value), of.frame)
         {
-            return self.for_turns(turns, |nest| nest.attend_tiles(axis, domain, score, value, frame, online, acc));
+            return self.for_turns(turns, |nest| nest.attend_tiles(Attending { axis, domain, score, value, ..of }));
         }
-        if self.attend_listed(axis, domain, score, value, frame, online, acc)? {
-            return Ok(());
-        }
-        self.attend_in_tiles(axis, domain, score, value, frame, online, acc)
+        if self.attend_listed(of)? { Ok(()) } else { self.attend_in_tiles(of) }
     }
 
     /// Tile after tile of keys.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one attend node, where it stands, and its state")]
-    pub(super) fn attend_in_tiles(
-        &mut self,
-        axis: AxisId,
-        domain: TermId,
-        score: TermId,
-        value: TermId,
-        frame: Frame,
-        online: &Online,
-        acc: TileId,
-    ) -> Result<(), PlanError> {
+    pub(super) fn attend_in_tiles(&mut self, of: Attending<'_>) -> Result<(), PlanError> {
+        let Attending { axis, domain, score, value, frame, online, acc } = of;
         let parts = self.parts_of_values(value, axis, frame);
         let parts = self.in_pairs(parts, score, frame);
         let size = self.keys_of_tile(frame);
@@ -216,7 +207,7 @@ impl Nest<'_, '_> {
             Some(before) => self.online_resume(before, frame)?,
             None => self.attend_start(frame),
         };
-        self.attend_tiles(axis, domain, score, value, frame, &online, acc)?;
+        self.attend_tiles(Attending { axis, domain, score, value, frame, online: &online, acc })?;
         let mut axes = state.lead.clone();
         axes.extend(frame.cols);
         let parts =

@@ -12,7 +12,7 @@ use crate::loops::expr::{ExprId, Lane};
 use crate::loops::{Additions, Listed, Stmt, TileId, View};
 use crate::planner::CHUNK;
 
-use super::attend::Online;
+use super::attend::{Attending, Online};
 use super::nest::{Binding, Dim, Frame, Nest};
 use super::picked::Picked;
 use super::reduce::Reduction;
@@ -47,36 +47,23 @@ pub(super) struct Lists {
     pub most: TileId,
 }
 
-/// One online softmax over listed keys: what is computed, and where its state is.
+/// One online softmax over listed keys.
 pub(super) struct Step<'s> {
-    pub axis: AxisId,
-    pub score: TermId,
+    pub of: Attending<'s>,
     pub listing: &'s Listing,
     pub lists: Lists,
-    pub frame: Frame,
-    pub online: &'s Online,
-    pub acc: TileId,
 }
 
 impl Nest<'_, '_> {
     /// Online softmax over listed keys; false, and nothing is emitted, if tiles are better.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one attend node, where it stands, and its state")]
-    pub(super) fn attend_listed(
-        &mut self,
-        axis: AxisId,
-        domain: TermId,
-        score: TermId,
-        value: TermId,
-        frame: Frame,
-        online: &Online,
-        acc: TileId,
-    ) -> Result<bool, PlanError> {
-        let Some(listing) = self.listing(axis, domain, score, value, frame)? else { return Ok(false) };
-        if let Some(beside) = listing.picked.as_ref().and_then(|picked| self.domain_beside(picked)) {
-            self.attend_in_tiles(axis, beside, score, value, frame, online, acc)?;
+    pub(super) fn attend_listed(&mut self, of: Attending<'_>) -> Result<bool, PlanError> {
+        let Attending { axis, domain, frame, online, .. } = of;
+        let Some(listing) = self.listing(axis, domain, of.score, of.value, frame)? else { return Ok(false) };
+        if let Some(domain) = listing.picked.as_ref().and_then(|picked| self.domain_beside(picked)) {
+            self.attend_in_tiles(Attending { domain, ..of })?;
         }
         let lists = self.new_lists("list", online.rows);
-        let step = Step { axis, score, listing: &listing, lists, frame, online, acc };
+        let step = Step { of, listing: &listing, lists };
         match &listing.picked {
             Some(picked) => self.list_picked(picked, &step)?,
             None => self.for_tiles(axis, domain, (CHUNK, false), &mut |nest, domain, partial| {
@@ -285,7 +272,7 @@ impl Nest<'_, '_> {
 
     /// A step of the online softmax over what is listed, after which the lists are empty.
     pub(super) fn over_lists(&mut self, step: &Step<'_>) -> Result<(), PlanError> {
-        let Step { axis, score, listing, lists, frame, online, acc } = *step;
+        let Step { of: Attending { axis, score, frame, online, acc, .. }, listing, lists } = *step;
         let width = self.width_of(lists);
         let limit = self.extent(axis);
         let (zero, cap) = (self.x().int(0), self.x().int(ROOM));

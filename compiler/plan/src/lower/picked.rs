@@ -70,20 +70,13 @@ impl Nest<'_, '_> {
         let count = self.planner.blocks_of(axis, size);
         let blocks = self.planner.new_axis("blocks", count);
         let block = self.planner.terms.position(blocks);
-        let keys = self.all_of(spans.iter().chain(&of_blocks).copied().collect());
+        let keys = self.planner.terms.nary(NaryOp::And, spans.iter().chain(&of_blocks).copied().collect());
         let over_blocks = |nest: &mut Self, part: TermId| {
             nest.planner.with_replaced(part, (axis, quotient, block), &mut BTreeMap::new())
         };
         let of_blocks: Vec<TermId> = of_blocks.into_iter().map(|part| over_blocks(self, part)).collect();
-        let domain = self.all_of(of_blocks);
+        let domain = self.planner.terms.nary(NaryOp::And, of_blocks);
         Some(Picked { size, blocks, domain, spans, beside, keys })
-    }
-
-    fn all_of(&mut self, parts: Vec<TermId>) -> TermId {
-        match parts[..] {
-            [one] => one,
-            _ => self.planner.terms.nary(NaryOp::And, parts),
-        }
     }
 
     /// Whether a predicate allows one span of columns in each row.
@@ -125,22 +118,18 @@ impl Nest<'_, '_> {
         if far.is_empty() || !self.is_one_span(near, axis, frame) {
             return None;
         }
-        let far = match far[..] {
-            [one] => one,
-            _ => self.planner.terms.nary(NaryOp::Or, far),
-        };
-        Some((near, far))
+        Some((near, self.planner.terms.nary(NaryOp::Or, far)))
     }
 
     /// The domain of what is seen besides what is picked.
     pub(super) fn domain_beside(&mut self, picked: &Picked) -> Option<TermId> {
         let beside = picked.beside?;
-        Some(self.all_of(picked.spans.iter().copied().chain([beside]).collect()))
+        Some(self.planner.terms.nary(NaryOp::And, picked.spans.iter().copied().chain([beside]).collect()))
     }
 
     /// Lists the keys of picked blocks; the softmax takes those that no longer fit.
     pub(super) fn list_picked(&mut self, picked: &Picked, step: &Step<'_>) -> Result<(), PlanError> {
-        let rows = step.online.rows;
+        let rows = step.of.online.rows;
         let within = self.spans_of_rows(&picked.spans, step)?;
         let without = match picked.beside {
             Some(beside) => {
@@ -164,10 +153,10 @@ impl Nest<'_, '_> {
     /// First position and end of what the spans of a domain leave to each row.
     fn spans_of_rows(&mut self, parts: &[TermId], step: &Step<'_>) -> Result<[ExprId; 2], PlanError> {
         let mark = self.bindings_mark();
-        let dim = self.whole(step.axis);
-        self.bind(step.axis, Binding::Tile(dim), false);
+        let dim = self.whole(step.of.axis);
+        self.bind(step.of.axis, Binding::Tile(dim), false);
         let (mut all, frame) =
-            ([self.x().int(0), self.extent(step.axis)], Frame::new(step.frame.rows, Some(step.axis)));
+            ([self.x().int(0), self.extent(step.of.axis)], Frame::new(step.of.frame.rows, Some(step.of.axis)));
         for part in parts {
             for span in self.spans_of(*part, frame)?.unwrap_or_default() {
                 let [from, to] = self.ends_of(&span, (all[0], all[1]));
@@ -175,17 +164,17 @@ impl Nest<'_, '_> {
             }
         }
         self.bindings_reset(mark);
-        Ok(self.span_tiles(all, step.online.rows))
+        Ok(self.span_tiles(all, step.of.online.rows))
     }
 
     /// Lists the keys of the blocks that are listed, a block of each row at a time; no block is listed then.
     fn list_blocks(&mut self, picked: &Picked, of_blocks: Lists, ends: Ends, step: &Step<'_>) -> Result<(), PlanError> {
-        let rows = step.online.rows;
+        let rows = step.of.online.rows;
         let longest = self.element(of_blocks.most, Frame::default());
         let room = self.x().int(ROOM);
         let to = self.x().min(longest, room);
         let (var, at) = self.var(Lane::I64);
-        let keys = self.planner.hint_extent(step.axis).max(1);
+        let keys = self.planner.hint_extent(step.of.axis).max(1);
         let body = self.inner(None, |nest| {
             let (row, _) = nest.lane_index(rows);
             let block = nest.x().add(Expr::Tile { tile: of_blocks.list, row, col: at }, Some(Lane::I64));
@@ -203,7 +192,7 @@ impl Nest<'_, '_> {
             };
             for piece in pieces {
                 let [from, to] = piece.map(|end| nest.as_tile("end", end, rows));
-                let (first, rows, cols) = (zero, nest.counts(rows).0, nest.extent(step.axis));
+                let (first, rows, cols) = (zero, nest.counts(rows).0, nest.extent(step.of.axis));
                 let (added, Lists { list, count, most }) = (Additions::Spans { from, to }, step.lists);
                 let share = picked.size as f64 / keys as f64;
                 nest.emit(Stmt::List { list, count, most, added, first, rows, cols, share });
