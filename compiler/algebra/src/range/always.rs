@@ -215,12 +215,7 @@ impl Point<'_> {
             Node::Bool(v) => Some(*v),
             Node::Unary(UnaryOp::Not, x) => self.truth(*x).map(|v| !v),
             Node::Nary(op @ (NaryOp::And | NaryOp::Or), parts) => {
-                let decisive = *op == NaryOp::Or;
-                let truths: Vec<Option<bool>> = parts.iter().map(|p| self.truth(*p)).collect();
-                if truths.contains(&Some(decisive)) {
-                    return Some(decisive);
-                }
-                (!truths.contains(&None)).then_some(!decisive)
+                truth_of_parts(*op, parts.iter().map(|p| self.truth(*p)))
             }
             Node::Binary(op, x, y) if op.is_comparison() => {
                 let more = self.int(*y)?.plus(&self.int(*x)?, -1)?;
@@ -229,6 +224,16 @@ impl Point<'_> {
             _ => None,
         }
     }
+}
+
+/// Whether a conjunction or a disjunction holds, by what is known of its parts.
+pub(super) fn truth_of_parts(op: NaryOp, parts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    let decisive = op == NaryOp::Or;
+    let truths: Vec<Option<bool>> = parts.collect();
+    if truths.contains(&Some(decisive)) {
+        return Some(decisive);
+    }
+    (!truths.contains(&None)).then_some(!decisive)
 }
 
 fn combined(op: NaryOp, x: &Polynomial, y: &Polynomial) -> Option<Polynomial> {

@@ -10,6 +10,8 @@ use crate::ops::{BinaryOp, NaryOp, UnaryOp};
 use crate::spec::Spec;
 use crate::term::{Node, TermId, Terms, Type};
 
+use super::always::truth_of_parts;
+
 /// Pairs of terms compared for one domain, at most.
 const WORK_LIMIT: usize = 4096;
 
@@ -43,12 +45,7 @@ impl Diagonal<'_> {
             Node::Bool(v) => Some(*v),
             Node::Unary(UnaryOp::Not, x) => self.truth(*x).map(|v| !v),
             Node::Nary(op @ (NaryOp::And | NaryOp::Or), parts) => {
-                let decisive = *op == NaryOp::Or;
-                let truths: Vec<Option<bool>> = parts.iter().map(|p| self.truth(*p)).collect();
-                if truths.contains(&Some(decisive)) {
-                    return Some(decisive);
-                }
-                (!truths.contains(&None)).then_some(!decisive)
+                truth_of_parts(*op, parts.iter().map(|p| self.truth(*p)))
             }
             Node::Select(condition, a, b) => match self.truth(*condition) {
                 Some(holds) => self.truth(if holds { *a } else { *b }),

@@ -56,7 +56,6 @@ impl Nest<'_, '_> {
             }
             let rest = match pairs[..] {
                 [] => return Ok(()),
-                [one] => one,
                 _ => nest.planner.terms.nary(NaryOp::And, pairs),
             };
             let narrow = frame.restricted(nest.planner.terms.free(rest)) != frame

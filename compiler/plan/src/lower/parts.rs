@@ -92,14 +92,10 @@ impl Nest<'_, '_> {
             }
             cases.push(match all[..] {
                 [] => terms.add(Node::Bool(true)),
-                [one] => one,
                 _ => terms.nary(NaryOp::And, all),
             });
         }
-        match cases[..] {
-            [one] => one,
-            _ => terms.nary(NaryOp::Or, cases),
-        }
+        terms.nary(NaryOp::Or, cases)
     }
 
     /// The predicate where none of the others holds.

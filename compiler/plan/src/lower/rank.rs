@@ -103,7 +103,6 @@ impl Planner<'_> {
         let rest: Vec<TermId> = conditions.iter().enumerate().filter(|(k, _)| *k != at).map(|(_, t)| *t).collect();
         let counted = match rest[..] {
             [] => self.terms.add(Node::Bool(true)),
-            [one] => one,
             _ => self.terms.nary(NaryOp::And, rest),
         };
         let apart = !self.terms.free(counted).contains(along) && !self.terms.free(there).contains(along);

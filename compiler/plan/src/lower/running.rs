@@ -97,7 +97,6 @@ impl Nest<'_, '_> {
         let width = self.program.exprs.as_int(dim.cap).filter(|_| dim.step == 1 && dim.block.is_none())?;
         let rest = match rest[..] {
             [] => self.planner.terms.add(Node::Bool(true)),
-            [one] => one,
             _ => self.planner.terms.nary(NaryOp::And, rest),
         };
         Some((Side { behind, own: op == BinaryOp::Le, rest }, width))

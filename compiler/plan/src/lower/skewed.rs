@@ -5,11 +5,11 @@
 //! of the table has all their sums, and pair by pair one is read along a slope. Tables with few rows are multiplied as
 //! a whole (the rule `read-leaves-sum`); what reads a table at a place that is no distance is left to the general form.
 
-use attnc_algebra::{AxisId, InputId, Node, TermId};
+use attnc_algebra::{AxisId, BinaryOp, InputId, Node, TermId};
 
 use crate::error::PlanError;
 use crate::loops::expr::{Expr, ExprId};
-use crate::loops::{Stmt, TileId, View};
+use crate::loops::{Dst, Stmt, TileId, View};
 use crate::planner::TILE;
 
 use super::domain::Linear;
@@ -166,11 +166,11 @@ impl Nest<'_, '_> {
         let skipped = self.x().min(skipped, room);
         let skipped = self.x().max(skipped, zero);
         let skipped = self.let_scalar(skipped);
-        let outside = self.x().binary(attnc_algebra::BinaryOp::Lt, count, width);
+        let outside = self.x().binary(BinaryOp::Lt, count, width);
         let clear = self.inner(None, |nest| {
             let value = nest.constant(0.0);
             let (row, col) = (nest.x().add(Expr::Row, None), nest.x().add(Expr::Col, None));
-            let dst = crate::loops::Dst::Tile { tile, row, col };
+            let dst = Dst::Tile { tile, row, col };
             nest.emit(Stmt::Map { dst, rows: lanes, cols: width, value });
             Ok(())
         })?;
