@@ -315,8 +315,7 @@ impl Lower<'_, '_> {
     }
 
     /// The map as the sum of an element and something linear: an element of a buffer or of another tile in whichever
-    /// direction it lies, or
-    /// a multiple of a position. `None` if it is something else.
+    /// direction it lies, or a multiple of a position. `None` if it is something else.
     pub(crate) fn added_call(
         &mut self,
         dst: &Dst,

@@ -93,6 +93,7 @@ fn measure_all(name: &str, table: &KernelTable, threads: usize, mut step: impl F
         step();
         value
     };
+    let microkernel_call_ns = measure::microkernel_call_ns(table, BUDGET);
     MachineProfile {
         name: name.to_string(),
         threads: threads as u32,
@@ -105,11 +106,11 @@ fn measure_all(name: &str, table: &KernelTable, threads: usize, mut step: impl F
         scalar_ns: figure(measure::scalar_ns(table, BUDGET)),
         gather_ns: figure(gather_ns()),
         // A row of a pass is some loop control: a fraction of a call.
-        row_ns: figure(measure::microkernel_call_ns(table, BUDGET) / 10.0),
+        row_ns: figure(microkernel_call_ns / 10.0),
         // A tile is a handful of microkernel calls and their loop control.
-        tile_ns: figure(5.0 * measure::microkernel_call_ns(table, BUDGET)),
+        tile_ns: figure(5.0 * microkernel_call_ns),
         // A stage's buffers and sizes are looked up, and its code and scratch are cold.
-        call_ns: figure(6.0 * measure::microkernel_call_ns(table, BUDGET)),
+        call_ns: figure(6.0 * microkernel_call_ns),
         task_ns: figure((launch_ns(threads, threads as i64) / threads as f64).max(1.0)),
         levels: LEVELS.iter().map(|bytes| level(*bytes, &mut figure)).collect(),
     }

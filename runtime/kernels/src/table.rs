@@ -246,7 +246,8 @@ pub type OrderKeys = unsafe extern "C" fn(*const i64, *mut i64, usize);
 
 /// `(rows, cols, keys, k_rs, counted, c_rs, order, dst, d_rs, limit)`: `dst[r, c]` is the number of `keys[r, ..]` that
 /// come before `keys[r, c]`: larger ones, equal ones of a lower index, and numbers before NaN; where that is `limit` or
-/// more, `limit`. Unless `counted` is null, only columns whose `counted[r, c]` is not 0 are counted. `order` is scratch memory of `cols` elements; all are aligned to their elements.
+/// more, `limit`. Unless `counted` is null, only columns whose `counted[r, c]` is not 0 are counted. `order` is scratch
+/// memory of `cols` elements; all are aligned to their elements.
 pub type Ranks<T> =
     unsafe extern "C" fn(usize, usize, *const T, isize, *const i32, isize, *mut i64, *mut i64, isize, usize);
 
