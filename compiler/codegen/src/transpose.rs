@@ -1,5 +1,5 @@
-//! Maps that only transpose or widen: an element loaded along one axis of the frame and stored along the other, or
-//! stored narrow and loaded into a tile, goes through a microkernel, where the strides turn out to be 1.
+//! Maps that only transpose or widen: an element loaded, or held in a tile, along one axis of the frame and stored along
+//! the other, or stored narrow and loaded into a tile, goes through a microkernel, where the strides turn out to be 1.
 
 use attnc_algebra::{DType, NaryOp};
 use attnc_plan::loops::{BufferId, Dst, Expr, ExprId, Lane, TileId};
@@ -40,6 +40,9 @@ impl Lower<'_, '_> {
         value: ExprId,
     ) -> Result<Option<Turning>, CodegenError> {
         if let Expr::Tile { tile, row, col } = *self.program.exprs.get(value) {
+            if let Dst::Buffer { buffer, index } = dst {
+                return self.packed_tile((*buffer, index), (rows, cols), (tile, row, col));
+            }
             return Ok(self.turned_tile(dst, (rows, cols), (tile, row, col)).map(|args| (None, args)));
         }
         let Expr::Load { buffer, index, clamp: false } = self.program.exprs.get(value) else { return Ok(None) };
@@ -55,6 +58,23 @@ impl Lower<'_, '_> {
         let ones = units.map(|unit| self.builder.ins().icmp_imm_s(IntCC::Equal, unit, 1));
         let suits = self.builder.ins().band(ones[0], ones[1]);
         Ok(Some((Some(suits), args)))
+    }
+
+    /// As [`Self::transposition`], of a tile whose rows become columns of a buffer.
+    fn packed_tile(
+        &mut self,
+        (target, at): (BufferId, &[ExprId]),
+        (rows, cols): (Value, Value),
+        (source, row, col): (TileId, ExprId, ExprId),
+    ) -> Result<Option<Turning>, CodegenError> {
+        let declared = self.program.buffers.get(target.0 as usize);
+        if declared.is_none_or(|b| b.dtype != DType::F32) || self.last_along(at) != Some(Along::Row) {
+            return Ok(None);
+        }
+        let Some(from) = self.tile_plane(source, row, col) else { return Ok(None) };
+        let Some(to) = self.plane(target, at)? else { return Ok(None) };
+        let suits = self.builder.ins().icmp_imm_s(IntCC::Equal, to.row, 1);
+        Ok(Some((Some(suits), [rows, cols, to.base, to.col, from.base, from.row])))
     }
 
     /// The arguments of the microkernel, if a tile is the other turned.

@@ -4,7 +4,7 @@
 mod support;
 
 use attnc_algebra::{BinaryOp, DType, UnaryOp};
-use attnc_plan::loops::{Access, Dst, Expr, ExprId, KeyRange, Lane, Piece, SpanLoop, Stmt, VarId, View};
+use attnc_plan::loops::{Access, Dst, Expr, KeyRange, Lane, Piece, SpanLoop, Stmt, VarId, View};
 use support::sketch::{Sketch, random};
 
 /// `out = op(lhs) * rhs`, from buffers or through tiles.
@@ -566,6 +566,13 @@ fn maps_that_transpose() {
         // And the packing of keys: the lane runs along the source's rows.
         let back = s.load(source, &[row, zero, col]);
         s.map(Dst::Buffer { buffer: out, index: vec![zero, col, row] }, n, m, back);
+        // Of what was computed first.
+        let double = s.e().sum(back, back);
+        let computed = s.tile(Lane::F32, n, m);
+        let dst = s.at(computed);
+        s.map(dst, n, m, double);
+        let element = s.element(computed, row, col);
+        s.map(Dst::Buffer { buffer: out, index: vec![zero, col, row] }, n, m, element);
         // Every third column.
         let three = s.int(3);
         let at = s.e().times(col, three);

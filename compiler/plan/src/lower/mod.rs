@@ -45,7 +45,7 @@ use attnc_algebra::{AxisId, TermId};
 
 use crate::error::PlanError;
 use crate::graph::{PlanBufferId, Stage, StageKind};
-use crate::loops::expr::{ExprId, Lane};
+use crate::loops::expr::{Expr, ExprId, Lane};
 use crate::loops::{Access, Dst, Stmt, VarId};
 use crate::planner::{CHUNK, Layout, Planner, ROWS, TILE};
 
@@ -283,7 +283,10 @@ fn write_term(
     let frame = Frame::new(shape.rows, shape.cols);
     nest.attends_first(frame)?;
     let root = nest.root;
-    let value = nest.eval(root, frame, exact)?;
+    let mut value = nest.eval(root, frame, exact)?;
+    if matches!(layout, Layout::Packed { .. }) {
+        value = nest.before_turning(value, frame);
+    }
     let buffer = nest.buffer(target, Access::Write);
     let index = match layout {
         Layout::Plain(axes) => {
@@ -303,6 +306,35 @@ fn write_term(
     let (rows, cols) = nest.counts(frame);
     nest.emit(Stmt::Map { dst: Dst::Buffer { buffer, index }, rows, cols, value });
     Ok(())
+}
+
+impl Nest<'_, '_> {
+    /// What is packed as a plain element, of a tile if it is computed: computing runs along the rows of what is read,
+    /// turning is one call.
+    fn before_turning(&mut self, value: ExprId, frame: Frame) -> ExprId {
+        let exprs = &self.program.exprs;
+        let plain = match exprs.get(value) {
+            Expr::Load { buffer, index, clamp: false } => {
+                let single =
+                    self.program.buffers.get(buffer.0 as usize).is_some_and(|b| b.dtype == attnc_algebra::DType::F32);
+                // Places that are read are no lines that lie side by side.
+                single && !index.iter().any(|at| exprs.dependence(*at).row && self.reads_memory(*at))
+            }
+            _ => false,
+        };
+        if plain || self.program.exprs.lane(value) != Lane::F32 {
+            return value;
+        }
+        let tile = self.own_tile(value, frame);
+        self.element(tile, frame)
+    }
+
+    /// Whether an expression has an element of memory in it.
+    fn reads_memory(&self, id: ExprId) -> bool {
+        let node = self.program.exprs.get(id);
+        matches!(node, Expr::Load { .. } | Expr::Tile { .. })
+            || node.operands().into_iter().any(|x| self.reads_memory(x))
+    }
 }
 
 /// What a stage does, for its name: read off its term.
