@@ -124,8 +124,9 @@ pub(crate) unsafe fn dots<S: Halves + Square<f32>, B: Stored>(s: S, p: &Dots<B>)
     if blocks == 0 {
         return;
     }
-    // The highest block says how many lines fit into a register's worth of sums.
+    // The highest block says how many lines fit into a register's worth of sums; a last one alone would wait for itself.
     let lines = S::N / p.m.div_ceil(blocks);
+    let lines = if lines > LINES { lines - lines % LINES } else { lines };
     let mut j = 0;
     while j < p.n {
         let count = (p.n - j).min(lines);
@@ -182,12 +183,14 @@ unsafe fn block<S: Halves + Square<f32>, B: Stored, const R: usize>(s: S, p: &Do
         s.store(cells.as_mut_ptr(), s.sum_of_each(&sums));
         for r in 0..R {
             let row = p.c.offset(r as isize * p.c_rs);
-            if p.n == LINES {
-                row.cast::<[f32; LINES]>().write_unaligned(cells.as_ptr().add(r * most).cast::<[f32; LINES]>().read());
-            } else {
-                for c in 0..p.n {
-                    row.add(c).write_unaligned(cells[r * most + c]);
-                }
+            let mut c = 0;
+            while c + LINES <= p.n {
+                let four = cells.as_ptr().add(r * most + c).cast::<[f32; LINES]>().read();
+                row.add(c).cast::<[f32; LINES]>().write_unaligned(four);
+                c += LINES;
+            }
+            for c in c..p.n {
+                row.add(c).write_unaligned(cells[r * most + c]);
             }
         }
     }

@@ -86,7 +86,7 @@ impl Nest<'_, '_> {
                 }
             },
         };
-        self.remember_lse(axis, domain, score, &online);
+        self.remember_lse(axis, domain, score, &online)?;
         let acc = self.element(acc, frame);
         let sum = self.element(online.sum, online.rows);
         Ok(self.mean(acc, frame, sum, online.rows))
@@ -411,19 +411,19 @@ impl Nest<'_, '_> {
     }
 
     /// The log-sum-exp of an attend's own scores costs nothing more.
-    fn remember_lse(&mut self, axis: AxisId, domain: TermId, score: TermId, online: &Online) {
+    fn remember_lse(&mut self, axis: AxisId, domain: TermId, score: TermId, online: &Online) -> Result<(), PlanError> {
         let term = self.planner.terms.reduce(ReduceOp::LogSumExp, axis, domain, score);
         let frame = online.rows.restricted(self.planner.terms.free(term));
         if frame != online.rows {
-            return;
+            return Ok(());
         }
         let outputs = self.lse_outputs(term, frame);
         for wanted in outputs {
             let value = self.lse(online);
-            self.store_plain(wanted.target, &wanted.axes, frame, value);
+            self.store_placed(wanted.target, &wanted.axes, frame, value)?;
         }
         if !self.planner.find(self.root, &mut |t, _| t == term) {
-            return;
+            return Ok(());
         }
         let value = self.lse(online);
         let tile = self.as_tile("lse", value, frame);
@@ -433,6 +433,7 @@ impl Nest<'_, '_> {
             let key = self.key(term, frame, false);
             self.remember(depth, key, value);
         }
+        Ok(())
     }
 
     /// What is wanted of this log-sum-exp that the tasks of this stage can write: each its own elements, and all.
@@ -444,11 +445,22 @@ impl Nest<'_, '_> {
         // A task has one position of an axis, or those along the rows of the frame.
         let own: Vec<AxisId> =
             tasks.iter().copied().filter(|a| matches!(self.binding(*a), Binding::Fixed(_))).collect();
-        let fits = |axes: &[AxisId]| {
-            let there = |a: &AxisId| axes.contains(a);
-            tasks.iter().all(there) && axes.iter().all(|a| own.contains(a) || Some(*a) == frame.rows)
+        let there = |axes: &[AxisId], a: &AxisId| axes.contains(a);
+        let Some(folded) = &self.folded else {
+            let fits = |axes: &[AxisId]| {
+                let all = tasks.iter().all(|a| there(axes, a));
+                all && axes.iter().all(|a| own.contains(a) || Some(*a) == frame.rows)
+            };
+            return self.planner.take_by_the_way(term, fits);
         };
-        self.planner.take_by_the_way(term, fits)
+        // Rows, with their groups, stand for all positions of the axes that were folded.
+        let Some(before) = folded.lse.get(&term) else { return Vec::new() };
+        let fits = |axes: &[AxisId]| {
+            let all = tasks.iter().all(|a| folded.axes.contains(a) || there(axes, a))
+                && folded.places.keys().all(|a| there(axes, a));
+            all && axes.iter().all(|a| own.contains(a) || folded.places.contains_key(a))
+        };
+        self.planner.take_by_the_way(*before, fits)
     }
 
     /// Attends whose log-sum-exp the term also needs are lowered first.

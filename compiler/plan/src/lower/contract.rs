@@ -366,7 +366,7 @@ impl Nest<'_, '_> {
     }
 
     /// The operand computed into a tile, in the scope of its own axes.
-    fn computed_view(&mut self, term: TermId, frame: Frame) -> Result<View, PlanError> {
+    pub fn computed_view(&mut self, term: TermId, frame: Frame) -> Result<View, PlanError> {
         let own = frame.restricted(self.planner.terms.free(term));
         if own != frame {
             // The operand is constant along one of its axes: spread it.

@@ -22,13 +22,20 @@ use super::shape::{FEW, StageShape};
 /// Keys from which on it matters how often they are read.
 const MANY_KEYS: i64 = 2 * FEW;
 
+/// Positions of an axis that may share a traversal though each has a restriction of its own.
+const NEAR: i64 = 4;
+
 /// The axis that others are folded into.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Default, Debug)]
 pub(crate) struct Folded {
     /// Their positions as terms of the axis of the rows, and of that of the groups.
     pub places: BTreeMap<AxisId, TermId>,
     /// Rows of a group, where groups may differ.
     pub count: Option<TermId>,
+    /// The axis of the rows, and that of the groups.
+    pub axes: Vec<AxisId>,
+    /// Log-sum-exps of the stage's scores over the new axes, with what they were over the old ones.
+    pub lse: BTreeMap<TermId, TermId>,
 }
 
 /// An axis that streamed operands see through a quotient, `(position * times) div by`.
@@ -66,7 +73,9 @@ impl Planner<'_> {
         shape: &StageShape,
     ) -> Result<Option<(TermId, StageShape)>, PlanError> {
         let Some(choice) = self.choose_folded(term, axes, shape) else { return Ok(None) };
-        let (rows, groups, folded) = self.fold(&choice);
+        let (rows, groups, mut folded) = self.fold(&choice);
+        folded.axes = [rows].into_iter().chain(groups).collect();
+        let attends = self.outer_attends(term).unwrap_or_default();
         let quotient = choice.quotient.zip(groups).map(|(quotient, groups)| {
             let group = self.terms.add(Node::Position(groups));
             (quotient.term, group)
@@ -74,6 +83,14 @@ impl Planner<'_> {
         let keys = choice.keys.clone();
         let mut places = Places { axes: folded.places.clone(), quotient, keys, done: BTreeMap::new() };
         let term = self.placed(term, &mut places)?;
+        for attend in attends {
+            let Node::Attend { axis, domain, score, .. } = *self.terms.node(attend) else { continue };
+            let old = self.terms.reduce(ReduceOp::LogSumExp, axis, domain, score);
+            if self.is_wanted_by_the_way(old) {
+                let new = self.placed_operands(old, &mut places)?;
+                folded.lse.insert(new, old);
+            }
+        }
         let gone = |a: &AxisId| folded.places.contains_key(a);
         let mut grid: Vec<AxisId> = axes.iter().copied().filter(|a| !gone(a) && Some(*a) != shape.cols).collect();
         grid.extend(groups);
@@ -101,7 +118,8 @@ impl Planner<'_> {
         let (mut whole, mut quotient) = (Vec::new(), None);
         for axis in axes.iter().copied().filter(|a| Some(*a) != shape.cols) {
             let there = self.terms.free(term).contains(axis) && self.is_simple_extent(axis);
-            let suits = there && domains.iter().all(|t| self.may_fold_in_domain(*t, axis, Some(axis) == shape.rows));
+            let rows = Some(axis) == shape.rows || self.hint_extent(axis) <= NEAR;
+            let suits = there && domains.iter().all(|t| self.may_fold_in_domain(*t, axis, rows));
             let mut through = BTreeSet::new();
             if !suits || !streamed.iter().all(|t| self.sees_through_quotients(*t, axis, &mut through)) {
                 // Rows that cannot be folded have reasons to be rows.
@@ -111,7 +129,8 @@ impl Planner<'_> {
                 continue;
             }
             match through.len() {
-                0 => whole.push(axis),
+                // A single position has nothing to share.
+                0 if Some(axis) == shape.rows || self.hint_extent(axis) > 1 => whole.push(axis),
                 1 if quotient.is_none() && Some(axis) != shape.rows => {
                     quotient = through.first().and_then(|term| self.quotient_of(*term, axis));
                 }
@@ -171,8 +190,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether what a tile visits stays as sharp: rows are compared, nothing else is done with them; other axes are
-    /// not there.
+    /// Whether what a tile visits stays as sharp: rows, or a few positions of another axis, are compared, nothing else is
+    /// done with them; other axes are not there.
     fn may_fold_in_domain(&self, domain: TermId, axis: AxisId, rows: bool) -> bool {
         let has = |t: TermId| self.terms.free(t).contains(axis);
         if !rows {
@@ -260,7 +279,7 @@ impl Planner<'_> {
         let whole: Vec<TermId> = choice.whole.iter().map(|a| self.spec.axis(*a).extent).collect();
         let inner = self.times(whole.clone());
         let (rows, groups, mut folded) = match &choice.quotient {
-            None => (self.new_axis("rows", inner), None, Folded { places: BTreeMap::new(), count: None }),
+            None => (self.new_axis("rows", inner), None, Folded::default()),
             Some(quotient) => {
                 let (rows, groups, folded) = self.fold_groups(quotient, inner);
                 (rows, Some(groups), folded)
@@ -306,7 +325,8 @@ impl Planner<'_> {
         let own = self.times(vec![own, inner]);
         let local = self.quotient(row, inner);
         let place = self.terms.nary(NaryOp::Add, vec![start, local]);
-        (rows, groups, Folded { places: BTreeMap::from([(axis, place)]), count: Some(own) })
+        let folded = Folded { places: BTreeMap::from([(axis, place)]), count: Some(own), ..Folded::default() };
+        (rows, groups, folded)
     }
 
     /// `ceil(x / y)`

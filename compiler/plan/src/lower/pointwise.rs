@@ -157,6 +157,22 @@ impl Nest<'_, '_> {
         self.emit(Stmt::Map { dst: Dst::Buffer { buffer, index }, rows, cols, value });
     }
 
+    /// As [`Self::store_plain`], where rows may stand for positions of the axes.
+    pub fn store_placed(
+        &mut self,
+        buffer: PlanBufferId,
+        axes: &[AxisId],
+        frame: Frame,
+        value: ExprId,
+    ) -> Result<(), PlanError> {
+        let buffer = self.buffer(buffer, Access::Write);
+        let places = axes.iter().enumerate().map(|(dim, axis)| self.place_of(*axis, (buffer, dim), frame));
+        let index = places.collect::<Result<_, PlanError>>()?;
+        let (rows, cols) = self.counts(frame);
+        self.emit(Stmt::Map { dst: Dst::Buffer { buffer, index }, rows, cols, value });
+        Ok(())
+    }
+
     /// The position along an axis at the lane of `frame`.
     pub fn position(&mut self, axis: AxisId, frame: Frame) -> ExprId {
         match self.binding(axis).clone() {

@@ -10,7 +10,7 @@ use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId};
 
 use crate::error::PlanError;
 use crate::loops::expr::{Expr, ExprId, Lane};
-use crate::loops::{Dst, Stmt, TileId};
+use crate::loops::{Dst, Stmt, TileId, View};
 
 use super::nest::{Binding, Frame, Nest};
 use super::settled::Settled;
@@ -230,22 +230,27 @@ impl Nest<'_, '_> {
         let (dst, lhs) = (self.tile_view(acc), self.tile_view(weights));
         let depth = self.dim(axis).count;
         let across = Frame::new(Some(axis), frame.cols);
-        let wide = |nest: &mut Self| {
-            let pairs = if pairs { nest.pairs_view(value, across)? } else { None };
-            let rhs = match pairs {
-                Some(pairs) => pairs,
-                None => nest.rhs_view(value, across)?,
-            };
+        let wide = |nest: &mut Self, rhs: View| {
             let (dst, lhs) = (dst.clone(), lhs.clone());
             nest.emit(Stmt::masked_product(dst, lhs, rhs, [rows, cols, depth], true, partial));
-            Ok(())
         };
-        let always = partial.is_some_and(|partial| self.truth_of(partial) == Some(true));
-        let narrow = if always { None } else { self.narrow_view(value, across, frame)? };
-        let Some((rhs, factors)) = narrow else { return wide(self) };
+        let Some((rhs, factors)) = self.narrow_view(value, across, frame)? else {
+            let pairs = if pairs { self.pairs_view(value, across)? } else { None };
+            let rhs = match pairs {
+                Some(pairs) => pairs,
+                None => self.rhs_view(value, across)?,
+            };
+            wide(self, rhs);
+            return Ok(());
+        };
         // Values as they lie, factors of keys with the weights; but where weights are masked, zeros must count for
-        // nothing whatever they meet.
+        // nothing whatever they meet: few rows share what is widened then, so it is no more than the tile.
         let along = self.binding(axis).clone();
+        if partial.is_some_and(|partial| self.truth_of(partial) == Some(true)) {
+            let rhs = self.computed_view(value, across)?;
+            wide(self, rhs);
+            return Ok(());
+        }
         let plain = self.inner(Some((axis, along.clone())), |nest| {
             let weights = nest.weights_with(weights, &factors, axis, frame, None)?;
             let (dst, lhs) = (dst.clone(), nest.tile_view(weights));
@@ -255,7 +260,11 @@ impl Nest<'_, '_> {
         match partial {
             None => plain.into_iter().for_each(|stmt| self.emit(stmt)),
             Some(cond) => {
-                let then = self.inner(Some((axis, along)), wide)?;
+                let then = self.inner(Some((axis, along)), |nest| {
+                    let rhs = nest.computed_view(value, across)?;
+                    wide(nest, rhs);
+                    Ok(())
+                })?;
                 self.emit(Stmt::If { cond, then, otherwise: plain });
             }
         }

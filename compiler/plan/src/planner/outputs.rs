@@ -78,6 +78,11 @@ impl Planner<'_> {
         self.stage(wanted.term, axes.clone(), Layout::Plain(axes), false, wanted.target)
     }
 
+    /// Whether a log-sum-exp is still to be written.
+    pub fn is_wanted_by_the_way(&self, term: TermId) -> bool {
+        self.by_the_way.iter().map(|w| w.term).chain(self.read_later.iter().map(|(t, _)| *t)).any(|t| t == term)
+    }
+
     /// Takes the log-sum-exps of a term off the lists of those to be written, where their axes fit: outputs, and what
     /// outputs read, which gets its buffer now.
     pub fn take_by_the_way(&mut self, term: TermId, fits: impl Fn(&[AxisId]) -> bool) -> Vec<Wanted> {
