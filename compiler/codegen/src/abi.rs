@@ -204,10 +204,14 @@ microkernels! {
     /// `dst[r, k] = src[r, k] + plane[r * rs + k * cs]`: `(rows, cols: usize, dst: *mut f32, dst_rs: isize,
     /// src: *const f32, src_rs: isize, plane: *const f32, rs, cs: isize)`; `dst` may be `src`.
     AddPlaneF32 = "add_plane_f32": AddPlane,
+    /// The same with a product in place of the sum.
+    ScalePlaneF32 = "scale_plane_f32": AddPlane,
     /// `dst[r, k] = src[r, k] + *factor * (start + r * rs + k * cs)`, all positions below 2^24 in magnitude:
     /// `(rows, cols: usize, dst: *mut f32, dst_rs: isize, src: *const f32, src_rs: isize, factor: *const f32, start, rs,
     /// cs: i64)`; `dst` may be `src`.
     AddRampF32 = "add_ramp_f32": Ranks,
+    /// The same with the magnitudes of the positions.
+    AddDistanceF32 = "add_distance_f32": Ranks,
     /// `dst[r, k] = f(src[r, k] a[r] + b[r]) c[r] + d[r]`: `(rows, cols: usize, dst: *mut f32, dst_rs: isize,
     /// src: *const f32, src_rs: isize, (of_row: *const f32, rs: isize) * 4)`; `dst` may be `src`. Here f is nothing.
     AffineSameF32 = "affine_same_f32": Affine,

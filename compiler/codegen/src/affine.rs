@@ -1,6 +1,6 @@
 //! Maps of one element through one function, with at most a factor and a summand of each row before and after it, and
-//! sums of an element and something that grows evenly with row and column: a microkernel takes the whole matrix, where
-//! columns turn out to be adjacent.
+//! sums and products of an element and something that grows or lies evenly along row and column: a microkernel takes the
+//! whole matrix, where columns turn out to be adjacent.
 
 use attnc_algebra::{DType, NaryOp, UnaryOp};
 use attnc_plan::loops::{Dst, Expr, ExprId, Lane, TileId};
@@ -43,6 +43,16 @@ struct Form {
     b: OfRow,
     c: OfRow,
     d: OfRow,
+}
+
+/// A multiple of a position.
+struct Ramp {
+    /// What is the same everywhere.
+    factor: ExprId,
+    at: ExprId,
+    negated: bool,
+    /// Whether it is the magnitude that is multiplied.
+    distance: bool,
 }
 
 /// Elements of a buffer: the address of the one at row and column 0, the strides from there, and whether all indices are
@@ -314,8 +324,8 @@ impl Lower<'_, '_> {
         Ok(Some(Strided { address, strides, inside: None }))
     }
 
-    /// The map as the sum of an element and something linear: an element of a buffer or of another tile in whichever
-    /// direction it lies, or a multiple of a position. `None` if it is something else.
+    /// The map as the sum or the product of an element and something linear: an element of a buffer or of another tile in
+    /// whichever direction it lies; or as its sum with a multiple of a position. `None` if it is something else.
     pub(crate) fn added_call(
         &mut self,
         dst: &Dst,
@@ -323,8 +333,9 @@ impl Lower<'_, '_> {
         value: ExprId,
     ) -> Result<Option<MatrixCall>, CodegenError> {
         let exprs = &self.program.exprs;
-        let Expr::Nary(NaryOp::Add, operands) = exprs.get(value) else { return Ok(None) };
+        let Expr::Nary(op @ (NaryOp::Add | NaryOp::Mul), operands) = exprs.get(value) else { return Ok(None) };
         let [x, y] = operands[..] else { return Ok(None) };
+        let together = if *op == NaryOp::Add { Microkernel::AddPlaneF32 } else { Microkernel::ScalePlaneF32 };
         let varies = |id: ExprId| exprs.dependence(id).col && exprs.lane(id) == Lane::F32;
         if !varies(x) || !varies(y) {
             return Ok(None);
@@ -345,9 +356,9 @@ impl Lower<'_, '_> {
         {
             return Ok(None);
         }
-        let ramp = self.ramp(added);
+        let ramp = if *op == NaryOp::Add { self.ramp(added) } else { None };
         let linear = match ramp {
-            Some((_, at, _)) => self.steps_of(at).is_some(),
+            Some(Ramp { at, .. }) => self.steps_of(at).is_some(),
             None => match exprs.get(added) {
                 Expr::Load { index, .. } => index.iter().all(|at| self.steps_of(*at).is_some()),
                 Expr::Tile { row, col, .. } => [row, col].iter().all(|at| self.steps_of(**at).is_some()),
@@ -361,7 +372,7 @@ impl Lower<'_, '_> {
         let Some(to) = self.destination_plane(dst)? else { return Ok(None) };
         let mut args = vec![counts.0, counts.1, to.base, to.row, from.base, from.row];
         let (kernel, inside) = match ramp {
-            Some((factor, at, negated)) => {
+            Some(Ramp { factor, at, negated, distance }) => {
                 let Some(linear) = self.linear(at)? else { return Ok(None) };
                 let mut factor = self.scalar(factor)?;
                 if negated {
@@ -373,20 +384,21 @@ impl Lower<'_, '_> {
                 let exact = self.within(&linear, counts, ends);
                 let steps = linear.steps.map(|step| self.int(step));
                 args.extend([slot, linear.start, steps[0], steps[1]]);
-                (Microkernel::AddRampF32, Some(exact))
+                let kernel = if distance { Microkernel::AddDistanceF32 } else { Microkernel::AddRampF32 };
+                (kernel, Some(exact))
             }
             None => {
                 let Some(Strided { address, strides, inside }) = self.strided(added, counts)? else { return Ok(None) };
                 args.extend([address, strides[0], strides[1]]);
-                (Microkernel::AddPlaneF32, inside)
+                (together, inside)
             }
         };
         let suits = self.units([to.col, from.col], inside);
         Ok(Some(MatrixCall { suits, kernel, args }))
     }
 
-    /// A factor that is the same everywhere and the position that it multiplies, with the sign.
-    fn ramp(&self, id: ExprId) -> Option<(ExprId, ExprId, bool)> {
+    /// A multiple of a position or of its magnitude.
+    fn ramp(&self, id: ExprId) -> Option<Ramp> {
         let exprs = &self.program.exprs;
         let (id, negated) = match exprs.get(id) {
             Expr::Unary(UnaryOp::Neg, x) => (*x, true),
@@ -401,7 +413,11 @@ impl Lower<'_, '_> {
             _ => return None,
         };
         let Expr::Cast(Lane::F32, at) = exprs.get(position) else { return None };
-        (exprs.lane(*at) == Lane::I64).then_some((factor, *at, negated))
+        let (at, distance) = match exprs.get(*at) {
+            Expr::Unary(UnaryOp::Abs, x) => (*x, true),
+            _ => (*at, false),
+        };
+        (exprs.lane(at) == Lane::I64).then_some(Ramp { factor, at, negated, distance })
     }
 
     /// The condition that steps are 1, and another one, as far as they are not certain.

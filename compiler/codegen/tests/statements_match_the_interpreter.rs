@@ -4,7 +4,7 @@
 mod support;
 
 use attnc_algebra::{BinaryOp, DType, UnaryOp};
-use attnc_plan::loops::{Access, Dst, Expr, KeyRange, Lane, Piece, SpanLoop, Stmt, VarId, View};
+use attnc_plan::loops::{Access, Dst, Expr, ExprId, KeyRange, Lane, Piece, SpanLoop, Stmt, VarId, View};
 use support::sketch::{Sketch, random};
 
 /// `out = op(lhs) * rhs`, from buffers or through tiles.
@@ -588,5 +588,45 @@ fn maps_that_transpose() {
         for extents in [[1, 1], [3, 70], [64, 64], [65, 33]] {
             s.check(&extents, 0.0, random);
         }
+    }
+}
+
+/// `out[r, c] = (in[r, c] * line[c] * table[n - 1 + r - c]) - factor * |r - c|`, tile by tile.
+#[test]
+fn maps_that_multiply_and_add_what_lies_evenly() {
+    let mut s = Sketch::new(Lane::F32);
+    let [m, n] = [0, 1].map(|x| s.e().add(Expr::Extent(x), None));
+    let both = s.e().sum(m, n);
+    let source = s.buffer(DType::F32, &[m, n], Access::Read, None);
+    let line = s.buffer(DType::F32, &[n], Access::Read, None);
+    let table = s.buffer(DType::F32, &[both], Access::Read, None);
+    let out = s.buffer(DType::F32, &[m, n], Access::Write, None);
+    let (row, col, zero, one) = (s.row, s.col, s.zero, s.one);
+    let tile = s.tile(Lane::F32, m, n);
+    let fill = |s: &mut Sketch, value: ExprId| {
+        let dst = s.at(tile);
+        s.map(dst, m, n, value);
+    };
+    let value = s.load(source, &[row, col]);
+    fill(&mut s, value);
+    let element = s.element(tile, row, col);
+    let of_col = s.load(line, &[col]);
+    let value = s.e().times(element, of_col);
+    fill(&mut s, value);
+    let apart = s.e().difference(row, col);
+    let last = s.e().difference(n, one);
+    let at = s.e().sum(last, apart);
+    let of_distance = s.load(table, &[at]);
+    let value = s.e().times(of_distance, element);
+    fill(&mut s, value);
+    let distance = s.e().unary(UnaryOp::Abs, apart);
+    let distance = s.e().cast(Lane::F32, distance);
+    let factor = s.load(line, &[zero]);
+    let penalty = s.e().times(factor, distance);
+    let value = s.e().difference(element, penalty);
+    fill(&mut s, value);
+    s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, m, n, element);
+    for extents in [[1, 1], [3, 70], [64, 64], [65, 33]] {
+        s.check(&extents, 0.0, random);
     }
 }

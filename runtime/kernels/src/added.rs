@@ -1,5 +1,5 @@
 //! Matrices to which something is added that varies with row and column: another matrix, in whichever direction it
-//! lies, or a multiple of a position.
+//! lies, or a multiple of a position; or that are multiplied with another one element by element.
 
 use crate::lanes::FloatBits;
 
@@ -28,7 +28,33 @@ impl Rows {
 /// # Safety
 /// The pointers must be valid for the described elements; `dst` and `src` are equal or apart, the plane is apart.
 #[inline(always)]
-pub(crate) unsafe fn add_plane<S: FloatBits>(s: S, p: &Rows, plane: *const f32, [rs, cs]: [isize; 2]) {
+pub(crate) unsafe fn add_plane<S: FloatBits>(s: S, p: &Rows, plane: *const f32, strides: [isize; 2]) {
+    // SAFETY: the caller's duty.
+    unsafe { with_plane(s, p, (plane, strides), |x, y| s.add(x, y), |x, y| x + y) }
+}
+
+/// `dst[r, k] = src[r, k] * plane[r * rs + k * cs]`.
+///
+/// # Safety
+/// As for [`add_plane`].
+#[inline(always)]
+pub(crate) unsafe fn scale_plane<S: FloatBits>(s: S, p: &Rows, plane: *const f32, strides: [isize; 2]) {
+    // SAFETY: the caller's duty.
+    unsafe { with_plane(s, p, (plane, strides), |x, y| s.mul(x, y), |x, y| x * y) }
+}
+
+/// `dst[r, k] = src[r, k] op plane[r * rs + k * cs]`, in vectors and one by one.
+///
+/// # Safety
+/// As for [`add_plane`].
+#[inline(always)]
+unsafe fn with_plane<S: FloatBits>(
+    s: S,
+    p: &Rows,
+    (plane, [rs, cs]): (*const f32, [isize; 2]),
+    op: impl Fn(S::V, S::V) -> S::V,
+    each: impl Fn(f32, f32) -> f32,
+) {
     for row in 0..p.rows {
         let (dst, src) = p.at(row);
         let line = plane.wrapping_offset(row as isize * rs);
@@ -36,17 +62,17 @@ pub(crate) unsafe fn add_plane<S: FloatBits>(s: S, p: &Rows, plane: *const f32, 
         // SAFETY: the row of the caller's matrices, as far as it has columns.
         unsafe {
             while cs == 1 && k + S::N <= p.cols {
-                s.store(dst.add(k), s.add(s.load(src.add(k)), s.load(line.wrapping_add(k))));
+                s.store(dst.add(k), op(s.load(src.add(k)), s.load(line.wrapping_add(k))));
                 k += S::N;
             }
             while cs == -1 && k + S::N <= p.cols {
                 let turned = s.reversed(s.load(line.wrapping_sub(k + S::N - 1)));
-                s.store(dst.add(k), s.add(s.load(src.add(k)), turned));
+                s.store(dst.add(k), op(s.load(src.add(k)), turned));
                 k += S::N;
             }
             while k < p.cols {
-                let added = line.wrapping_offset(k as isize * cs).read_unaligned();
-                dst.add(k).write_unaligned(src.add(k).read_unaligned() + added);
+                let other = line.wrapping_offset(k as isize * cs).read_unaligned();
+                dst.add(k).write_unaligned(each(src.add(k).read_unaligned(), other));
                 k += 1;
             }
         }
@@ -59,7 +85,33 @@ pub(crate) unsafe fn add_plane<S: FloatBits>(s: S, p: &Rows, plane: *const f32, 
 /// # Safety
 /// The pointers must be valid for the described elements; `dst` and `src` are equal or apart.
 #[inline(always)]
-pub(crate) unsafe fn add_ramp<S: FloatBits>(s: S, p: &Rows, factor: f32, start: i64, [down, across]: [i64; 2]) {
+pub(crate) unsafe fn add_ramp<S: FloatBits>(s: S, p: &Rows, factor: f32, start: i64, steps: [i64; 2]) {
+    // SAFETY: the caller's duty.
+    unsafe { with_ramp(s, p, factor, (start, steps), |at| at) }
+}
+
+/// As [`add_ramp`], of the magnitudes of the positions.
+///
+/// # Safety
+/// As for [`add_ramp`].
+#[inline(always)]
+pub(crate) unsafe fn add_distance<S: FloatBits>(s: S, p: &Rows, factor: f32, start: i64, steps: [i64; 2]) {
+    // SAFETY: the caller's duty.
+    unsafe { with_ramp(s, p, factor, (start, steps), |at| s.abs(at)) }
+}
+
+/// As [`add_ramp`], of a function of the positions.
+///
+/// # Safety
+/// As for [`add_ramp`].
+#[inline(always)]
+unsafe fn with_ramp<S: FloatBits>(
+    s: S,
+    p: &Rows,
+    factor: f32,
+    (start, [down, across]): (i64, [i64; 2]),
+    of: impl Fn(S::V) -> S::V,
+) {
     let mut steps = [0.0; crate::lanes::MOST_LANES];
     for (lane, step) in steps.iter_mut().enumerate() {
         *step = (lane as i64).wrapping_mul(across) as f32;
@@ -73,7 +125,7 @@ pub(crate) unsafe fn add_ramp<S: FloatBits>(s: S, p: &Rows, factor: f32, start: 
         let mut k = 0;
         while k < p.cols {
             let at = s.splat(first.wrapping_add((k as i64).wrapping_mul(across)) as f32);
-            let added = s.mul(factor, s.add(at, steps));
+            let added = s.mul(factor, of(s.add(at, steps)));
             // SAFETY: columns of the caller's row.
             unsafe {
                 if k + S::N <= p.cols {

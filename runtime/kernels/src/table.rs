@@ -395,8 +395,12 @@ kernel_table! {
         pub product_tanh_f32: ProductThrough,
         /// The sum of two matrices.
         pub add_plane_f32: AddPlane,
+        /// The product of two matrices, element by element.
+        pub scale_plane_f32: AddPlane,
         /// A multiple of positions added.
         pub add_ramp_f32: AddRamp,
+        /// A multiple of the magnitudes of positions added.
+        pub add_distance_f32: AddRamp,
         /// Rows through a function: the argument itself.
         pub affine_same_f32: Affine,
         /// Rows through a function: the larger of x and 0.

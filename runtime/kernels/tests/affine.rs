@@ -122,14 +122,14 @@ fn a_matrix_may_be_overwritten_and_nothing_is_lost_on_neutral_numbers() {
 }
 
 #[test]
-fn planes_are_added_in_every_direction() {
+fn planes_are_added_and_multiplied_in_every_direction() {
     for (isa, kernels) in tables() {
         let mut draws = Draws(13);
         for rows in [0, 1, 3, 7] {
             for cols in EDGES {
                 for [rs, cs] in [[1_isize, -1], [-1, 1], [200, 1], [150, -1], [0, 3], [-2, -2]] {
                     let src = Guarded::new(rows, cols, 5, f32::NAN, || draws.real() as f32);
-                    let mut dst = Guarded::new(rows, cols, 3, CANARY, || 0.0f32);
+                    let [mut dst, mut scaled] = [(); 2].map(|()| Guarded::new(rows, cols, 3, CANARY, || 0.0f32));
                     let plane: Vec<f32> = (0..4000).map(|_| draws.real() as f32).collect();
                     let origin = 2000_isize;
                     let (to, from) = (dst.stride as isize, src.stride as isize);
@@ -137,13 +137,17 @@ fn planes_are_added_in_every_direction() {
                     unsafe {
                         let middle = plane.as_ptr().offset(origin);
                         (kernels.add_plane_f32)(rows, cols, dst.mut_ptr(), to, src.ptr(), from, middle, rs, cs);
+                        (kernels.scale_plane_f32)(rows, cols, scaled.mut_ptr(), to, src.ptr(), from, middle, rs, cs);
                     };
                     dst.check("add_plane");
+                    scaled.check("scale_plane");
                     for r in 0..rows {
                         for k in 0..cols {
                             let at = origin + r as isize * rs + k as isize * cs;
                             let want = src.at(r, k) + plane[at as usize];
                             assert_eq!(dst.at(r, k), want, "{isa} {rows}x{cols} [{r}, {k}] {rs} {cs}");
+                            let want = src.at(r, k) * plane[at as usize];
+                            assert_eq!(scaled.at(r, k), want, "{isa} {rows}x{cols} [{r}, {k}] {rs} {cs}");
                         }
                     }
                 }
@@ -161,17 +165,23 @@ fn multiples_of_positions_are_added() {
                 for (start, rs, cs) in [(4095_i64, 1, -1), (-3, 0, 1), (16_000_000, -2, 5), (0, 100, 0)] {
                     let mut cells = Guarded::new(rows, cols, 5, CANARY, || draws.real() as f32);
                     let before: Vec<Vec<f32>> = (0..rows).map(|r| cells.row(r).to_vec()).collect();
+                    let mut apart = Guarded::new(rows, cols, 3, CANARY, || 0.0f32);
                     let factor = draws.real() as f32;
+                    let (to, to_rs) = (apart.mut_ptr(), apart.stride as isize);
                     let (p, stride) = (cells.mut_ptr(), cells.stride as isize);
-                    // SAFETY: the matrix holds the rows and columns at this stride.
+                    // SAFETY: the matrices hold the rows and columns at these strides.
                     unsafe {
+                        (kernels.add_distance_f32)(rows, cols, to, to_rs, p, stride, &raw const factor, start, rs, cs);
                         (kernels.add_ramp_f32)(rows, cols, p, stride, p, stride, &raw const factor, start, rs, cs)
                     };
                     cells.check("add_ramp");
+                    apart.check("add_distance");
                     for (r, before) in before.iter().enumerate() {
                         for (k, x) in before.iter().enumerate() {
-                            let want = x + factor * (start + r as i64 * rs + k as i64 * cs) as f32;
-                            assert_eq!(cells.at(r, k), want, "{isa} {rows}x{cols} [{r}, {k}] {start}");
+                            let at = start + r as i64 * rs + k as i64 * cs;
+                            let (ramp, distance) = (x + factor * at as f32, x + factor * at.abs() as f32);
+                            assert_eq!(cells.at(r, k), ramp, "{isa} {rows}x{cols} [{r}, {k}] {start}");
+                            assert_eq!(apart.at(r, k), distance, "{isa} {rows}x{cols} [{r}, {k}] {start}");
                         }
                     }
                 }

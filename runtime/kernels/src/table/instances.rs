@@ -1,6 +1,6 @@
 //! The tables themselves: every generic body, instantiated once per instruction set.
 
-use crate::added::{Rows, add_plane, add_ramp};
+use crate::added::{Rows, add_distance, add_plane, add_ramp, scale_plane};
 use crate::affine::{self, OfRow};
 use crate::dots::{Bf16, Dots, Half, ahead, dots, widen_rows};
 use crate::function::composed::{Elu, EluPlusOne, Gelu, Relu, Same, Sigmoid, Silu};
@@ -160,6 +160,19 @@ macro_rules! instantiate {
         }
 
         $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "three matrices")]
+        unsafe extern "C" fn scale_plane_f32(
+            rows: usize, cols: usize,
+            dst: *mut f32, dst_rs: isize,
+            src: *const f32, src_rs: isize,
+            plane: *const f32, rs: isize, cs: isize,
+        ) {
+            let all = Rows { rows, cols, dst, dst_rs, src, src_rs };
+            // SAFETY: the features are those of this function; the pointers are the contract of the entry.
+            unsafe { scale_plane($token::assume(), &all, plane, [rs, cs]) }
+        }
+
+        $(#[$features])?
         #[allow(clippy::too_many_arguments, reason = "two matrices and a ramp")]
         unsafe extern "C" fn add_ramp_f32(
             rows: usize, cols: usize,
@@ -170,6 +183,19 @@ macro_rules! instantiate {
             let all = Rows { rows, cols, dst, dst_rs, src, src_rs };
             // SAFETY: the features are those of this function; the pointers are the contract of the entry.
             unsafe { add_ramp($token::assume(), &all, factor.read_unaligned(), start, [rs, cs]) }
+        }
+
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "two matrices and a ramp")]
+        unsafe extern "C" fn add_distance_f32(
+            rows: usize, cols: usize,
+            dst: *mut f32, dst_rs: isize,
+            src: *const f32, src_rs: isize,
+            factor: *const f32, start: i64, rs: i64, cs: i64,
+        ) {
+            let all = Rows { rows, cols, dst, dst_rs, src, src_rs };
+            // SAFETY: the features are those of this function; the pointers are the contract of the entry.
+            unsafe { add_distance($token::assume(), &all, factor.read_unaligned(), start, [rs, cs]) }
         }
 
         $(#[$features])?
@@ -266,7 +292,9 @@ macro_rules! instantiate {
             scatter_add_f64: scatter::scatter_add::<f64>,
             product_tanh_f32,
             add_plane_f32,
+            scale_plane_f32,
             add_ramp_f32,
+            add_distance_f32,
             affine_same_f32,
             affine_relu_f32,
             affine_elu_f32,
