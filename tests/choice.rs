@@ -71,6 +71,15 @@ fn sparse_masks_cost_what_they_allow() {
     }
 }
 
+#[test]
+fn a_table_of_truth_values_is_half_true() {
+    let plain = published("dense/softmax");
+    let blocks = published("masked/block-table");
+    let cost = |text: &str| chosen(&analysis(text, &[]), 1 << 14).predicted_ms();
+    let share = cost(&blocks) / cost(&plain);
+    assert!((0.4..0.75).contains(&share), "half of the blocks take {share:.2} of the time of all");
+}
+
 /// Largest working memory at N = 8192 and one head, in bytes: a matrix of all pairs would have four times as much.
 const SCRATCH: usize = 64 << 20;
 

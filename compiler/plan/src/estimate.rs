@@ -5,6 +5,8 @@
 //! of tables are not known here: a `runs` table is taken as regular, any other
 //! as spread evenly.
 
+mod steering;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -224,6 +226,20 @@ impl Counter<'_> {
         }
     }
 
+    /// How often a condition holds: half the time where it is a table of truth values that decides, always where nothing
+    /// is known.
+    fn share(&self, id: ExprId) -> f64 {
+        let is_truth = |id: ExprId| match self.program.exprs.get(id) {
+            Expr::Load { buffer, .. } => self.program.buffers[buffer.0 as usize].dtype == DType::Bool,
+            _ => false,
+        };
+        match self.value(id) {
+            Known::Int(v) => f64::from(u8::from(v > 0)),
+            Known::Nothing if self.program.exprs.under(&[id]).into_iter().any(is_truth) => 0.5,
+            Known::Nothing => 1.0,
+        }
+    }
+
     /// A truth value; unknown ones count as true.
     fn truth(&self, id: ExprId) -> bool {
         matches!(self.value(id), Known::Nothing | Known::Int(1..))
@@ -314,8 +330,11 @@ impl Counter<'_> {
             }
             Stmt::Spans(spans) => self.spans(spans, scale),
             Stmt::If { cond, then, otherwise } => {
-                let branch = if self.truth(*cond) { then } else { otherwise };
-                self.run(branch, scale);
+                for (branch, share) in [(then, self.share(*cond)), (otherwise, 1.0 - self.share(*cond))] {
+                    if share > 0.0 {
+                        self.run(branch, share * scale);
+                    }
+                }
             }
             Stmt::Let { var, value } => match self.value(*value) {
                 Known::Int(v) => drop(self.vars.insert(*var, v)),
@@ -626,72 +645,4 @@ fn points(count: i64, most: i64) -> Vec<(i64, f64)> {
 
 fn is_two(expr: &Expr) -> bool {
     matches!(expr, Expr::Real(_, v) if v.get() == 2.0)
-}
-
-impl LoopProgram {
-    /// The variables on which it depends what the statements do: bounds, counts and conditions.
-    fn steering(&self, body: &[Stmt]) -> BTreeSet<VarId> {
-        let mut steering = BTreeSet::new();
-        let mut lets = Vec::new();
-        self.steer(body, &mut steering, &mut lets);
-        // Later scalars may use earlier ones.
-        for (var, value) in lets.into_iter().rev() {
-            if steering.contains(&var) {
-                steering.extend(self.vars_of(value));
-            }
-        }
-        steering
-    }
-
-    fn steer(&self, body: &[Stmt], steering: &mut BTreeSet<VarId>, lets: &mut Vec<(VarId, ExprId)>) {
-        for stmt in body {
-            match stmt {
-                Stmt::Let { var, value } => lets.push((*var, *value)),
-                Stmt::For { from, to, body, .. } => {
-                    steering.extend([*from, *to].into_iter().flat_map(|e| self.vars_of(e)));
-                    self.steer(body, steering, lets);
-                }
-                Stmt::Spans(spans) => {
-                    for piece in &spans.pieces {
-                        let counts = piece.repeat.map(|(_, count)| count);
-                        let all = [piece.guard, piece.from, piece.to].into_iter().chain(counts);
-                        steering.extend(all.flat_map(|e| self.vars_of(e)));
-                    }
-                    self.steer(&spans.body, steering, lets);
-                }
-                Stmt::If { cond, then, otherwise } => {
-                    steering.extend(self.vars_of(*cond));
-                    self.steer(then, steering, lets);
-                    self.steer(otherwise, steering, lets);
-                }
-                Stmt::Map { rows, cols, .. }
-                | Stmt::RowReduce { rows, cols, .. }
-                | Stmt::SoftmaxUpdate { rows, cols, .. }
-                | Stmt::ScaleRows { rows, cols, .. }
-                | Stmt::Flush { rows, cols, .. }
-                | Stmt::Ranks { rows, cols, .. }
-                | Stmt::KeepSpans { rows, cols, .. }
-                | Stmt::KeepKeys { rows, cols, .. }
-                | Stmt::ScatterAdd { rows, cols, .. }
-                | Stmt::Pack { rows, cols, .. }
-                | Stmt::List { rows, cols, .. }
-                | Stmt::ClearLargest { rows, cols, .. } => {
-                    steering.extend([*rows, *cols].into_iter().flat_map(|e| self.vars_of(e)));
-                }
-                Stmt::Product { rows, cols, depth, .. }
-                | Stmt::Dots { rows, cols, depth, .. }
-                | Stmt::DotsListed { rows, cols, depth, .. }
-                | Stmt::SumListed { rows, cols, depth, .. }
-                | Stmt::ProductTanh { rows, cols, depth, .. } => {
-                    steering.extend([*rows, *cols, *depth].into_iter().flat_map(|e| self.vars_of(e)));
-                }
-                Stmt::Order { count, .. } => steering.extend(self.vars_of(*count)),
-            }
-        }
-    }
-
-    fn vars_of(&self, root: ExprId) -> Vec<VarId> {
-        let var = |id: ExprId| if let Expr::Var(v) = self.exprs.get(id) { Some(*v) } else { None };
-        self.exprs.under(&[root]).into_iter().filter_map(var).collect()
-    }
 }
