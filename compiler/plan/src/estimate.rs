@@ -330,7 +330,8 @@ impl Counter<'_> {
             }
             Stmt::Spans(spans) => self.spans(spans, scale),
             Stmt::If { cond, then, otherwise } => {
-                for (branch, share) in [(then, self.share(*cond)), (otherwise, 1.0 - self.share(*cond))] {
+                let share = self.share(*cond);
+                for (branch, share) in [(then, share), (otherwise, 1.0 - share)] {
                     if share > 0.0 {
                         self.run(branch, share * scale);
                     }

@@ -10,6 +10,7 @@ use crate::loops::expr::{Expr, ExprId};
 use crate::loops::{Stmt, TileId};
 use crate::planner::{CHUNK, ROWS, TILE, Wanted};
 
+use super::folded::Folded;
 use super::nest::{Binding, Frame, Nest};
 use super::reduce::Reduction;
 use super::turns::Turns;
@@ -215,7 +216,7 @@ impl Nest<'_, '_> {
         for (target, tile, frame) in parts {
             let axes = if target == state.acc { &axes } else { &state.lead };
             let value = self.element(tile, frame);
-            self.store_plain(target, axes, frame, value);
+            self.store_plain(target, axes, frame, value)?;
         }
         Ok(())
     }
@@ -420,7 +421,7 @@ impl Nest<'_, '_> {
         let outputs = self.lse_outputs(term, frame);
         for wanted in outputs {
             let value = self.lse(online);
-            self.store_placed(wanted.target, &wanted.axes, frame, value)?;
+            self.store_plain(wanted.target, &wanted.axes, frame, value)?;
         }
         if !self.planner.find(self.root, &mut |t, _| t == term) {
             return Ok(());
@@ -445,22 +446,22 @@ impl Nest<'_, '_> {
         // A task has one position of an axis, or those along the rows of the frame.
         let own: Vec<AxisId> =
             tasks.iter().copied().filter(|a| matches!(self.binding(*a), Binding::Fixed(_))).collect();
-        let there = |axes: &[AxisId], a: &AxisId| axes.contains(a);
-        let Some(folded) = &self.folded else {
-            let fits = |axes: &[AxisId]| {
-                let all = tasks.iter().all(|a| there(axes, a));
-                all && axes.iter().all(|a| own.contains(a) || Some(*a) == frame.rows)
-            };
-            return self.planner.take_by_the_way(term, fits);
-        };
         // Rows, with their groups, stand for all positions of the axes that were folded.
-        let Some(before) = folded.lse.get(&term) else { return Vec::new() };
-        let fits = |axes: &[AxisId]| {
-            let all = tasks.iter().all(|a| folded.axes.contains(a) || there(axes, a))
-                && folded.places.keys().all(|a| there(axes, a));
-            all && axes.iter().all(|a| own.contains(a) || folded.places.contains_key(a))
+        let none = Folded::default();
+        let (folded, term) = match &self.folded {
+            None => (&none, term),
+            Some(folded) => match folded.lse.get(&term) {
+                Some(before) => (folded, *before),
+                None => return Vec::new(),
+            },
         };
-        self.planner.take_by_the_way(*before, fits)
+        let fits = |axes: &[AxisId]| {
+            let place = |a: &AxisId| own.contains(a) || Some(*a) == frame.rows || folded.places.contains_key(a);
+            tasks.iter().all(|a| folded.axes.contains(a) || axes.contains(a))
+                && folded.places.keys().all(|a| axes.contains(a))
+                && axes.iter().all(place)
+        };
+        self.planner.take_by_the_way(term, fits)
     }
 
     /// Attends whose log-sum-exp the term also needs are lowered first.

@@ -5,6 +5,7 @@
 
 use attnc_algebra::{AxisId, TermId};
 
+use crate::error::PlanError;
 use crate::graph::PlanBufferId;
 use crate::loops::expr::Expr;
 use crate::loops::{Stmt, TileId, View};
@@ -84,11 +85,11 @@ impl Nest<'_, '_> {
     }
 
     /// Writes the sum to its buffer.
-    pub(super) fn store_beside(&mut self, sum: &Beside) {
+    pub(super) fn store_beside(&mut self, sum: &Beside) -> Result<(), PlanError> {
         debug_assert!(matches!(self.binding(sum.axis), Binding::Tile(_) | Binding::Whole(_)), "rows lie along tiles");
         let (row, col) = (self.x().add(Expr::Row, None), self.x().int(0));
         let lane = self.program.compute;
         let value = self.x().add(Expr::Tile { tile: sum.tile, row: col, col: row }, Some(lane));
-        self.store_plain(sum.buffer, &sum.axes, Frame::new(Some(sum.axis), None), value);
+        self.store_plain(sum.buffer, &sum.axes, Frame::new(Some(sum.axis), None), value)
     }
 }

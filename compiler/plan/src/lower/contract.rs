@@ -69,7 +69,7 @@ impl Nest<'_, '_> {
             }
         }
         for sum in beside {
-            self.store_beside(&sum);
+            self.store_beside(&sum)?;
         }
         Ok(Some(self.element(acc, frame)))
     }

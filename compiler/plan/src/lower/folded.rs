@@ -74,7 +74,6 @@ impl Planner<'_> {
     ) -> Result<Option<(TermId, StageShape)>, PlanError> {
         let Some(choice) = self.choose_folded(term, axes, shape) else { return Ok(None) };
         let (rows, groups, mut folded) = self.fold(&choice);
-        folded.axes = [rows].into_iter().chain(groups).collect();
         let attends = self.outer_attends(term).unwrap_or_default();
         let quotient = choice.quotient.zip(groups).map(|(quotient, groups)| {
             let group = self.terms.add(Node::Position(groups));
@@ -294,6 +293,7 @@ impl Planner<'_> {
             }
             folded.places.insert(*axis, place);
         }
+        folded.axes = [rows].into_iter().chain(groups).collect();
         (rows, groups, folded)
     }
 

@@ -41,7 +41,7 @@ mod through;
 mod turns;
 mod values;
 
-use attnc_algebra::{AxisId, TermId};
+use attnc_algebra::{AxisId, DType, TermId};
 
 use crate::error::PlanError;
 use crate::graph::{PlanBufferId, Stage, StageKind};
@@ -283,57 +283,56 @@ fn write_term(
     let frame = Frame::new(shape.rows, shape.cols);
     nest.attends_first(frame)?;
     let root = nest.root;
-    let mut value = nest.eval(root, frame, exact)?;
-    if matches!(layout, Layout::Packed { .. }) {
-        value = nest.before_turning(value, frame);
-    }
-    let buffer = nest.buffer(target, Access::Write);
-    let index = match layout {
-        Layout::Plain(axes) => {
-            let places = axes.iter().enumerate().map(|(dim, axis)| nest.place_of(*axis, (buffer, dim), frame));
-            places.collect::<Result<_, PlanError>>()?
-        }
+    let value = nest.eval(root, frame, exact)?;
+    match layout {
+        Layout::Plain(axes) => nest.store_plain(target, axes, frame, value),
         Layout::Packed { lead, row, col } => {
-            let mut index: Vec<ExprId> = lead.iter().map(|a| nest.position(*a, frame)).collect();
-            let base = nest.dim(*col).base;
-            let block = nest.div(base, TILE);
-            let (in_block, _) = nest.lane_index(frame);
-            index.extend([block, nest.position(*row, frame), in_block]);
-            index
+            nest.store_packed(target, (lead, *row, *col), frame, value);
+            Ok(())
         }
         Layout::Pairs { .. } => unreachable!("pairs are packed"),
-    };
-    let (rows, cols) = nest.counts(frame);
-    nest.emit(Stmt::Map { dst: Dst::Buffer { buffer, index }, rows, cols, value });
-    Ok(())
+    }
 }
 
 impl Nest<'_, '_> {
+    /// Emits the store of a value into a packed buffer.
+    fn store_packed(
+        &mut self,
+        buffer: PlanBufferId,
+        (lead, row, col): (&[AxisId], AxisId, AxisId),
+        frame: Frame,
+        value: ExprId,
+    ) {
+        let value = self.before_turning(value, frame);
+        let buffer = self.buffer(buffer, Access::Write);
+        let mut index: Vec<ExprId> = lead.iter().map(|a| self.position(*a, frame)).collect();
+        let base = self.dim(col).base;
+        let block = self.div(base, TILE);
+        let (in_block, _) = self.lane_index(frame);
+        index.extend([block, self.position(row, frame), in_block]);
+        let (rows, cols) = self.counts(frame);
+        self.emit(Stmt::Map { dst: Dst::Buffer { buffer, index }, rows, cols, value });
+    }
+
     /// What is packed as a plain element, of a tile if it is computed: computing runs along the rows of what is read,
     /// turning is one call.
     fn before_turning(&mut self, value: ExprId, frame: Frame) -> ExprId {
         let exprs = &self.program.exprs;
+        let reads = |id: ExprId| matches!(exprs.get(id), Expr::Load { .. } | Expr::Tile { .. });
         let plain = match exprs.get(value) {
             Expr::Load { buffer, index, clamp: false } => {
-                let single =
-                    self.program.buffers.get(buffer.0 as usize).is_some_and(|b| b.dtype == attnc_algebra::DType::F32);
+                let single = self.program.buffers.get(buffer.0 as usize).is_some_and(|b| b.dtype == DType::F32);
                 // Places that are read are no lines that lie side by side.
-                single && !index.iter().any(|at| exprs.dependence(*at).row && self.reads_memory(*at))
+                let read = |at: &ExprId| exprs.dependence(*at).row && exprs.under(&[*at]).into_iter().any(reads);
+                single && !index.iter().any(read)
             }
             _ => false,
         };
-        if plain || self.program.exprs.lane(value) != Lane::F32 {
+        if plain || exprs.lane(value) != Lane::F32 {
             return value;
         }
         let tile = self.own_tile(value, frame);
         self.element(tile, frame)
-    }
-
-    /// Whether an expression has an element of memory in it.
-    fn reads_memory(&self, id: ExprId) -> bool {
-        let node = self.program.exprs.get(id);
-        matches!(node, Expr::Load { .. } | Expr::Tile { .. })
-            || node.operands().into_iter().any(|x| self.reads_memory(x))
     }
 }
 

@@ -149,16 +149,9 @@ impl Nest<'_, '_> {
         Ok(self.x().add(Expr::Load { buffer: id, index, clamp: false }, Some(lane)))
     }
 
-    /// Emits the store of a value into a buffer over `axes`, the other direction of [`Self::load_plain`].
-    pub fn store_plain(&mut self, buffer: PlanBufferId, axes: &[AxisId], frame: Frame, value: ExprId) {
-        let buffer = self.buffer(buffer, Access::Write);
-        let index = axes.iter().map(|a| self.position(*a, frame)).collect();
-        let (rows, cols) = self.counts(frame);
-        self.emit(Stmt::Map { dst: Dst::Buffer { buffer, index }, rows, cols, value });
-    }
-
-    /// As [`Self::store_plain`], where rows may stand for positions of the axes.
-    pub fn store_placed(
+    /// Emits the store of a value into a buffer over `axes`, the other direction of [`Self::load_plain`]; rows may stand
+    /// for positions of the axes.
+    pub fn store_plain(
         &mut self,
         buffer: PlanBufferId,
         axes: &[AxisId],

@@ -230,27 +230,28 @@ impl Nest<'_, '_> {
         let (dst, lhs) = (self.tile_view(acc), self.tile_view(weights));
         let depth = self.dim(axis).count;
         let across = Frame::new(Some(axis), frame.cols);
-        let wide = |nest: &mut Self, rhs: View| {
-            let (dst, lhs) = (dst.clone(), lhs.clone());
-            nest.emit(Stmt::masked_product(dst, lhs, rhs, [rows, cols, depth], true, partial));
-        };
+        let (to, of) = (dst.clone(), lhs.clone());
+        let with = |rhs: View| Stmt::masked_product(to, of, rhs, [rows, cols, depth], true, partial);
         let Some((rhs, factors)) = self.narrow_view(value, across, frame)? else {
             let pairs = if pairs { self.pairs_view(value, across)? } else { None };
             let rhs = match pairs {
                 Some(pairs) => pairs,
                 None => self.rhs_view(value, across)?,
             };
-            wide(self, rhs);
+            self.emit(with(rhs));
             return Ok(());
         };
         // Values as they lie, factors of keys with the weights; but where weights are masked, zeros must count for
         // nothing whatever they meet: few rows share what is widened then, so it is no more than the tile.
-        let along = self.binding(axis).clone();
+        let widened = |nest: &mut Self| {
+            let rhs = nest.computed_view(value, across)?;
+            nest.emit(with(rhs));
+            Ok(())
+        };
         if partial.is_some_and(|partial| self.truth_of(partial) == Some(true)) {
-            let rhs = self.computed_view(value, across)?;
-            wide(self, rhs);
-            return Ok(());
+            return widened(self);
         }
+        let along = self.binding(axis).clone();
         let plain = self.inner(Some((axis, along.clone())), |nest| {
             let weights = nest.weights_with(weights, &factors, axis, frame, None)?;
             let (dst, lhs) = (dst.clone(), nest.tile_view(weights));
@@ -260,11 +261,7 @@ impl Nest<'_, '_> {
         match partial {
             None => plain.into_iter().for_each(|stmt| self.emit(stmt)),
             Some(cond) => {
-                let then = self.inner(Some((axis, along)), |nest| {
-                    let rhs = nest.computed_view(value, across)?;
-                    wide(nest, rhs);
-                    Ok(())
-                })?;
+                let then = self.inner(Some((axis, along)), widened)?;
                 self.emit(Stmt::If { cond, then, otherwise: plain });
             }
         }

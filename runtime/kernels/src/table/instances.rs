@@ -146,57 +146,10 @@ macro_rules! instantiate {
             unsafe { product_tanh($token::assume(), &operands) }
         }
 
-        $(#[$features])?
-        #[allow(clippy::too_many_arguments, reason = "three matrices")]
-        unsafe extern "C" fn add_plane_f32(
-            rows: usize, cols: usize,
-            dst: *mut f32, dst_rs: isize,
-            src: *const f32, src_rs: isize,
-            plane: *const f32, rs: isize, cs: isize,
-        ) {
-            let all = Rows { rows, cols, dst, dst_rs, src, src_rs };
-            // SAFETY: the features are those of this function; the pointers are the contract of the entry.
-            unsafe { add_plane($token::assume(), &all, plane, [rs, cs]) }
-        }
-
-        $(#[$features])?
-        #[allow(clippy::too_many_arguments, reason = "three matrices")]
-        unsafe extern "C" fn scale_plane_f32(
-            rows: usize, cols: usize,
-            dst: *mut f32, dst_rs: isize,
-            src: *const f32, src_rs: isize,
-            plane: *const f32, rs: isize, cs: isize,
-        ) {
-            let all = Rows { rows, cols, dst, dst_rs, src, src_rs };
-            // SAFETY: the features are those of this function; the pointers are the contract of the entry.
-            unsafe { scale_plane($token::assume(), &all, plane, [rs, cs]) }
-        }
-
-        $(#[$features])?
-        #[allow(clippy::too_many_arguments, reason = "two matrices and a ramp")]
-        unsafe extern "C" fn add_ramp_f32(
-            rows: usize, cols: usize,
-            dst: *mut f32, dst_rs: isize,
-            src: *const f32, src_rs: isize,
-            factor: *const f32, start: i64, rs: i64, cs: i64,
-        ) {
-            let all = Rows { rows, cols, dst, dst_rs, src, src_rs };
-            // SAFETY: the features are those of this function; the pointers are the contract of the entry.
-            unsafe { add_ramp($token::assume(), &all, factor.read_unaligned(), start, [rs, cs]) }
-        }
-
-        $(#[$features])?
-        #[allow(clippy::too_many_arguments, reason = "two matrices and a ramp")]
-        unsafe extern "C" fn add_distance_f32(
-            rows: usize, cols: usize,
-            dst: *mut f32, dst_rs: isize,
-            src: *const f32, src_rs: isize,
-            factor: *const f32, start: i64, rs: i64, cs: i64,
-        ) {
-            let all = Rows { rows, cols, dst, dst_rs, src, src_rs };
-            // SAFETY: the features are those of this function; the pointers are the contract of the entry.
-            unsafe { add_distance($token::assume(), &all, factor.read_unaligned(), start, [rs, cs]) }
-        }
+        instantiate!(@plane $token, add_plane, add_plane_f32 $(, #[$features])?);
+        instantiate!(@plane $token, scale_plane, scale_plane_f32 $(, #[$features])?);
+        instantiate!(@ramp $token, add_ramp, add_ramp_f32 $(, #[$features])?);
+        instantiate!(@ramp $token, add_distance, add_distance_f32 $(, #[$features])?);
 
         $(#[$features])?
         #[allow(clippy::too_many_arguments, reason = "lists and spans")]
@@ -520,6 +473,36 @@ macro_rules! instantiate {
             ];
             // SAFETY: the pointers are the contract of the entry.
             unsafe { rows::keep_keys(rows, cols, s, s_rs, &ranges[..1 + usize::from(flags & 4 != 0)], $fill(fill)) }
+        }
+    };
+
+    (@plane $token:ident, $body:ident, $name:ident $(, #[$features:meta])?) => {
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "three matrices")]
+        unsafe extern "C" fn $name(
+            rows: usize, cols: usize,
+            dst: *mut f32, dst_rs: isize,
+            src: *const f32, src_rs: isize,
+            plane: *const f32, rs: isize, cs: isize,
+        ) {
+            let all = Rows { rows, cols, dst, dst_rs, src, src_rs };
+            // SAFETY: the features are those of this function; the pointers are the contract of the entry.
+            unsafe { $body($token::assume(), &all, plane, [rs, cs]) }
+        }
+    };
+
+    (@ramp $token:ident, $body:ident, $name:ident $(, #[$features:meta])?) => {
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "two matrices and a ramp")]
+        unsafe extern "C" fn $name(
+            rows: usize, cols: usize,
+            dst: *mut f32, dst_rs: isize,
+            src: *const f32, src_rs: isize,
+            factor: *const f32, start: i64, rs: i64, cs: i64,
+        ) {
+            let all = Rows { rows, cols, dst, dst_rs, src, src_rs };
+            // SAFETY: the features are those of this function; the pointers are the contract of the entry.
+            unsafe { $body($token::assume(), &all, factor.read_unaligned(), start, [rs, cs]) }
         }
     };
 
