@@ -99,6 +99,16 @@ microkernels! {
     ProductOpenF64 = "product_open_f64": Product,
     /// Tile product of f64 whose terms are rounded before they are added.
     ProductRoundedF64 = "product_rounded_f64": Product,
+    /// Tile product `c[m, n] = a[m, k] * b[k, n]` in the columns `from[r] .. to[r]` of each row, anything elsewhere:
+    /// `(m, n, k: usize, a: *const f32, a_rs, a_cs: isize, b: *const f32, b_rs: isize, c: *mut f32, c_rs: isize,
+    /// from, to: *const i64)`.
+    ProductSpansF32 = "product_spans_f32": Product,
+    /// The same on f64.
+    ProductSpansF64 = "product_spans_f64": Product,
+    /// As `product_sparse_f32`, of an `a` that is 0 outside of the columns `from[r] .. to[r]` of each row; these come last.
+    ProductOfSpansF32 = "product_of_spans_f32": ProductOfSpans,
+    /// The same on f64.
+    ProductOfSpansF64 = "product_of_spans_f64": ProductOfSpans,
     /// Whether all elements are finite: `(rows, cols: usize, p: *const f32, rs: isize) -> u64`.
     AllFiniteF32 = "all_finite_f32": AllFinite,
     /// The same on f64.
@@ -107,6 +117,10 @@ microkernels! {
     SoftmaxUpdateF32 = "softmax_update_f32": Softmax,
     /// The same on f64.
     SoftmaxUpdateF64 = "softmax_update_f64": Softmax,
+    /// The same as if scores outside of the columns `from[r] .. to[r]` of each row were -inf; these come last.
+    SoftmaxSpansF32 = "softmax_spans_f32": SoftmaxSpans,
+    /// The same on f64.
+    SoftmaxSpansF64 = "softmax_spans_f64": SoftmaxSpans,
     /// `acc[r, c] *= alpha[r]`: `(rows, cols: usize, acc: *mut f32, rs: isize, alpha: *const f32)`.
     ScaleRowsF32 = "scale_rows_f32": Scale,
     /// The same on f64.
@@ -287,8 +301,10 @@ microkernels! {
 enum Form {
     Product,
     ProductOf,
+    ProductOfSpans,
     AllFinite,
     Softmax,
+    SoftmaxSpans,
     Scale,
     Flush,
     Vector,
@@ -340,8 +356,8 @@ impl Microkernel {
             Form::Ranks => (vec![word; 10], None),
             Form::KeepSpans => (vec![word; 8], None),
             Form::KeepKeys => (vec![word; 12], None),
-            Form::ProductThrough | Form::Affine => (vec![word; 14], None),
-            Form::Dots => (vec![word; 9], None),
+            Form::ProductThrough | Form::ProductOfSpans | Form::Affine => (vec![word; 14], None),
+            Form::Dots | Form::SoftmaxSpans => (vec![word; 9], None),
             Form::Listed => (vec![word; 13], None),
             Form::ProductPairs => ([vec![word; 13], vec![types::F32]].concat(), None),
             Form::AttendPairs => ([vec![word; 20], vec![types::F32]].concat(), None),

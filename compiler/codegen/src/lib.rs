@@ -24,6 +24,7 @@ mod memory;
 mod nodes;
 mod pairs;
 mod place;
+mod product;
 mod reduce;
 mod scalar;
 mod statement;

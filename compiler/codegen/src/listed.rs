@@ -15,7 +15,7 @@ impl Lower<'_, '_> {
         let (base, stride) = self.tile(*list);
         let [count, most] = [count, most].map(|t| self.tile(*t).0);
         let (kernel, [from, to]) = match added {
-            Additions::Spans { from, to } => (Microkernel::ListSpans, [from, to].map(|t| self.tile(*t).0)),
+            Additions::Spans(spans) => (Microkernel::ListSpans, spans.tiles().map(|t| self.tile(t).0)),
             Additions::Open(tile) => {
                 let (base, stride) = self.tile(*tile);
                 (Microkernel::ListOpenF32, [base, stride])

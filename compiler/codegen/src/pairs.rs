@@ -1,7 +1,7 @@
 //! Products with a right operand of bfloat16 in pairs of rows, attention by two of them, and the packing of pairs.
 
 use attnc_algebra::DType;
-use attnc_plan::loops::{ExprId, Stmt, TileId, View};
+use attnc_plan::loops::{ExprId, Open, Stmt, TileId, View};
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 use crate::CodegenError;
@@ -38,10 +38,11 @@ impl<'a> Lower<'a, '_> {
             },
             scores => (scores, None),
         };
-        let Stmt::Product { dst, lhs, rhs: keys, depth: terms, masked: None, open: false, factor, .. } = scores else {
+        let Stmt::Product { dst, lhs, rhs: keys, depth: terms, masked: None, open: Open::All, factor, .. } = scores
+        else {
             return None;
         };
-        let [Stmt::SoftmaxUpdate { scores: tile, max, sum, alpha, rows, cols }, scale, values] = rest else {
+        let [Stmt::SoftmaxUpdate { scores: tile, max, sum, alpha, rows, cols, .. }, scale, values] = rest else {
             return None;
         };
         let Stmt::Product { dst: sums, lhs: weights, rhs, rows: m, cols: e, depth, masked: barred, .. } = values else {
@@ -50,7 +51,7 @@ impl<'a> Lower<'a, '_> {
         let in_pairs = |view: &View| matches!(view, View::Pairs { .. });
         let same = (m, depth) == (rows, cols) && self.whole_tile(weights) == Some(*tile);
         let scaled = self.scale_of_product(scale, Some(values)) == Some(*alpha);
-        let where_open = *barred == masked.map(|(cond, _)| cond);
+        let where_open = barred.map(|masked| masked.cond) == masked.map(|(cond, _)| cond);
         let product = in_pairs(keys) && in_pairs(rhs) && self.fills(scores, *tile, [*rows, *cols]);
         // The other way begins anew too.
         let anew = masked.is_none_or(|(_, then)| then.first().is_some_and(|x| self.fills(x, *tile, [*rows, *cols])));
@@ -69,7 +70,7 @@ impl<'a> Lower<'a, '_> {
 
     /// Whether a statement writes all of some rows and columns of a tile, and reads none.
     fn fills(&self, stmt: &Stmt, tile: TileId, size: [ExprId; 2]) -> bool {
-        let Stmt::Product { dst, lhs, rows, cols, accumulate: false, open: false, .. } = stmt else { return false };
+        let Stmt::Product { dst, lhs, rows, cols, accumulate: false, open: Open::All, .. } = stmt else { return false };
         [*rows, *cols] == size && self.whole_tile(dst) == Some(tile) && self.whole_tile(lhs) != Some(tile)
     }
 
@@ -120,9 +121,9 @@ impl Lower<'_, '_> {
         let [rows, cols, depth] = self.lengths([*rows, *cols, *depth])?;
         let [dst, lhs] = [self.matrix(dst)?, self.matrix(lhs)?];
         let (rhs, first) = self.words(rhs)?;
-        let mut flags = self.int(i64::from(*accumulate) + 4 * i64::from(*open));
+        let mut flags = self.int(i64::from(*accumulate) + 4 * i64::from(*open == Open::Where));
         if let Some(masked) = masked {
-            let masked = self.scalar(*masked)?;
+            let masked = self.scalar(masked.cond)?;
             let masked = self.builder.ins().uextend(types::I64, masked);
             let masked = self.builder.ins().imul_imm_s(masked, 2);
             flags = self.builder.ins().bor(flags, masked);

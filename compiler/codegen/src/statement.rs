@@ -1,8 +1,7 @@
 //! Statements: the loop nest, microkernel calls, maps and row reductions.
 
-use attnc_algebra::DType;
 use attnc_plan::loops::program::SPAN_GAP;
-use attnc_plan::loops::{BufferId, Dst, ExprId, Lane, Piece, SpanLoop, Stmt, TileId, View};
+use attnc_plan::loops::{BufferId, Dst, ExprId, Lane, Masked, Open, Piece, RowSpans, SpanLoop, Stmt, TileId};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 use cranelift_codegen::isa::TargetFrontendConfig;
@@ -73,7 +72,7 @@ impl<'a> Lower<'a, '_> {
     /// The factors of rows, where what is scaled is at once what a product adds to: it can do both in one pass.
     pub(crate) fn scale_of_product(&self, stmt: &Stmt, next: Option<&Stmt>) -> Option<TileId> {
         let Stmt::ScaleRows { tile, alpha, rows, cols } = stmt else { return None };
-        let Stmt::Product { dst, rhs, rows: m, cols: n, accumulate: true, open: false, .. } = next? else {
+        let Stmt::Product { dst, rhs, rows: m, cols: n, accumulate: true, open: Open::All, .. } = next? else {
             return None;
         };
         let same = self.whole_tile(dst) == Some(*tile) && (m, n) == (rows, cols);
@@ -109,14 +108,7 @@ impl<'a> Lower<'a, '_> {
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::List { .. } => self.list(stmt),
             Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt),
-            Stmt::SoftmaxUpdate { scores, max, sum, alpha, rows, cols } => {
-                let kernel = self.by_lane(*scores, Microkernel::SoftmaxUpdateF32, Microkernel::SoftmaxUpdateF64)?;
-                let [rows, cols] = self.lengths([*rows, *cols])?;
-                let (base, stride) = self.tile(*scores);
-                let [max, sum, alpha] = [max, sum, alpha].map(|t| self.tile(*t).0);
-                self.call(kernel, &[rows, cols, base, stride, max, sum, alpha]);
-                Ok(())
-            }
+            Stmt::SoftmaxUpdate { .. } => self.softmax(stmt),
             Stmt::Order { keys, order, at, count } => {
                 let [count] = self.lengths([*count])?;
                 let at: Vec<Value> = at.iter().map(|id| self.scalar(*id)).collect::<Result<_, _>>()?;
@@ -159,6 +151,38 @@ impl<'a> Lower<'a, '_> {
                 Ok(())
             }
         }
+    }
+
+    fn softmax(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
+        let Stmt::SoftmaxUpdate { scores, max, sum, alpha, masked, rows, cols } = stmt else { return Ok(()) };
+        let whole = self.by_lane(*scores, Microkernel::SoftmaxUpdateF32, Microkernel::SoftmaxUpdateF64)?;
+        let seen = self.by_lane(*scores, Microkernel::SoftmaxSpansF32, Microkernel::SoftmaxSpansF64)?;
+        let [rows, cols] = self.lengths([*rows, *cols])?;
+        let (base, stride) = self.tile(*scores);
+        let [max, sum, alpha] = [max, sum, alpha].map(|t| self.tile(*t).0);
+        let args = [rows, cols, base, stride, max, sum, alpha];
+        let Some(Masked { cond, spans: Some(spans) }) = masked else {
+            self.call(whole, &args);
+            return Ok(());
+        };
+        let cond = self.scalar(*cond)?;
+        self.either(
+            cond,
+            |s| {
+                let [from, to] = s.row_spans(spans);
+                s.call(seen, &[args.as_slice(), &[from, to]].concat());
+                Ok(())
+            },
+            |s| {
+                s.call(whole, &args);
+                Ok(())
+            },
+        )
+    }
+
+    /// The addresses of both ends of the spans of rows.
+    pub(crate) fn row_spans(&mut self, spans: &RowSpans) -> [Value; 2] {
+        spans.tiles().map(|end| self.tile(end).0)
     }
 
     fn scatter_add(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
@@ -222,7 +246,7 @@ impl<'a> Lower<'a, '_> {
     }
 
     /// Scalars that share a graph.
-    fn scalars<const N: usize>(&mut self, ids: [ExprId; N]) -> Result<[Value; N], CodegenError> {
+    pub(crate) fn scalars<const N: usize>(&mut self, ids: [ExprId; N]) -> Result<[Value; N], CodegenError> {
         let graph = Graph::new(&self.program.exprs, &ids, false);
         let mut zero = self.known_scalars(&graph);
         for number in 0..graph.len() {
@@ -355,157 +379,6 @@ impl<'a> Lower<'a, '_> {
         self.block(&spans.body)?;
         self.close_loop(open, end);
         Ok(())
-    }
-}
-
-/// Products.
-impl Lower<'_, '_> {
-    /// A product; `scale` has the factors of the rows of what it adds to.
-    fn product(&mut self, stmt: &Stmt, scale: Option<TileId>) -> Result<(), CodegenError> {
-        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, rounded, .. } = stmt else {
-            return Ok(());
-        };
-        if let View::Pairs { .. } = rhs {
-            return self.product_pairs(stmt, scale);
-        }
-        let [rows, cols, depth] = self.lengths([*rows, *cols, *depth])?;
-        let (dst_view, rhs_view) = (dst, rhs);
-        let [dst, lhs, rhs] = [self.matrix(dst)?, self.matrix(lhs)?, self.matrix(rhs)?];
-        let accumulate = self.int(i64::from(*accumulate));
-        let scale = scale.map(|tile| self.tile(tile).0);
-        let scale = scale.unwrap_or_else(|| self.int(0));
-        let args = [
-            rows,
-            cols,
-            depth,
-            lhs.base,
-            lhs.row_stride,
-            lhs.col_stride,
-            rhs.base,
-            rhs.row_stride,
-            dst.base,
-            dst.row_stride,
-            accumulate,
-            scale,
-        ];
-        let [product, sparse, only_open] = match self.program.product_lane(dst_view) {
-            Some(Lane::F64) if *rounded => [Microkernel::ProductRoundedF64; 3],
-            Some(Lane::F64) => [Microkernel::ProductF64, Microkernel::ProductSparseF64, Microkernel::ProductOpenF64],
-            _ => [Microkernel::ProductF32, Microkernel::ProductSparseF32, Microkernel::ProductOpenF32],
-        };
-        let Some(masked) = masked else {
-            match self.narrow_product(rhs_view) {
-                Some(narrow) if !*open => self.call(narrow, &args[..args.len() - 1]),
-                _ => self.call(if *open { only_open } else { product }, &args),
-            };
-            return Ok(());
-        };
-        let masked = self.scalar(*masked)?;
-        self.either(
-            masked,
-            |s| {
-                s.call(sparse, &args);
-                Ok(())
-            },
-            |s| {
-                s.call(product, &args);
-                Ok(())
-            },
-        )
-    }
-
-    /// The product with a right operand that is stored narrow; `None` if it is not.
-    fn narrow_product(&self, rhs: &View) -> Option<Microkernel> {
-        let View::Buffer { buffer, .. } = rhs else { return None };
-        match self.program.buffers[buffer.0 as usize].dtype {
-            DType::Bf16 => Some(Microkernel::ProductBf16),
-            DType::F16 => Some(Microkernel::ProductF16),
-            DType::I8 => Some(Microkernel::ProductI8),
-            _ => None,
-        }
-    }
-
-    fn dots(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
-        let Stmt::Dots { dst, lhs, rhs, rows, cols, depth } = stmt else { return Ok(()) };
-        let View::Buffer { buffer, .. } = rhs else { return Err(self.malformed("lines are those of a buffer")) };
-        let kernel = match self.program.buffers[buffer.0 as usize].dtype {
-            DType::F32 => Microkernel::DotsF32,
-            DType::Bf16 => Microkernel::DotsBf16,
-            DType::F16 => Microkernel::DotsF16,
-            DType::I8 => Microkernel::DotsI8,
-            _ => return Err(self.malformed("lines of this type are not multiplied")),
-        };
-        let [rows, cols, depth] = self.lengths([*rows, *cols, *depth])?;
-        let [dst, lhs, rhs] = [self.matrix(dst)?, self.matrix(lhs)?, self.matrix(rhs)?];
-        let (from, to) = ([lhs.base, lhs.row_stride, rhs.base, rhs.row_stride], [dst.base, dst.row_stride]);
-        self.call(kernel, &[[rows, cols, depth].as_slice(), &from, &to].concat());
-        Ok(())
-    }
-
-    fn product_tanh(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
-        let Stmt::ProductTanh { dst, weight, weight_rows, lhs, rhs, rows, cols, depth, accumulate } = stmt else {
-            return Ok(());
-        };
-        let [rows, cols, depth] = self.lengths([*rows, *cols, *depth])?;
-        let [dst, weight, lhs, rhs] = [self.matrix(dst)?, self.matrix(weight)?, self.matrix(lhs)?, self.matrix(rhs)?];
-        let weight_rows = if *weight_rows { weight.row_stride } else { self.int(0) };
-        let accumulate = self.int(i64::from(*accumulate));
-        let args = [
-            rows,
-            cols,
-            depth,
-            weight.base,
-            weight_rows,
-            weight.col_stride,
-            lhs.base,
-            lhs.row_stride,
-            lhs.col_stride,
-            rhs.base,
-            rhs.row_stride,
-            dst.base,
-            dst.row_stride,
-            accumulate,
-        ];
-        self.call(Microkernel::ProductTanhF32, &args);
-        Ok(())
-    }
-
-    pub(crate) fn matrix(&mut self, view: &View) -> Result<Matrix, CodegenError> {
-        match view {
-            View::Tile { tile, row, col, transposed } => {
-                let [row, col] = self.scalars([*row, *col])?;
-                let (base, row_stride) = self.tile(*tile);
-                let size = self.program.tiles[tile.0 as usize].lane.size();
-                let flat = self.builder.ins().imul(row, row_stride);
-                let flat = self.builder.ins().iadd(flat, col);
-                let bytes = self.builder.ins().imul_imm_s(flat, size);
-                let base = self.builder.ins().iadd(base, bytes);
-                let one = self.int(1);
-                let (row_stride, col_stride) = if *transposed { (one, row_stride) } else { (row_stride, one) };
-                Ok(Matrix { base, row_stride, col_stride })
-            }
-            View::Buffer { buffer, index, row_dim, col_dim, steps } => {
-                let reference = self.buffer(*buffer);
-                let size = self.program.buffers[buffer.0 as usize].dtype.size() as i64;
-                let mut base = reference.base;
-                for (dim, id) in index.iter().enumerate() {
-                    let (at, stride) = (self.scalar(*id)?, self.stride(*buffer, reference, dim));
-                    let flat = self.builder.ins().imul(at, stride);
-                    let bytes = self.builder.ins().imul_imm_s(flat, size);
-                    base = self.builder.ins().iadd(base, bytes);
-                }
-                let mut along = |dim: &Option<usize>, step: i64| match (dim, step) {
-                    (Some(dim), 1) => self.stride(*buffer, reference, *dim),
-                    (Some(dim), step) => {
-                        let stride = self.stride(*buffer, reference, *dim);
-                        self.builder.ins().imul_imm_s(stride, step)
-                    }
-                    (None, _) => self.int(0),
-                };
-                Ok(Matrix { base, row_stride: along(row_dim, steps[0]), col_stride: along(col_dim, steps[1]) })
-            }
-            View::Pairs { .. } => Err(self.malformed("pairs are the right operand of a product")),
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 mod support;
 
 use attnc_algebra::{BinaryOp, DType};
-use attnc_plan::loops::{Access, Additions, Dst, Expr, Lane, Listed, Stmt, View};
+use attnc_plan::loops::{Access, Additions, Dst, Expr, Lane, Listed, RowSpans, Stmt, View};
 use support::sketch::{Sketch, random};
 
 /// Lists of spans and of open columns, more than there is room for and beyond the lines, then `out = q k^T` and
@@ -31,7 +31,7 @@ fn lines_that_rows_list() {
             let high = s.e().sum(row, three);
             s.map(s.in_column(from), rows, one, low);
             s.map(s.in_column(to), rows, one, high);
-            Additions::Spans { from, to }
+            Additions::Spans(RowSpans { from, to })
         } else {
             let open = s.tile(Lane::F32, rows, lines);
             let value = s.load(k, &[col, zero]);

@@ -4,7 +4,7 @@ mod support;
 
 use attnc_algebra::DType;
 use attnc_plan::loops::verify::verify;
-use attnc_plan::loops::{Access, Expr, ExprId, Lane, Stmt, View};
+use attnc_plan::loops::{Access, Expr, ExprId, Lane, Masked, Open, Stmt, View};
 use support::sketch::{Sketch, random};
 use support::{Memory, check};
 
@@ -40,12 +40,12 @@ fn product(stored: DType, first: i64, masked: bool, open: bool) -> Sketch {
         let dst = attnc_plan::loops::Dst::Buffer { buffer: out, index: vec![row, col] };
         s.map(dst, m, n, value);
     }
-    let masked = masked.then(|| s.e().truth(true));
+    let masked = masked.then(|| Masked { cond: s.e().truth(true), spans: None });
     let (dst, lhs, rhs) = (whole(out, 0, 1), whole(lhs, 0, 1), words(first));
     let accumulate = !open && masked.is_none();
     let mut product = Stmt::masked_product(dst, lhs, rhs, [m, n, k], accumulate, masked);
     if let Stmt::Product { open: stays, .. } = &mut product {
-        *stays = open;
+        *stays = if open { Open::Where } else { Open::All };
     }
     let factor = open.then(|| s.e().real(Lane::F32, -0.3));
     s.program.body.push(product.times(factor));
@@ -105,7 +105,8 @@ fn attend(scores: Scores) -> Sketch {
             s.program.body.push(Stmt::If { cond, then, otherwise: vec![product] });
         }
     }
-    s.program.body.push(Stmt::SoftmaxUpdate { scores: tile, max, sum, alpha, rows: m, cols: n });
+    let masked = masked.map(|cond| Masked { cond, spans: None });
+    s.program.body.push(Stmt::SoftmaxUpdate { scores: tile, max, sum, alpha, masked, rows: m, cols: n });
     s.program.body.push(Stmt::ScaleRows { tile: acc, alpha, rows: m, cols: e });
     let mut product = Stmt::product(view(acc), view(tile), words(of_values), [m, e, n], true);
     if let Stmt::Product { masked: barred, .. } = &mut product {

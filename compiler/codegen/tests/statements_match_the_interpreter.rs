@@ -4,7 +4,9 @@
 mod support;
 
 use attnc_algebra::{BinaryOp, DType, UnaryOp};
-use attnc_plan::loops::{Access, Dst, Expr, ExprId, KeyRange, Lane, Piece, SpanLoop, Stmt, VarId, View};
+use attnc_plan::loops::{
+    Access, Dst, Expr, ExprId, KeyRange, Lane, Masked, Open, Piece, RowSpans, SpanLoop, Stmt, VarId, View,
+};
 use support::sketch::{Sketch, random};
 
 /// `out = op(lhs) * rhs`, from buffers or through tiles.
@@ -17,7 +19,7 @@ fn product(compute: Lane, through_tiles: bool, transposed: bool, accumulate: boo
     let rhs = s.buffer(dtype, &[k, n], Access::Read, Some(1));
     let out = s.buffer(dtype, &[m, n], Access::Write, Some(1));
     let (row, col, zero) = (s.row, s.col, s.zero);
-    let masked = masked.map(|v| s.e().truth(v));
+    let masked = masked.map(|v| Masked { cond: s.e().truth(v), spans: None });
     let whole = |buffer, row_dim, col_dim| View::Buffer {
         buffer,
         index: vec![zero, zero],
@@ -89,7 +91,7 @@ fn products_leave_alone_what_is_not_open() {
             unreachable!("the product of a tile")
         };
         let tile = *tile;
-        *open = true;
+        *open = Open::Where;
         let (low, none) = (s.e().real(compute, f64::NEG_INFINITY), s.e().real(compute, -1.0));
         let old = s.element(tile, row, col);
         let closed = s.e().add(Expr::Binary(BinaryOp::Lt, row, col), None);
@@ -225,8 +227,8 @@ fn spans_with_repetition() {
 }
 
 /// Attention of `N` queries over `N` keys in tiles of 8, causal, row `skip`
-/// without keys: the whole family of statements together.
-fn attention(compute: Lane, skip: i64) -> Sketch {
+/// without keys, masked pair by pair or by spans: the whole family of statements together.
+fn attention(compute: Lane, skip: i64, by_spans: bool) -> Sketch {
     let mut s = Sketch::new(compute);
     let [n, d] = [0, 1].map(|x| s.e().add(Expr::Extent(x), None));
     let dtype = s.dtype();
@@ -258,20 +260,33 @@ fn attention(compute: Lane, skip: i64) -> Sketch {
     let view = |tile| View::Tile { tile, row: zero, col: zero, transposed: false };
     let rows_of =
         |buffer, at| View::Buffer { buffer, index: vec![at, zero], row_dim: Some(0), col_dim: Some(1), steps: [1, 1] };
-    s.program.body.push(Stmt::product(view(scores), rows_of(q, base), view(keys), [rows, cols, d], false));
-    let query = s.e().sum(base, row);
-    let skip = s.int(skip);
-    let causal = s.e().add(Expr::Binary(BinaryOp::Le, key, query), None);
+    let product = Stmt::product(view(scores), rows_of(q, base), view(keys), [rows, cols, d], false);
+    let (query, skip) = (s.e().sum(base, row), s.int(skip));
     let kept = s.e().add(Expr::Binary(BinaryOp::Ne, query, skip), None);
-    let both = s.e().add(Expr::Nary(attnc_algebra::NaryOp::And, vec![causal, kept]), None);
-    let score = s.element(scores, row, col);
-    let masked = s.e().add(Expr::Select(both, score, low), None);
-    s.map(s.at(scores), rows, cols, masked);
-    s.program.body.push(Stmt::SoftmaxUpdate { scores, max: m, sum: l, alpha, rows, cols });
+    let spans = if by_spans {
+        let spans = RowSpans { from: s.tile(Lane::I64, eight, one), to: s.tile(Lane::I64, eight, one) };
+        let past = s.e().difference(query, from);
+        let past = s.e().sum(past, one);
+        let past = s.e().add(Expr::Select(kept, past, zero), None);
+        s.map(s.in_column(spans.from), rows, one, zero);
+        s.map(s.in_column(spans.to), rows, one, past);
+        s.program.body.push(product.of_open(Open::Spans(spans)));
+        Some(spans)
+    } else {
+        s.program.body.push(product);
+        let causal = s.e().add(Expr::Binary(BinaryOp::Le, key, query), None);
+        let both = s.e().add(Expr::Nary(attnc_algebra::NaryOp::And, vec![causal, kept]), None);
+        let score = s.element(scores, row, col);
+        let masked = s.e().add(Expr::Select(both, score, low), None);
+        s.map(s.at(scores), rows, cols, masked);
+        None
+    };
+    let partial = s.e().truth(true);
+    let masked = Some(Masked { cond: partial, spans });
+    s.program.body.push(Stmt::SoftmaxUpdate { scores, max: m, sum: l, alpha, masked, rows, cols });
     s.program.body.push(Stmt::Flush { tile: scores, rows, cols });
     s.program.body.push(Stmt::ScaleRows { tile: acc, alpha, rows, cols: d });
-    let partial = s.e().truth(true);
-    let product = Stmt::masked_product(view(acc), view(scores), rows_of(v, from), [rows, d, cols], true, Some(partial));
+    let product = Stmt::masked_product(view(acc), view(scores), rows_of(v, from), [rows, d, cols], true, masked);
     s.program.body.push(product);
     let body = std::mem::replace(&mut s.program.body, outer);
     let two = s.int(2);
@@ -290,8 +305,9 @@ fn attention(compute: Lane, skip: i64) -> Sketch {
 
 #[test]
 fn attention_with_a_row_without_keys() {
-    for (compute, tolerance) in [(Lane::F32, 1e-5), (Lane::F64, 1e-13)] {
-        let s = attention(compute, 3);
+    let engines = [(Lane::F32, 1e-5), (Lane::F64, 1e-13)];
+    for ((compute, tolerance), by_spans) in engines.into_iter().flat_map(|case| [(case, false), (case, true)]) {
+        let s = attention(compute, 3, by_spans);
         for extents in [[1, 1], [4, 3], [8, 8], [21, 5], [40, 16]] {
             s.check(&extents, tolerance, random);
         }

@@ -3,8 +3,8 @@
 use attnc_algebra::{BinaryOp, DType, NaryOp, ReduceOp};
 use attnc_plan::loops::verify::verify;
 use attnc_plan::loops::{
-    Access, Additions, Buffer, BufferId, Dst, Expr, ExprId, Exprs, Lane, Listed, LoopProgram, Piece, SpanLoop, Stmt,
-    Tile, TileId, VarId, View,
+    Access, Additions, Buffer, BufferId, Dst, Expr, ExprId, Exprs, Lane, Listed, LoopProgram, Masked, Open, Piece,
+    RowSpans, SpanLoop, Stmt, Tile, TileId, VarId, View,
 };
 
 /// A program over `x: f32[N]` (read), `y: f32[N]` (written), a 64 x 64 tile, a
@@ -288,10 +288,28 @@ fn microkernels_get_unit_strides_and_vectors() {
     let bad = product(&mut s, false, full).times(Some(half));
     refused(&s.refusals(vec![bad]), "a product with a factor is one of pairs");
 
-    let softmax =
-        |alpha| Stmt::SoftmaxUpdate { scores: SQUARE, max: COLUMN, sum: COLUMN, alpha, rows: full, cols: full };
-    assert_eq!(Sketch::new().with_int(64).refusals(vec![softmax(COLUMN)]), Vec::<String>::new());
-    refused(&Sketch::new().with_int(64).refusals(vec![softmax(SQUARE)]), "declared with one column");
+    let softmax = |alpha, masked| {
+        let (max, sum) = (COLUMN, COLUMN);
+        Stmt::SoftmaxUpdate { scores: SQUARE, max, sum, alpha, masked, rows: full, cols: full }
+    };
+    assert_eq!(Sketch::new().with_int(64).refusals(vec![softmax(COLUMN, None)]), Vec::<String>::new());
+    refused(&Sketch::new().with_int(64).refusals(vec![softmax(SQUARE, None)]), "declared with one column");
+
+    // The ends of spans are whole numbers, one for each row; a product of some elements adds to nothing.
+    let (mut s, real) = (Sketch::new().with_int(64), RowSpans { from: COLUMN, to: COLUMN });
+    let cond = s.e().truth(true);
+    let bad = softmax(COLUMN, Some(Masked { cond, spans: Some(real) }));
+    refused(&s.refusals(vec![bad]), "i64");
+    let mut s = Sketch::new();
+    let full = s.int(64);
+    let adding = |stmt: Stmt| match stmt.of_open(Open::Where) {
+        Stmt::Product { dst, lhs, rhs, rows, cols, depth, masked, open, rounded, factor, .. } => {
+            Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate: true, masked, open, rounded, factor }
+        }
+        other => other,
+    };
+    let bad = adding(product(&mut s, false, full));
+    refused(&s.refusals(vec![bad]), "neither added to nor masked");
 }
 
 impl Sketch {

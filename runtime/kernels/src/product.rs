@@ -16,6 +16,7 @@ pub(crate) mod open;
 pub(crate) mod pack;
 pub(crate) mod pairs;
 pub(crate) mod rounded;
+pub(crate) mod spanned;
 pub(crate) mod sparse;
 
 use crate::lanes::{Element, Lanes, Square};
@@ -70,16 +71,24 @@ impl<T> Operands<T> {
         Operands { scale: core::ptr::null(), ..*self }
     }
 
-    /// The part of the sum over `k0 .. k0 + k`; what comes after the first part accumulates.
+    /// The sum over `k0 .. k0 + k` alone.
     #[inline(always)]
-    fn part(&self, k0: usize, k: usize) -> Operands<T> {
+    fn terms(&self, k0: usize, k: usize) -> Operands<T> {
         Operands {
             k,
             a: self.a.wrapping_offset(k0 as isize * self.a_cs),
             b: self.b.wrapping_offset(k0 as isize * self.b_rs),
+            ..*self
+        }
+    }
+
+    /// The part of the sum over `k0 .. k0 + k`; what comes after the first part accumulates.
+    #[inline(always)]
+    fn part(&self, k0: usize, k: usize) -> Operands<T> {
+        Operands {
             accumulate: self.accumulate || k0 > 0,
             scale: if k0 > 0 { core::ptr::null() } else { self.scale },
-            ..*self
+            ..self.terms(k0, k)
         }
     }
 }

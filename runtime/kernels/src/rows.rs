@@ -2,6 +2,7 @@
 //! kept, and the clear largest.
 
 use crate::lanes::{Element, Lanes, Square};
+use crate::spans::RowSpans;
 
 /// Whether all elements are finite. `x * 0` is 0 for a finite x and NaN for any other, and a sum keeps a NaN.
 ///
@@ -123,8 +124,7 @@ pub(crate) unsafe fn keep_spans<T: Element, S: Lanes<T>>(
     for r in 0..rows {
         // SAFETY: row `r < rows` of the caller's; both ends are at most `cols`.
         unsafe {
-            let first = from.add(r).read_unaligned().clamp(0, cols as i64) as usize;
-            let end = (to.add(r).read_unaligned().clamp(0, cols as i64) as usize).max(first);
+            let [first, end] = RowSpans { from, to, cols }.of(r);
             let row = scores.wrapping_offset(r as isize * rs);
             if keep {
                 fill_span(s, row, [0, first], fill);
@@ -325,7 +325,7 @@ unsafe fn keep_row<T: Element>(row: *mut T, cols: usize, fill: T, kept: impl Fn(
 
 /// `row[from .. to] = fill`
 #[inline(always)]
-unsafe fn fill_span<T: Element, S: Lanes<T>>(s: S, row: *mut T, [from, to]: [usize; 2], fill: T) {
+pub(crate) unsafe fn fill_span<T: Element, S: Lanes<T>>(s: S, row: *mut T, [from, to]: [usize; 2], fill: T) {
     let value = s.splat(fill);
     let mut c = from;
     // SAFETY: columns `from <= c < to` of the caller's row.

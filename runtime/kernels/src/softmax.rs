@@ -15,6 +15,8 @@
 use crate::function::exp::exp_not_positive;
 use crate::function::exp64;
 use crate::lanes::{Doubles, Element, FloatBits, Interleaved, MOST_LANES, Square};
+use crate::rows::fill_span;
+use crate::spans::RowSpans;
 
 /// Lanes that can be exponentiated.
 pub(crate) trait Exponential<T: Element>: Square<T> {
@@ -128,11 +130,13 @@ pub(crate) unsafe fn advance<T: Element, S: Exponential<T>>(
     }
 }
 
-/// Updates `rows` rows of `cols` scores.
+/// Updates `rows` rows of `cols` scores; where there are spans, those outside of a row's are left out, whatever they are.
 ///
 /// # Safety
-/// `s` must be valid for the described elements; `m`, `l` and `alpha` for `rows` elements, all apart.
+/// `s` must be valid for the described elements; `m`, `l` and `alpha` for `rows` elements, all apart, and so must the ends
+/// of the spans be.
 #[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "a matrix, what its rows see, and their running values")]
 pub(crate) unsafe fn softmax_update<T: Element, S: Exponential<T>>(
     s: S,
     rows: usize,
@@ -140,28 +144,40 @@ pub(crate) unsafe fn softmax_update<T: Element, S: Exponential<T>>(
     scores: *mut T,
     s_rs: isize,
     [m, l, alpha]: [*mut T; 3],
+    spans: Option<RowSpans>,
 ) {
     let mut row = 0;
     while row < rows {
         let count = (rows - row).min(BLOCK);
         let block = Scores { rows: count, cols, s: scores.wrapping_offset(row as isize * s_rs), s_rs };
+        let spans = spans.map(|spans| spans.from(row));
         // SAFETY: rows `row .. row + count` of the caller's.
-        unsafe { update_block(s, block, Running::of([m, l, alpha]).from(row)) };
+        unsafe { update_block(s, block, Running::of([m, l, alpha]).from(row), spans) };
         row += count;
     }
 }
 
 /// Updates at most [`BLOCK`] rows.
 #[inline(always)]
-unsafe fn update_block<T: Element, S: Exponential<T>>(s: S, block: Scores<T>, running: Running<T>) {
+unsafe fn update_block<T: Element, S: Exponential<T>>(
+    s: S,
+    block: Scores<T>,
+    running: Running<T>,
+    spans: Option<RowSpans>,
+) {
     let mut shifts = [T::ZERO; BLOCK];
+    if let Some(spans) = spans {
+        // SAFETY: the caller's rows.
+        unsafe { block.close_beside(s, spans) };
+    }
     let mut row = 0;
     while row < block.rows {
         let group = block.group::<S>(row);
         let head = s.head(group.rows);
         // SAFETY: the group's rows of the caller's; `shifts` has room for a vector at every group.
         unsafe {
-            let moved = advance(s, group_max(s, group), running.from(row), head);
+            let seen = group.vectors_seen::<S>(spans, row);
+            let moved = advance(s, group_max(s, group.columns(seen)), running.from(row), head);
             s.store(shifts.as_mut_ptr().add(row), moved.shift);
         }
         row += group.rows;
@@ -172,7 +188,9 @@ unsafe fn update_block<T: Element, S: Exponential<T>>(s: S, block: Scores<T>, ru
         let head = s.head(group.rows);
         // SAFETY: the group's rows of the caller's.
         unsafe {
-            let sum = exponentiate_group(s, group, &shifts[row..]);
+            let seen = group.vectors_seen::<S>(spans, row);
+            let sum = exponentiate_group(s, group.columns(seen), &shifts[row..]);
+            group.clear_beside(s, seen);
             let running = running.from(row);
             running.add(s, sum, s.load_head(running.alpha, head), head);
         }
@@ -186,6 +204,73 @@ impl<T: Element> Scores<T> {
     fn group<S: Square<T>>(&self, row: usize) -> Scores<T> {
         let rows = (self.rows - row).min(S::N);
         Scores { rows, s: self.s.wrapping_offset(row as isize * self.s_rs), ..*self }
+    }
+
+    /// The columns `from .. to`.
+    #[inline(always)]
+    fn columns(&self, [from, to]: [usize; 2]) -> Scores<T> {
+        Scores { s: self.s.wrapping_add(from), cols: to - from, ..*self }
+    }
+
+    /// The columns, in whole vectors, that some row sees; the first row is number `row` of the spans'.
+    ///
+    /// # Safety
+    /// The rows must have spans.
+    #[inline(always)]
+    unsafe fn vectors_seen<S: Square<T>>(&self, spans: Option<RowSpans>, row: usize) -> [usize; 2]
+    where
+        T: Element,
+    {
+        let Some(spans) = spans else { return [0, self.cols] };
+        // SAFETY: the caller's rows.
+        let [from, to] = unsafe { spans.of_rows(row, self.rows).hull };
+        [from / S::N * S::N, to.next_multiple_of(S::N).min(self.cols)]
+    }
+
+    /// Scores of -inf outside of each row's span, as far as its group's are looked at.
+    ///
+    /// # Safety
+    /// The scores must be valid, and the rows have spans.
+    #[inline(always)]
+    unsafe fn close_beside<S: Square<T>>(&self, s: S, spans: RowSpans)
+    where
+        T: Element,
+    {
+        for first in (0..self.rows).step_by(S::N) {
+            let group = self.group::<S>(first);
+            // SAFETY: columns of rows of the group.
+            unsafe {
+                let [low, high] = group.vectors_seen::<S>(Some(spans), first);
+                for r in 0..group.rows {
+                    let row = group.s.wrapping_offset(r as isize * group.s_rs);
+                    let [from, to] = spans.of(first + r).map(|end| end.clamp(low, high));
+                    fill_span(s, row, [low, from], T::NEG_INFINITY);
+                    fill_span(s, row, [to, high], T::NEG_INFINITY);
+                }
+            }
+        }
+    }
+
+    /// Weights of 0 beside the columns `from .. to`.
+    ///
+    /// # Safety
+    /// The scores must be valid.
+    #[inline(always)]
+    unsafe fn clear_beside<S: Square<T>>(&self, s: S, [from, to]: [usize; 2])
+    where
+        T: Element,
+    {
+        if to - from == self.cols {
+            return;
+        }
+        for r in 0..self.rows {
+            let row = self.s.wrapping_offset(r as isize * self.s_rs);
+            // SAFETY: columns of a row.
+            unsafe {
+                fill_span(s, row, [0, from], T::ZERO);
+                fill_span(s, row, [to, self.cols], T::ZERO);
+            }
+        }
     }
 }
 

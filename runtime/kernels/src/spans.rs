@@ -42,3 +42,61 @@ fn join(spans: &mut [Span], gap: i64) -> usize {
     }
     last + 1
 }
+
+/// The columns `from[r] .. to[r]` that each row r of some sees, among `cols`. Ends may lie beyond, and a span be empty.
+#[derive(Clone, Copy)]
+pub(crate) struct RowSpans {
+    pub from: *const i64,
+    pub to: *const i64,
+    pub cols: usize,
+}
+
+/// What several rows see.
+pub(crate) struct Seen {
+    /// The least span that holds all of theirs; empty if all are.
+    pub hull: [usize; 2],
+    /// What each of them sees; empty if there is nothing.
+    pub common: [usize; 2],
+}
+
+impl RowSpans {
+    /// Those from row `row` on.
+    #[inline(always)]
+    pub(crate) fn from(self, row: usize) -> Self {
+        RowSpans { from: self.from.wrapping_add(row), to: self.to.wrapping_add(row), ..self }
+    }
+
+    /// The span of a row, within the columns, its end not before its beginning.
+    ///
+    /// # Safety
+    /// Both ends must be valid for reading at `row`.
+    #[inline(always)]
+    pub(crate) unsafe fn of(&self, row: usize) -> [usize; 2] {
+        let most = self.cols as i64;
+        // SAFETY: the caller's.
+        let [from, to] =
+            unsafe { [self.from, self.to].map(|end| end.add(row).read_unaligned().clamp(0, most) as usize) };
+        [from, to.max(from)]
+    }
+
+    /// What the rows `row .. row + count` see.
+    ///
+    /// # Safety
+    /// As for [`Self::of`], at each of them.
+    #[inline(always)]
+    pub(crate) unsafe fn of_rows(&self, row: usize, count: usize) -> Seen {
+        let (mut hull, mut common) = ([self.cols, 0], [0, self.cols]);
+        for row in row..row + count {
+            // SAFETY: the caller's.
+            let [from, to] = unsafe { self.of(row) };
+            if from < to {
+                hull = [hull[0].min(from), hull[1].max(to)];
+            }
+            common = [common[0].max(from), common[1].min(to)];
+        }
+        if hull[0] >= hull[1] {
+            hull = [0, 0];
+        }
+        Seen { hull, common: [common[0], common[1].max(common[0])] }
+    }
+}

@@ -173,6 +173,47 @@ pub type Listed = unsafe extern "C" fn(
 /// `(rows, cols, dst, dst_rs, src, src_rs)`: `dst[r, c] = src[r, c]`, exactly. Column strides are 1.
 pub type WidenRows<T> = unsafe extern "C" fn(usize, usize, *mut f32, isize, *const T, isize);
 
+/// `(m, n, k, a, a_rs, a_cs, b, b_rs, c, c_rs, from, to)`: `C[m, n] = A[m, k] B[k, n]` for the columns `from[r] .. to[r]` of
+/// each row r of C; the others may become anything. Spans may reach beyond the columns or be empty.
+pub type ProductSpans<T> = unsafe extern "C" fn(
+    usize,
+    usize,
+    usize,
+    *const T,
+    isize,
+    isize,
+    *const T,
+    isize,
+    *mut T,
+    isize,
+    *const i64,
+    *const i64,
+);
+
+/// `(m, n, k, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate, scale, from, to)`: as [`Product`], of an A that is 0 outside of the
+/// columns `from[r] .. to[r]` of each row r; what B holds there adds nothing, be it infinite or no number.
+pub type ProductOfSpans<T> = unsafe extern "C" fn(
+    usize,
+    usize,
+    usize,
+    *const T,
+    isize,
+    isize,
+    *const T,
+    isize,
+    *mut T,
+    isize,
+    u64,
+    *const T,
+    *const i64,
+    *const i64,
+);
+
+/// `(rows, cols, s, s_rs, m, l, alpha, from, to)`: as [`SoftmaxUpdate`], as if scores outside of the columns
+/// `from[r] .. to[r]` of each row r were -inf; they need not have been written.
+pub type SoftmaxSpans<T> =
+    unsafe extern "C" fn(usize, usize, *mut T, isize, *mut T, *mut T, *mut T, *const i64, *const i64);
+
 /// `(rows, cols, p, rs)`: 1 if no element is NaN or infinite, else 0.
 pub type AllFinite<T> = unsafe extern "C" fn(usize, usize, *const T, isize) -> u64;
 
@@ -302,6 +343,14 @@ kernel_table! {
         pub product_open_f64: Product<f64>,
         /// Tile product whose terms are rounded before they are added, in ascending order of the summed axis.
         pub product_rounded_f64: Product<f64>,
+        /// Tile product in each row's span.
+        pub product_spans_f32: ProductSpans<f32>,
+        /// As `product_spans_f32`.
+        pub product_spans_f64: ProductSpans<f64>,
+        /// Tile product over each row's span.
+        pub product_of_spans_f32: ProductOfSpans<f32>,
+        /// As `product_of_spans_f32`.
+        pub product_of_spans_f64: ProductOfSpans<f64>,
         /// Whether all is finite.
         pub all_finite_f32: AllFinite<f32>,
         /// Whether all is finite.
@@ -311,6 +360,10 @@ kernel_table! {
         pub softmax_update_f32: SoftmaxUpdate<f32>,
         /// Online softmax; exponentials within 1.5 ULP (2 on portable).
         pub softmax_update_f64: SoftmaxUpdate<f64>,
+        /// As `softmax_update_f32`, over each row's span.
+        pub softmax_spans_f32: SoftmaxSpans<f32>,
+        /// As `softmax_update_f64`, over each row's span.
+        pub softmax_spans_f64: SoftmaxSpans<f64>,
         /// Rows times a number each.
         pub scale_rows_f32: ScaleRows<f32>,
         /// Rows times a number each.

@@ -18,6 +18,6 @@ mod walk;
 
 pub use expr::{Expr, ExprId, Exprs, Lane, ScalarFn};
 pub use program::{
-    Access, Additions, Buffer, BufferId, Dst, KeyRange, Listed, LoopProgram, Piece, SpanLoop, Stmt, Tile, TileId,
-    VarId, View,
+    Access, Additions, Buffer, BufferId, Dst, KeyRange, Listed, LoopProgram, Masked, Open, Piece, RowSpans, SpanLoop,
+    Stmt, Tile, TileId, VarId, View,
 };

@@ -12,7 +12,9 @@ use std::fmt::{self, Write};
 use attnc_algebra::{BinaryOp, NaryOp, UnaryOp};
 
 use super::expr::{Expr, ExprId, Lane};
-use super::program::{Access, Additions, BufferId, Dst, Listed, LoopProgram, Piece, SpanLoop, Stmt, TileId, View};
+use super::program::{
+    Access, Additions, BufferId, Dst, Listed, LoopProgram, Masked, Open, Piece, RowSpans, SpanLoop, Stmt, TileId, View,
+};
 
 /// The text of `program`; extent symbol number n is called `symbols[n]`, or
 /// `$n` where no name is given.
@@ -154,6 +156,34 @@ impl Printer<'_> {
         line
     }
 
+    fn product(&self, stmt: &Stmt) -> String {
+        let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, rounded, factor } = stmt else {
+            return String::new();
+        };
+        let assign = if *accumulate { "+=" } else { "=" };
+        let open = match open {
+            Open::All => String::new(),
+            Open::Where => " where open".to_string(),
+            Open::Spans(spans) => format!(" in {}", self.row_spans(spans)),
+        };
+        let rounded = if *rounded { " rounded" } else { "" };
+        let masked = self.masked(masked.as_ref());
+        let factor = factor.map_or(String::new(), |f| format!(" times {}", self.expr(f, 0)));
+        let [dst, lhs, rhs] = [dst, lhs, rhs].map(|view| self.view(view));
+        let shape = self.shape(&[*rows, *cols, *depth]);
+        format!("product {shape} {dst} {assign} {lhs} * {rhs}{factor}{rounded}{masked}{open}")
+    }
+
+    fn masked(&self, masked: Option<&Masked>) -> String {
+        let Some(Masked { cond, spans }) = masked else { return String::new() };
+        let spans = spans.map_or(String::new(), |spans| format!(" outside {}", self.row_spans(&spans)));
+        format!(" masked if {}{spans}", self.expr(*cond, 0))
+    }
+
+    fn row_spans(&self, RowSpans { from, to }: &RowSpans) -> String {
+        format!("{}..{}", self.tile_name(*from), self.tile_name(*to))
+    }
+
     /// Statements without a body.
     fn leaf(&self, stmt: &Stmt) -> String {
         match stmt {
@@ -172,16 +202,7 @@ impl Printer<'_> {
                     self.expr(*value, 0)
                 )
             }
-            Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, rounded, factor } => {
-                let assign = if *accumulate { "+=" } else { "=" };
-                let open = if *open { " where open" } else { "" };
-                let rounded = if *rounded { " rounded" } else { "" };
-                let masked = masked.map_or(String::new(), |m| format!(" masked if {}", self.expr(m, 0)));
-                let factor = factor.map_or(String::new(), |f| format!(" times {}", self.expr(f, 0)));
-                let [dst, lhs, rhs] = [dst, lhs, rhs].map(|view| self.view(view));
-                let shape = self.shape(&[*rows, *cols, *depth]);
-                format!("product {shape} {dst} {assign} {lhs} * {rhs}{factor}{rounded}{masked}{open}")
-            }
+            Stmt::Product { .. } => self.product(stmt),
             Stmt::Pack { dst, src, rows, cols } => {
                 format!("pack {} {} = {}", self.shape(&[*rows, *cols]), self.view(dst), self.view(src))
             }
@@ -191,9 +212,10 @@ impl Printer<'_> {
             }
             Stmt::List { .. } | Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
-            Stmt::SoftmaxUpdate { scores, max, sum, alpha, rows, cols } => {
+            Stmt::SoftmaxUpdate { scores, max, sum, alpha, masked, rows, cols } => {
                 let [scores, max, sum, alpha] = [scores, max, sum, alpha].map(|t| self.tile_name(*t));
-                format!("softmax {} {scores} max {max} sum {sum} alpha {alpha}", self.shape(&[*rows, *cols]))
+                let (shape, masked) = (self.shape(&[*rows, *cols]), self.masked(masked.as_ref()));
+                format!("softmax {shape} {scores} max {max} sum {sum} alpha {alpha}{masked}")
             }
             Stmt::Order { keys, order, at, count } => {
                 let place: String = at.iter().map(|i| format!("{}, ", self.expr(*i, 0))).collect();
@@ -261,7 +283,7 @@ impl Printer<'_> {
             Stmt::List { list, count, most, added, first, rows, cols, .. } => {
                 let [list, count, most] = [list, count, most].map(|t| self.tile_name(*t));
                 let added = match added {
-                    Additions::Spans { from, to } => format!("{}..{}", self.tile_name(*from), self.tile_name(*to)),
+                    Additions::Spans(spans) => self.row_spans(spans),
                     Additions::Open(tile) => format!("open in {}", self.tile_name(*tile)),
                 };
                 let (shape, first) = (self.shape(&[*rows, *cols]), self.expr(*first, 0));

@@ -176,6 +176,35 @@ pub struct KeyRange {
     pub inside: bool,
 }
 
+/// The columns `from[r, 0] .. to[r, 0]` that each row r of a tile sees.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RowSpans {
+    /// Column 0 of this I64 tile; may be negative.
+    pub from: TileId,
+    /// Column 0 of this I64 tile; may be less than the first.
+    pub to: TileId,
+}
+
+/// What a mask leaves out of a tile: of scores -inf, of weights 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Masked {
+    /// The scalar condition under which anything is left out.
+    pub cond: ExprId,
+    /// Where nothing is seen outside of one span of each row, the spans, written where the condition holds.
+    pub spans: Option<RowSpans>,
+}
+
+/// Which elements a product computes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Open {
+    /// All.
+    All,
+    /// Those that are not -inf; these stay so.
+    Where,
+    /// Those that each row sees; what the others become is not said.
+    Spans(RowSpans),
+}
+
 /// Spans less than this apart are one: a vector's lanes cost less than a tile of their own.
 pub const SPAN_GAP: i64 = 16;
 
@@ -208,13 +237,8 @@ pub fn is_line_type(dtype: DType) -> bool {
 /// Columns that are added to the lists of rows, for [`Stmt::List`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Additions {
-    /// Those of `from[r, 0] .. to[r, 0]`.
-    Spans {
-        /// Column 0 of this I64 tile; may be negative.
-        from: TileId,
-        /// Column 0 of this I64 tile; may be less than the first.
-        to: TileId,
-    },
+    /// Those that each row sees.
+    Spans(RowSpans),
     /// Those at which this F32 tile is not -inf.
     Open(TileId),
 }
@@ -321,12 +345,10 @@ pub enum Stmt {
         depth: ExprId,
         /// Whether to add to the old content.
         accumulate: bool,
-        /// Scalar condition under which exact zeros of `lhs` are masked
-        /// elements: they must contribute nothing even against NaN or inf in `rhs`.
-        masked: Option<ExprId>,
-        /// Whether elements of `dst` that are -inf stay so, and need not be computed; nothing accumulates then, and
-        /// `masked` is `None`.
-        open: bool,
+        /// Exact zeros of `lhs` are masked elements: they must contribute nothing even against NaN or inf in `rhs`.
+        masked: Option<Masked>,
+        /// Which elements are computed; if not all, nothing accumulates, and `masked` is `None`.
+        open: Open,
         /// Whether terms are rounded before they are added, as in a loop; of F64 alone, and neither masked nor open.
         rounded: bool,
         /// What the sums are multiplied by, a scalar of F32; with pairs alone, neither accumulated nor masked.
@@ -447,6 +469,8 @@ pub enum Stmt {
         sum: TileId,
         /// Column 0: factor by which older accumulators shrink.
         alpha: TileId,
+        /// Which scores are left out, as if they were -inf: where there are spans, whatever they are, else those that are.
+        masked: Option<Masked>,
         /// Number of rows.
         rows: ExprId,
         /// Number of columns.
@@ -569,17 +593,26 @@ impl Stmt {
         Self::masked_product(dst, lhs, rhs, [rows, cols, depth], accumulate, None)
     }
 
-    /// As [`Self::product`], with exact zeros of `lhs` masked where the condition holds.
+    /// As [`Self::product`], with exact zeros of `lhs` masked.
     pub fn masked_product(
         dst: View,
         lhs: View,
         rhs: View,
         [rows, cols, depth]: [ExprId; 3],
         accumulate: bool,
-        masked: Option<ExprId>,
+        masked: Option<Masked>,
     ) -> Self {
-        let (open, rounded, factor) = (false, false, None);
+        let (open, rounded, factor) = (Open::All, false, None);
         Self::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, rounded, factor }
+    }
+
+    /// A product of which only some elements are computed.
+    #[must_use]
+    pub fn of_open(mut self, some: Open) -> Self {
+        if let Self::Product { open, .. } = &mut self {
+            *open = some;
+        }
+        self
     }
 
     /// A product with pairs, multiplied by what there is.

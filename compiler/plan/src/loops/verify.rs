@@ -275,8 +275,9 @@ impl<'p> Verifier<'p> {
             Stmt::List { .. } => self.list(stmt),
             Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
-            Stmt::SoftmaxUpdate { scores, max, sum, alpha, rows, cols } => {
+            Stmt::SoftmaxUpdate { scores, max, sum, alpha, masked, rows, cols } => {
                 self.scalars(&[*rows, *cols], Lane::I64);
+                self.masked(masked.as_ref(), *rows);
                 self.operand(*scores, *rows, Some(*cols));
                 for tile in [max, sum, alpha] {
                     self.operand(*tile, *rows, None);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::expr::{Expr, ExprId, Exprs};
-use super::program::{Additions, Dst, KeyRange, Listed, Piece, Stmt, TileId, View};
+use super::program::{Additions, Dst, KeyRange, Listed, Open, Piece, RowSpans, Stmt, TileId, View};
 
 impl Stmt {
     /// The expressions the statement mentions itself, not those of its body.
@@ -37,7 +37,7 @@ impl Stmt {
             }
             Stmt::Product { dst, lhs, rhs, rows, cols, depth, masked, factor, .. } => {
                 let mut ids = vec![*rows, *cols, *depth];
-                ids.extend(masked.iter().chain(factor));
+                ids.extend(masked.iter().map(|masked| masked.cond).chain(*factor));
                 ids.extend([dst, lhs, rhs].into_iter().flat_map(View::indices));
                 ids
             }
@@ -70,8 +70,10 @@ impl Stmt {
             Stmt::ScatterAdd { rows, cols, width, .. } => vec![*rows, *cols, *width],
             Stmt::Order { at, count, .. } => at.iter().copied().chain([*count]).collect(),
             Stmt::Ranks { rows, cols, limit, .. } => [*rows, *cols].into_iter().chain(*limit).collect(),
-            Stmt::SoftmaxUpdate { rows, cols, .. }
-            | Stmt::ScaleRows { rows, cols, .. }
+            Stmt::SoftmaxUpdate { rows, cols, masked, .. } => {
+                [*rows, *cols].into_iter().chain(masked.map(|masked| masked.cond)).collect()
+            }
+            Stmt::ScaleRows { rows, cols, .. }
             | Stmt::Flush { rows, cols, .. }
             | Stmt::KeepSpans { rows, cols, .. }
             | Stmt::KeepKeys { rows, cols, .. }
@@ -89,19 +91,28 @@ impl Stmt {
             Stmt::Map { dst: Dst::Tile { tile, .. }, .. } => vec![*tile],
             Stmt::Map { dst: Dst::Buffer { .. }, .. } => Vec::new(),
             Stmt::RowReduce { dst, .. } => vec![*dst],
-            Stmt::Product { dst, lhs, rhs, .. } | Stmt::Dots { dst, lhs, rhs, .. } => of_views(&[dst, lhs, rhs]),
+            Stmt::Dots { dst, lhs, rhs, .. } => of_views(&[dst, lhs, rhs]),
+            Stmt::Product { dst, lhs, rhs, masked, open, .. } => {
+                let open = if let Open::Spans(spans) = open { Some(spans) } else { None };
+                let ends =
+                    masked.iter().filter_map(|masked| masked.spans.as_ref()).chain(open).flat_map(RowSpans::tiles);
+                of_views(&[dst, lhs, rhs]).into_iter().chain(ends).collect()
+            }
             Stmt::Pack { dst, src, .. } => of_views(&[dst, src]),
             Stmt::ProductTanh { dst, weight, lhs, rhs, .. } => of_views(&[dst, weight, lhs, rhs]),
             Stmt::List { list, count, most, added, .. } => {
                 let added = match added {
-                    Additions::Spans { from, to } => vec![*from, *to],
+                    Additions::Spans(spans) => spans.tiles().to_vec(),
                     Additions::Open(open) => vec![*open],
                 };
                 [vec![*list, *count, *most], added].concat()
             }
             Stmt::DotsListed { dst, lhs, of, .. } => of_list(of).chain([*dst]).chain(lhs.tile()).collect(),
             Stmt::SumListed { dst, weights, of, .. } => of_list(of).chain([*dst, *weights]).collect(),
-            Stmt::SoftmaxUpdate { scores, max, sum, alpha, .. } => vec![*scores, *max, *sum, *alpha],
+            Stmt::SoftmaxUpdate { scores, max, sum, alpha, masked, .. } => {
+                let ends = masked.iter().filter_map(|masked| masked.spans.as_ref()).flat_map(RowSpans::tiles);
+                [*scores, *max, *sum, *alpha].into_iter().chain(ends).collect()
+            }
             Stmt::Ranks { dst, keys, counted, order, .. } => {
                 [*dst, *keys, *order].into_iter().chain(*counted).collect()
             }
@@ -125,6 +136,13 @@ impl Stmt {
             Stmt::If { then, otherwise, .. } => vec![then, otherwise],
             _ => Vec::new(),
         }
+    }
+}
+
+impl RowSpans {
+    /// The tiles of both ends.
+    pub fn tiles(&self) -> [TileId; 2] {
+        [self.from, self.to]
     }
 }
 

@@ -7,7 +7,7 @@ use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
 use crate::error::PlanError;
 use crate::graph::PlanBufferId;
 use crate::loops::expr::{Expr, ExprId};
-use crate::loops::{Stmt, TileId};
+use crate::loops::{Dst, Masked, Open, RowSpans, Stmt, TileId};
 use crate::planner::{CHUNK, ROWS, TILE, Wanted};
 
 use super::folded::Folded;
@@ -131,11 +131,11 @@ impl Nest<'_, '_> {
         let parts = self.in_pairs(parts, score, frame);
         let size = self.keys_of_tile(frame);
         self.for_tiles(axis, domain, (size, false), &mut |nest, domain, partial| {
-            let scores = nest.online_step(axis, domain, score, online, partial)?;
+            let (scores, masked) = nest.online_step(axis, domain, score, online, partial)?;
             let (rows, cols) = nest.counts(frame);
             nest.emit(Stmt::ScaleRows { tile: acc, alpha: online.alpha, rows, cols });
             for part in &parts {
-                nest.add_part(part, scores, axis, frame, partial, acc)?;
+                nest.add_part(part, scores, axis, frame, masked, acc)?;
             }
             Ok(())
         })
@@ -287,7 +287,7 @@ impl Nest<'_, '_> {
         Online { max, sum, alpha, rows }
     }
 
-    /// Scores of one tile, turned into weights.
+    /// Scores of one tile, turned into weights, and what is masked of them.
     fn online_step(
         &mut self,
         axis: AxisId,
@@ -295,22 +295,95 @@ impl Nest<'_, '_> {
         score: TermId,
         online: &Online,
         partial: Option<ExprId>,
-    ) -> Result<TileId, PlanError> {
+    ) -> Result<(TileId, Option<Masked>), PlanError> {
         let frame = Frame::new(online.rows.rows, Some(axis));
+        let spans = match partial {
+            Some(cond) => self.spans_seen(domain, score, frame, cond)?,
+            None => None,
+        };
         let value = self.eval(score, frame, false)?;
         let scores = self.own_tile(value, frame);
-        if let Some(partial) = partial {
-            let first = self.is_tall(frame) && self.mask_narrows(domain, frame);
-            let product = if first { self.take_product(scores, frame) } else { None };
-            match product {
-                Some(product) => self.product_where_open(product, scores, domain, frame, partial)?,
-                None => self.mask_tile(scores, domain, frame, partial, f64::NEG_INFINITY)?,
-            }
+        let masked = partial.map(|cond| Masked { cond, spans });
+        if let Some(masked) = masked {
+            self.leave_out(scores, domain, frame, masked)?;
         }
         let (rows, cols) = self.counts(frame);
         let Online { max, sum, alpha, .. } = *online;
-        self.emit(Stmt::SoftmaxUpdate { scores, max, sum, alpha, rows, cols });
-        Ok(scores)
+        self.emit(Stmt::SoftmaxUpdate { scores, max, sum, alpha, masked, rows, cols });
+        Ok((scores, masked))
+    }
+
+    /// The spans that the rows of a partial tile see, where the domain is one for each row and the rows are many.
+    fn spans_seen(
+        &mut self,
+        domain: TermId,
+        score: TermId,
+        frame: Frame,
+        partial: ExprId,
+    ) -> Result<Option<RowSpans>, PlanError> {
+        let parts = self.unsettled(domain);
+        // Products of pairs look at the tile.
+        if parts.is_empty() || !self.is_tall(frame) || self.reads_bf16(score) {
+            return Ok(None);
+        }
+        if !parts.iter().all(|part| self.allows_one_span(*part, frame)) {
+            return Ok(None);
+        }
+        let mut spans = None;
+        let then = self.inner_along(frame.cols, |nest| {
+            spans = Some(nest.row_spans(&parts, frame)?);
+            Ok(())
+        })?;
+        self.emit_where(partial, then, Vec::new());
+        Ok(spans)
+    }
+
+    /// Statements under a condition that may be known.
+    fn emit_where(&mut self, cond: ExprId, then: Vec<Stmt>, otherwise: Vec<Stmt>) {
+        match self.truth_of(cond) {
+            Some(true) => then.into_iter().for_each(|stmt| self.emit(stmt)),
+            _ => self.emit(Stmt::If { cond, then, otherwise }),
+        }
+    }
+
+    /// Leaves out of a tile of scores what its rows do not see: the softmax does so where it knows their spans, and what is
+    /// not seen need not be computed.
+    fn leave_out(&mut self, scores: TileId, domain: TermId, frame: Frame, masked: Masked) -> Result<(), PlanError> {
+        if let Some(spans) = masked.spans {
+            if let Some(at) = self.product_under(scores, frame) {
+                let product = self.take_emitted(at);
+                let (seen, rest) = (product.clone().of_open(Open::Spans(spans)), self.take_emitted_from(at));
+                self.emit_where(masked.cond, vec![seen], vec![product]);
+                rest.into_iter().for_each(|stmt| self.emit(stmt));
+            }
+            return Ok(());
+        }
+        let first = self.is_tall(frame) && self.mask_narrows(domain, frame);
+        let product = if first { self.take_product(scores, frame) } else { None };
+        match product {
+            Some(product) => self.product_where_open(product, scores, domain, frame, masked.cond),
+            None => self.mask_tile(scores, domain, frame, masked.cond, f64::NEG_INFINITY).map(|_| ()),
+        }
+    }
+
+    /// Which of the statements just emitted is a product that writes the whole tile, if only maps of the tile's elements
+    /// come after it.
+    fn product_under(&mut self, scores: TileId, frame: Frame) -> Option<usize> {
+        for at in (0..self.emitted().len()).rev() {
+            let stmt = &self.emitted()[at];
+            if self.program.exprs.mentions(std::slice::from_ref(stmt), scores) == 0 {
+                continue;
+            }
+            match stmt {
+                Stmt::Map { dst: Dst::Tile { tile, .. }, .. } if *tile == scores => {}
+                Stmt::Product { .. } => {
+                    let stmt = stmt.clone();
+                    return self.writes_all(&stmt, scores, frame).then_some(at);
+                }
+                _ => return None,
+            }
+        }
+        None
     }
 
     /// Keys of a tile: many where its rows see many, which made it high, and the values' rows are short enough that what
@@ -323,24 +396,23 @@ impl Nest<'_, '_> {
     }
 
     /// Whether the tile has so many rows that some of them may leave out columns that others do not.
-    fn is_tall(&mut self, frame: Frame) -> bool {
+    pub(super) fn is_tall(&mut self, frame: Frame) -> bool {
         let rows = self.caps(frame).0;
         self.program.exprs.as_int(rows).is_none_or(|rows| rows >= TALL)
     }
 
     /// Takes back the statement just emitted, if it is a product that writes the whole tile.
     fn take_product(&mut self, scores: TileId, frame: Frame) -> Option<Stmt> {
-        let counts = self.counts(frame);
-        let whole = self.tile_view(scores);
-        let writes_all = match self.last_emitted()? {
-            Stmt::Product { dst, rhs, rows, cols, accumulate, masked, .. } => {
-                // What is stored narrow has a product of its own.
-                let all = *dst == whole && (*rows, *cols) == counts && !accumulate && masked.is_none();
-                all && !self.program.stored_narrow(rhs)
-            }
-            _ => false,
-        };
-        if writes_all { self.take_last_emitted() } else { None }
+        let last = self.last_emitted()?.clone();
+        if self.writes_all(&last, scores, frame) { self.take_last_emitted() } else { None }
+    }
+
+    /// Whether a statement is a product that writes a whole tile.
+    fn writes_all(&mut self, stmt: &Stmt, tile: TileId, frame: Frame) -> bool {
+        let (counts, whole) = (self.counts(frame), self.tile_view(tile));
+        let Stmt::Product { dst, rhs, rows, cols, accumulate: false, masked: None, .. } = stmt else { return false };
+        // What is stored narrow has a product of its own.
+        *dst == whole && (*rows, *cols) == counts && !self.program.stored_narrow(rhs)
     }
 
     /// Scores that are a product: the mask comes first where the tile is partial, and what it leaves out is not computed.
@@ -352,10 +424,6 @@ impl Nest<'_, '_> {
         frame: Frame,
         partial: ExprId,
     ) -> Result<(), PlanError> {
-        let mut only_open = product.clone();
-        if let Stmt::Product { open, .. } = &mut only_open {
-            *open = true;
-        }
         let mut masks = false;
         let then = self.inner_along(frame.cols, |nest| {
             // A product of no terms is all 0, in whole vectors.
@@ -368,13 +436,13 @@ impl Nest<'_, '_> {
             let before = nest.last_emitted().cloned();
             nest.mask_tile(scores, domain, frame, always, f64::NEG_INFINITY)?;
             masks = nest.last_emitted().cloned() != before;
-            nest.emit(only_open);
+            nest.emit(product.clone().of_open(Open::Where));
             Ok(())
         })?;
-        match self.truth_of(partial) {
-            _ if !masks => self.emit(product),
-            Some(true) => then.into_iter().for_each(|stmt| self.emit(stmt)),
-            _ => self.emit(Stmt::If { cond: partial, then, otherwise: vec![product] }),
+        if masks {
+            self.emit_where(partial, then, vec![product])
+        } else {
+            self.emit(product)
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::error::PlanError;
 use crate::graph::PlanBufferId;
 use crate::loops::expr::{Expr, ExprId, Lane};
 use crate::loops::program::is_line_type;
-use crate::loops::{Access, Stmt, TileId, View};
+use crate::loops::{Access, Masked, RowSpans, Stmt, TileId, View};
 use crate::planner::{CHUNK, Layout, TILE};
 
 use super::beside::Beside;
@@ -130,9 +130,12 @@ impl Nest<'_, '_> {
         let plain = partial.is_none() && !accumulate && beside.is_empty();
         let apart = if plain && pairs.is_some() { self.factor_apart(split, lhs_frame)? } else { None };
         let (lhs, factor) = apart.map_or((left, None), |(stored, factor)| (stored, Some(factor)));
-        let lhs = match partial {
-            None => self.lhs_view(lhs, lhs_frame)?,
-            Some(partial) => self.masked_lhs(lhs, r.domain, lhs_frame, partial)?,
+        let (lhs, masked) = match partial {
+            None => (self.lhs_view(lhs, lhs_frame)?, None),
+            Some(cond) => {
+                let (lhs, spans) = self.masked_lhs(lhs, r.domain, lhs_frame, cond)?;
+                (lhs, Some(Masked { cond, spans }))
+            }
         };
         self.flush_weights(split, &lhs, lhs_frame);
         for sum in beside {
@@ -167,7 +170,7 @@ impl Nest<'_, '_> {
             Some(pairs) => pairs,
             None => self.rhs_view(rhs, rhs_frame)?,
         };
-        let product = Stmt::masked_product(dst, lhs, rhs, [rows, cols, depth], accumulate, partial);
+        let product = Stmt::masked_product(dst, lhs, rhs, [rows, cols, depth], accumulate, masked);
         self.emit(product.times(factor));
         Ok(())
     }
@@ -313,12 +316,19 @@ impl Nest<'_, '_> {
         View::Tile { tile, row: zero, col: zero, transposed: false }
     }
 
-    /// A tile of the term's own, with zeros where the domain fails.
-    fn masked_lhs(&mut self, term: TermId, domain: TermId, frame: Frame, partial: ExprId) -> Result<View, PlanError> {
+    /// A tile of the term's own, with zeros where the domain fails: outside of the spans, if it is one span of each row.
+    fn masked_lhs(
+        &mut self,
+        term: TermId,
+        domain: TermId,
+        frame: Frame,
+        partial: ExprId,
+    ) -> Result<(View, Option<RowSpans>), PlanError> {
         let value = self.eval(term, frame, false)?;
         let tile = self.own_tile(value, frame);
-        self.mask_tile(tile, domain, frame, partial, 0.0)?;
-        Ok(self.tile_view(tile))
+        let spans = self.mask_tile(tile, domain, frame, partial, 0.0)?;
+        let tall = self.is_tall(frame);
+        Ok((self.tile_view(tile), spans.filter(|_| tall)))
     }
 
     /// The left operand: any strides.

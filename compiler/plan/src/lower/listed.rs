@@ -214,12 +214,9 @@ impl Nest<'_, '_> {
             nest.emit(Stmt::List { list, count, most, added, first, rows, cols, share });
         };
         if let Some(spans) = self.spans_listed(domain, frame)? {
-            for [from, to] in spans {
-                let [from, to] = [from, to].map(|end| {
-                    let end = self.x().cast(Lane::I64, end);
-                    self.as_tile("end", end, rows_only)
-                });
-                list(self, Additions::Spans { from, to });
+            for ends in spans {
+                let spans = self.span_ends(ends, rows_only);
+                list(self, Additions::Spans(spans));
             }
             return Ok(());
         }
@@ -235,39 +232,24 @@ impl Nest<'_, '_> {
 
     /// The spans of columns that each row sees, one after the other; `None` if the domain is not of this kind.
     fn spans_listed(&mut self, domain: TermId, frame: Frame) -> Result<Option<Vec<[ExprId; 2]>>, PlanError> {
-        let parts = self.planner.terms.conditions(domain);
-        let parts: Vec<TermId> = parts.into_iter().filter(|part| !self.is_settled(*part)).collect();
-        let kinds: Option<Vec<usize>> =
-            parts.iter().map(|part| self.span_alternatives(*part, frame).map(|all| all.len())).collect();
-        let (zero, count) = (self.x().int(0), self.counts(frame).1);
-        let rows = Frame::new(frame.rows, None);
-        match kinds.as_deref() {
-            Some([2]) => {
-                let mut ends = Vec::new();
-                for span in self.spans_of(parts[0], frame)?.unwrap_or_default() {
-                    let span = self.ends_of(&span, (zero, count));
-                    ends.push(self.span_tiles(span, rows));
-                }
-                let [[a, b], [c, d]] = ends[..] else { return Ok(None) };
-                let [hull, gap] = self.hull_and_gap([a, b], [c, d], count);
-                // The first part ends where a gap begins; what follows begins after both.
-                let some = self.x().binary(attnc_algebra::BinaryOp::Lt, gap[0], gap[1]);
-                let end = self.choose(some, gap[0], hull[1]);
-                let again = self.x().max(end, gap[1]);
-                Ok(Some(vec![[hull[0], end], [again, hull[1]]]))
-            }
-            Some(kinds) if kinds.iter().all(|count| *count == 1) => {
-                let mut all = [zero, count];
-                for part in parts {
-                    for span in self.spans_of(part, frame)?.unwrap_or_default() {
-                        let [from, to] = self.ends_of(&span, (zero, count));
-                        all = [self.x().max(all[0], from), self.x().min(all[1], to)];
-                    }
-                }
-                Ok(Some(vec![all]))
-            }
-            _ => Ok(None),
+        let parts = self.unsettled(domain);
+        if parts.iter().all(|part| self.allows_one_span(*part, frame)) {
+            return Ok(Some(vec![self.common_span(&parts, frame)?]));
         }
+        let ([part], (zero, count)) = (&parts[..], (self.x().int(0), self.counts(frame).1)) else { return Ok(None) };
+        let rows = Frame::new(frame.rows, None);
+        let mut ends = Vec::new();
+        for span in self.spans_of(*part, frame)?.unwrap_or_default() {
+            let span = self.ends_of(&span, (zero, count));
+            ends.push(self.span_tiles(span, rows));
+        }
+        let [[a, b], [c, d]] = ends[..] else { return Ok(None) };
+        let [hull, gap] = self.hull_and_gap([a, b], [c, d], count);
+        // The first part ends where a gap begins; what follows begins after both.
+        let some = self.x().binary(attnc_algebra::BinaryOp::Lt, gap[0], gap[1]);
+        let end = self.choose(some, gap[0], hull[1]);
+        let again = self.x().max(end, gap[1]);
+        Ok(Some(vec![[hull[0], end], [again, hull[1]]]))
     }
 
     /// A step of the online softmax over what is listed, after which the lists are empty.
@@ -301,7 +283,7 @@ impl Nest<'_, '_> {
                 nest.emit(Stmt::KeepSpans { tile: weights, from, to, keep: true, fill, rows, cols: width });
             }
             let Online { max, sum, alpha, .. } = *online;
-            nest.emit(Stmt::SoftmaxUpdate { scores: weights, max, sum, alpha, rows, cols: width });
+            nest.emit(Stmt::SoftmaxUpdate { scores: weights, max, sum, alpha, masked: None, rows, cols: width });
             let (rows, cols) = nest.counts(frame);
             nest.emit(Stmt::ScaleRows { tile: acc, alpha, rows, cols });
             let of = of(&listing.values);

@@ -261,6 +261,21 @@ impl<'p, 'a> Nest<'p, 'a> {
         self.scopes[self.depth].stmts.last()
     }
 
+    /// The statements of the current scope.
+    pub fn emitted(&self) -> &[Stmt] {
+        &self.scopes[self.depth].stmts
+    }
+
+    /// Takes back a statement of the current scope.
+    pub fn take_emitted(&mut self, at: usize) -> Stmt {
+        self.scopes[self.depth].stmts.remove(at)
+    }
+
+    /// Takes back the statements of the current scope from one on.
+    pub fn take_emitted_from(&mut self, at: usize) -> Vec<Stmt> {
+        self.scopes[self.depth].stmts.split_off(at)
+    }
+
     /// Takes back the statement appended last to the current scope.
     pub fn take_last_emitted(&mut self) -> Option<Stmt> {
         self.scopes[self.depth].stmts.pop()

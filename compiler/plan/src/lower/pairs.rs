@@ -20,14 +20,19 @@ impl Nest<'_, '_> {
     pub fn multiplies_pairs(&self, lhs: TermId, rhs: TermId, frame: Frame) -> bool {
         let of_bf16 = |id: attnc_algebra::InputId| self.planner.spec.input(id).dtype == DType::Bf16;
         let any = |t: TermId, test: &dyn Fn(&Node) -> bool| self.planner.find(t, &mut |_, node| test(node));
-        let narrow = |node: &Node| matches!(node, Node::Input { input, .. } if of_bf16(*input));
         let other = |node: &Node| matches!(node, Node::Input { input, .. } if !of_bf16(*input));
         let computed = |node: &Node| node.runs_over_axis() || matches!(node, Node::At { .. } | Node::Order { .. });
         self.program.compute == Lane::F32
             && !self.has_few_rows(frame)
-            && any(lhs, &narrow)
-            && any(rhs, &narrow)
+            && self.reads_bf16(lhs)
+            && self.reads_bf16(rhs)
             && !any(rhs, &|node| other(node) || computed(node))
+    }
+
+    /// Whether a term is of an input of bfloat16.
+    pub fn reads_bf16(&self, term: TermId) -> bool {
+        let of_bf16 = |id: attnc_algebra::InputId| self.planner.spec.input(id).dtype == DType::Bf16;
+        self.planner.find(term, &mut |_, node| matches!(node, Node::Input { input, .. } if of_bf16(*input)))
     }
 
     /// The left operand of such a product as it is stored, and what it is multiplied by, where that is the same for all rows

@@ -155,14 +155,8 @@ impl Nest<'_, '_> {
         let mark = self.bindings_mark();
         let dim = self.whole(step.of.axis);
         self.bind(step.of.axis, Binding::Tile(dim), false);
-        let (mut all, frame) =
-            ([self.x().int(0), self.extent(step.of.axis)], Frame::new(step.of.frame.rows, Some(step.of.axis)));
-        for part in parts {
-            for span in self.spans_of(*part, frame)?.unwrap_or_default() {
-                let [from, to] = self.ends_of(&span, (all[0], all[1]));
-                all = [self.x().max(all[0], from), self.x().min(all[1], to)];
-            }
-        }
+        let frame = Frame::new(step.of.frame.rows, Some(step.of.axis));
+        let all = self.common_span(parts, frame)?;
         self.bindings_reset(mark);
         Ok(self.span_tiles(all, step.of.online.rows))
     }
@@ -191,9 +185,9 @@ impl Nest<'_, '_> {
                 None => vec![[from, end]],
             };
             for piece in pieces {
-                let [from, to] = piece.map(|end| nest.as_tile("end", end, rows));
+                let spans = nest.span_ends(piece, rows);
                 let (first, rows, cols) = (zero, nest.counts(rows).0, nest.extent(step.of.axis));
-                let (added, Lists { list, count, most }) = (Additions::Spans { from, to }, step.lists);
+                let (added, Lists { list, count, most }) = (Additions::Spans(spans), step.lists);
                 let share = picked.size as f64 / keys as f64;
                 nest.emit(Stmt::List { list, count, most, added, first, rows, cols, share });
             }

@@ -12,7 +12,7 @@ use attnc_algebra::{AxisId, BinaryOp, Carry, Node, TermId};
 
 use crate::error::PlanError;
 use crate::loops::expr::{Expr, ExprId, Lane};
-use crate::loops::{Dst, Stmt, TileId, View};
+use crate::loops::{Dst, Masked, Stmt, TileId, View};
 use crate::planner::CHUNK;
 
 use super::nest::{Binding, Dim, Frame, Nest};
@@ -269,7 +269,8 @@ impl Nest<'_, '_> {
         let (rows, cols) = self.counts(frame);
         let (positions, width) = (self.dim(axis).count, self.dim(state_axis).count);
         let one_column = frame.cols.is_none();
-        let masked = if finite { None } else { Some(self.x().truth(true)) };
+        let always = self.x().truth(true);
+        let masked = (!finite).then_some(Masked { cond: always, spans: None });
         self.emit_triangle(rows, &mut |nest, [from, rows, seen]| {
             let zero = nest.x().int(0);
             let dst = View::Tile { tile: acc, row: from, col: zero, transposed: false };

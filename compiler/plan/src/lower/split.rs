@@ -108,7 +108,7 @@ impl Nest<'_, '_> {
             let (height, one) = nest.counts(rows);
             // A part weighs what its maximum does among the maxima.
             let (max, sum, alpha) = (online.max, total, online.alpha);
-            nest.emit(Stmt::SoftmaxUpdate { scores: weight, max, sum, alpha, rows: height, cols: one });
+            nest.emit(Stmt::SoftmaxUpdate { scores: weight, max, sum, alpha, masked: None, rows: height, cols: one });
             let mut wide = state.lead.clone();
             wide.extend(frame.cols);
             for (tile, buffer, axes, frame) in

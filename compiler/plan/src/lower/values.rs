@@ -10,7 +10,7 @@ use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId};
 
 use crate::error::PlanError;
 use crate::loops::expr::{Expr, ExprId, Lane};
-use crate::loops::{Dst, Stmt, TileId, View};
+use crate::loops::{Dst, Masked, Stmt, TileId, View};
 
 use super::nest::{Binding, Frame, Nest};
 use super::settled::Settled;
@@ -116,7 +116,7 @@ impl Nest<'_, '_> {
         weights: TileId,
         axis: AxisId,
         frame: Frame,
-        partial: Option<ExprId>,
+        partial: Option<Masked>,
         acc: TileId,
     ) -> Result<(), PlanError> {
         let weights = self.weights_with(weights, &part.weights, axis, frame, partial)?;
@@ -127,7 +127,14 @@ impl Nest<'_, '_> {
                 // A place that no key has counts for nothing, whatever the table holds there.
                 let always = self.x().truth(true);
                 self.with_whole(places, |nest| {
-                    nest.add_product((part.value, false), sums, places, frame, Some(always), acc)
+                    nest.add_product(
+                        (part.value, false),
+                        sums,
+                        places,
+                        frame,
+                        Some(Masked { cond: always, spans: None }),
+                        acc,
+                    )
                 })
             }
             How::Turns => self.add_in_turns(part.value, weights, axis, frame, partial, acc),
@@ -190,7 +197,7 @@ impl Nest<'_, '_> {
         factors: &[TermId],
         axis: AxisId,
         frame: Frame,
-        partial: Option<ExprId>,
+        partial: Option<Masked>,
     ) -> Result<TileId, PlanError> {
         if factors.is_empty() {
             return Ok(weights);
@@ -206,7 +213,7 @@ impl Nest<'_, '_> {
     }
 
     /// `weight * value`, but 0 where the tile is `partial` and the weight is 0.
-    fn weighted(&mut self, weight: ExprId, value: ExprId, partial: Option<ExprId>) -> ExprId {
+    fn weighted(&mut self, weight: ExprId, value: ExprId, partial: Option<Masked>) -> ExprId {
         let product = self.x().times(weight, value);
         if partial.is_none() {
             return product;
@@ -223,7 +230,7 @@ impl Nest<'_, '_> {
         weights: TileId,
         axis: AxisId,
         frame: Frame,
-        partial: Option<ExprId>,
+        partial: Option<Masked>,
         acc: TileId,
     ) -> Result<(), PlanError> {
         let (rows, cols) = self.counts(frame);
@@ -248,7 +255,7 @@ impl Nest<'_, '_> {
             nest.emit(with(rhs));
             Ok(())
         };
-        if partial.is_some_and(|partial| self.truth_of(partial) == Some(true)) {
+        if partial.is_some_and(|partial| self.truth_of(partial.cond) == Some(true)) {
             return widened(self);
         }
         let along = self.binding(axis).clone();
@@ -260,7 +267,7 @@ impl Nest<'_, '_> {
         })?;
         match partial {
             None => plain.into_iter().for_each(|stmt| self.emit(stmt)),
-            Some(cond) => {
+            Some(Masked { cond, .. }) => {
                 let then = self.inner(Some((axis, along)), widened)?;
                 self.emit(Stmt::If { cond, then, otherwise: plain });
             }
@@ -275,7 +282,7 @@ impl Nest<'_, '_> {
         weights: TileId,
         axis: AxisId,
         frame: Frame,
-        partial: Option<ExprId>,
+        partial: Option<Masked>,
         acc: TileId,
     ) -> Result<(), PlanError> {
         let keys = self.dim(axis).clone();

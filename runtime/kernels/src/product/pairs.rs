@@ -228,7 +228,7 @@ impl Attend {
     unsafe fn softmax<S: FloatBits + Square<f32>>(&self, s: S) {
         let scores = &self.scores;
         // SAFETY: the caller's duty.
-        unsafe { softmax_update(s, scores.m, scores.n, scores.c, scores.c_rs, self.running) }
+        unsafe { softmax_update(s, scores.m, scores.n, scores.c, scores.c_rs, self.running, None) }
     }
 }
 

@@ -270,7 +270,7 @@ pub(crate) unsafe fn places_other_than<T: Element, S: Square<T>>(s: S, p: *const
 
 /// The product, asking for each element of A whether it is 0.
 #[inline(always)]
-unsafe fn element_by_element<T: Element, S: Lanes<T>>(s: S, p: &Operands<T>) {
+pub(super) unsafe fn element_by_element<T: Element, S: Lanes<T>>(s: S, p: &Operands<T>) {
     for i in 0..p.m {
         let mut j = 0;
         while j < p.n {

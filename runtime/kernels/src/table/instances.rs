@@ -14,9 +14,14 @@ use crate::listed::{Listed, Lists, dots_listed, list_open, list_spans, sum_liste
 use crate::product::pack::{Unpacked, pack_pairs};
 use crate::product::pairs::{Attend, Pairs, Widened, attend_pairs, product_pairs};
 use crate::product::{
-    Blocks, MOST_ROWS, Operands, few_rows, open::product_open, product, rounded::product_rounded,
+    Blocks, MOST_ROWS, Operands, few_rows,
+    open::product_open,
+    product,
+    rounded::product_rounded,
+    spanned::{product_of_spans, product_spans},
     sparse::product_sparse,
 };
+use crate::spans::RowSpans;
 use crate::through::{Through, product_tanh};
 use crate::{convert, order, rows, scatter, search, softmax, spans, transpose};
 
@@ -57,6 +62,8 @@ macro_rules! instantiate {
         instantiate!(@product $token, product_open, product_open_f64, f64 $(, #[$features])?);
         instantiate!(@product $token, product_rounded, product_rounded_f64, f64 $(, #[$features])?);
         instantiate!(@rows $token, all_finite_f32, softmax_update_f32, scale_rows_f32, f32 $(, #[$features])?);
+        instantiate!(@spanned $token, product_spans_f32, softmax_spans_f32, product_of_spans_f32, f32 $(, #[$features])?);
+        instantiate!(@spanned $token, product_spans_f64, softmax_spans_f64, product_of_spans_f64, f64 $(, #[$features])?);
         instantiate!(@flush $token, flush_f32, f32 $(, #[$features])?);
         instantiate!(@flush $token, flush_f64, f64 $(, #[$features])?);
         instantiate!(@spans $token, keep_spans_f32, f32, narrowed $(, #[$features])?);
@@ -199,10 +206,16 @@ macro_rules! instantiate {
             product_open_f32,
             product_open_f64,
             product_rounded_f64,
+            product_spans_f32,
+            product_spans_f64,
+            product_of_spans_f32,
+            product_of_spans_f64,
             all_finite_f32,
             all_finite_f64,
             softmax_update_f32,
             softmax_update_f64,
+            softmax_spans_f32,
+            softmax_spans_f64,
             scale_rows_f32,
             scale_rows_f64,
             flush_f32,
@@ -429,13 +442,59 @@ macro_rules! instantiate {
             rows: usize, cols: usize, s: *mut $t, s_rs: isize, m: *mut $t, l: *mut $t, alpha: *mut $t,
         ) {
             // SAFETY: as above.
-            unsafe { softmax::softmax_update($token::assume(), rows, cols, s, s_rs, [m, l, alpha]) }
+            unsafe { softmax::softmax_update($token::assume(), rows, cols, s, s_rs, [m, l, alpha], None) }
         }
 
         $(#[$features])?
         unsafe extern "C" fn $scale(rows: usize, cols: usize, acc: *mut $t, rs: isize, alpha: *const $t) {
             // SAFETY: as above.
             unsafe { rows::scale_rows($token::assume(), rows, cols, acc, rs, alpha) }
+        }
+    };
+
+    (@spanned $token:ident, $scores:ident, $softmax:ident, $sums:ident, $t:ty $(, #[$features:meta])?) => {
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "the C signature of a product")]
+        unsafe extern "C" fn $scores(
+            m: usize, n: usize, k: usize,
+            a: *const $t, a_rs: isize, a_cs: isize,
+            b: *const $t, b_rs: isize,
+            c: *mut $t, c_rs: isize,
+            from: *const i64, to: *const i64,
+        ) {
+            let (accumulate, scale) = (false, core::ptr::null());
+            let operands = Operands { m, n, k, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate, scale };
+            // SAFETY: the features are those of this function; the pointers are the contract of the entry.
+            unsafe { product_spans($token::assume(), &operands, RowSpans { from, to, cols: n }) }
+        }
+
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "the C signature of a softmax")]
+        unsafe extern "C" fn $softmax(
+            rows: usize, cols: usize, s: *mut $t, s_rs: isize, m: *mut $t, l: *mut $t, alpha: *mut $t,
+            from: *const i64, to: *const i64,
+        ) {
+            let spans = Some(RowSpans { from, to, cols });
+            // SAFETY: as above.
+            unsafe { softmax::softmax_update($token::assume(), rows, cols, s, s_rs, [m, l, alpha], spans) }
+        }
+
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "the C signature of a product")]
+        unsafe extern "C" fn $sums(
+            m: usize, n: usize, k: usize,
+            a: *const $t, a_rs: isize, a_cs: isize,
+            b: *const $t, b_rs: isize,
+            c: *mut $t, c_rs: isize,
+            accumulate: u64,
+            scale: *const $t,
+            from: *const i64, to: *const i64,
+        ) {
+            let accumulate = accumulate != 0;
+            let scale = if accumulate { scale } else { core::ptr::null() };
+            let operands = Operands { m, n, k, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate, scale };
+            // SAFETY: as above.
+            unsafe { product_of_spans($token::assume(), &operands, RowSpans { from, to, cols: k }) }
         }
     };
 

@@ -3,7 +3,7 @@
 use super::{InterpretError, Machine, Run};
 use crate::loops::arithmetic::Value;
 use crate::loops::expr::{ExprId, Lane};
-use crate::loops::program::{Additions, Listed, Stmt, TileId, View};
+use crate::loops::program::{Additions, Listed, Masked, Open, RowSpans, Stmt, TileId, View};
 use crate::loops::storage::rounded_to_bf16;
 
 /// A view whose offsets are evaluated.
@@ -65,7 +65,7 @@ impl Machine<'_, '_> {
         let shape = [self.int(*rows)?.max(0), self.int(*cols)?.max(0), self.int(*depth)?.max(0)];
         let [rows, cols, depth] = shape;
         let masked = match masked {
-            Some(cond) => self.scalar(*cond)?.truth(),
+            Some(masked) => self.scalar(masked.cond)?.truth(),
             None => false,
         };
         let factor = match factor {
@@ -92,12 +92,22 @@ impl Machine<'_, '_> {
                 }
             }
             for col in 0..cols {
-                if !*open || self.element(&dst, row, col)?.real() != f64::NEG_INFINITY {
-                    self.set_element(&dst, row, col, line[col as usize] * factor)?;
-                }
+                let value = match open {
+                    Open::Where if self.element(&dst, row, col)?.real() == f64::NEG_INFINITY => continue,
+                    // Nothing may depend on it.
+                    Open::Spans(spans) if !self.sees(spans, row, col)? => f64::NAN,
+                    _ => line[col as usize] * factor,
+                };
+                self.set_element(&dst, row, col, value)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a row sees a column.
+    fn sees(&self, RowSpans { from, to }: &RowSpans, row: i64, col: i64) -> Run<bool> {
+        let [from, to] = [self.read_tile(*from, row, 0)?.int(), self.read_tile(*to, row, 0)?.int()];
+        Ok((from..to).contains(&col))
     }
 
     fn pack(&mut self, [dst, src]: [&View; 2], [rows, cols]: [ExprId; 2]) -> Run<()> {
@@ -135,9 +145,7 @@ impl Machine<'_, '_> {
             let mut at = self.read_tile(*count, row, 0)?.int().clamp(0, room);
             for col in 0..cols {
                 let added = match added {
-                    Additions::Spans { from, to } => {
-                        (self.read_tile(*from, row, 0)?.int()..self.read_tile(*to, row, 0)?.int()).contains(&col)
-                    }
+                    Additions::Spans(spans) => self.sees(spans, row, col)?,
                     Additions::Open(tile) => self.read_tile(*tile, row, col)?.real() != f64::NEG_INFINITY,
                 };
                 if added && at < room {
@@ -325,8 +333,17 @@ impl Machine<'_, '_> {
     }
 
     fn softmax(&mut self, stmt: &Stmt) -> Run<()> {
-        let Stmt::SoftmaxUpdate { scores, max, sum, alpha, rows, cols } = stmt else { return Ok(()) };
+        let Stmt::SoftmaxUpdate { scores, max, sum, alpha, masked, rows, cols } = stmt else { return Ok(()) };
         let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
+        if let Some(Masked { cond, spans: Some(spans) }) = masked
+            && self.scalar(*cond)?.truth()
+        {
+            for (row, col) in (0..rows).flat_map(|row| (0..cols).map(move |col| (row, col))) {
+                if !self.sees(spans, row, col)? {
+                    self.write_tile(*scores, row, col, Value::Real(f64::NEG_INFINITY))?;
+                }
+            }
+        }
         let single = self.lane_of_tile(*scores) == Lane::F32;
         let rounded = |x: f64| if single { f64::from(x as f32) } else { x };
         for row in 0..rows {

@@ -4,7 +4,7 @@ use attnc_algebra::DType;
 
 use super::Verifier;
 use crate::loops::expr::{ExprId, Lane};
-use crate::loops::program::{Access, Additions, Stmt, TileId, View, is_line_type};
+use crate::loops::program::{Access, Additions, Masked, Open, RowSpans, Stmt, TileId, View, is_line_type};
 
 impl Verifier<'_> {
     /// A tile of the compute type that a microkernel works on: a matrix, or a vector if `cols` is `None`.
@@ -108,10 +108,12 @@ impl Verifier<'_> {
         let Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, rounded, factor } = stmt else {
             return;
         };
-        self.require(!*open || !*accumulate && masked.is_none(), "what stays open is neither added to nor masked");
+        let all = *open == Open::All;
+        self.require(all || !*accumulate && masked.is_none(), "what stays open is neither added to nor masked");
         self.scalars(&[*rows, *cols, *depth], Lane::I64);
-        if let Some(masked) = masked {
-            self.scalars(&[*masked], Lane::Bool);
+        self.masked(masked.as_ref(), *rows);
+        if let Open::Spans(spans) = open {
+            self.row_spans(spans, *rows);
         }
         if let Some(factor) = factor {
             self.scalars(&[*factor], Lane::F32);
@@ -121,24 +123,40 @@ impl Verifier<'_> {
         let Some(lane) = self.program.product_lane(dst) else {
             return self.wrong("a product is of f32 or of f64");
         };
-        let plain = masked.is_none() && !*open && lane == Lane::F64;
+        let plain = masked.is_none() && all && lane == Lane::F64;
         self.require(!*rounded || plain, "a product with rounded terms is of f64, neither masked nor open");
         self.view(dst, *rows, *cols, true, lane);
         self.view(lhs, *rows, *depth, false, lane);
         if let View::Pairs { .. } = rhs {
-            self.require(lane == Lane::F32, "a product with pairs is of f32");
+            let spans = matches!(open, Open::Spans(_));
+            self.require(lane == Lane::F32 && !spans, "a product with pairs is of f32, and not in spans");
             self.pairs(rhs, *depth, *cols);
             return self.written(dst);
         }
         match self.program.stored_narrow(rhs) {
             true => {
-                let plain = masked.is_none() && !*open && lane == Lane::F32;
+                let plain = masked.is_none() && all && lane == Lane::F32;
                 self.require(plain, "such a product has no narrow operand");
                 self.view_in_range(rhs, Some(*depth), *cols, true);
             }
             false => self.view(rhs, *depth, *cols, true, lane),
         }
         self.written(dst);
+    }
+
+    /// A condition, and both ends of each row's span.
+    pub(super) fn masked(&mut self, masked: Option<&Masked>, rows: ExprId) {
+        let Some(Masked { cond, spans }) = masked else { return };
+        self.scalars(&[*cond], Lane::Bool);
+        if let Some(spans) = spans {
+            self.row_spans(spans, rows);
+        }
+    }
+
+    fn row_spans(&mut self, spans: &RowSpans, rows: ExprId) {
+        for end in spans.tiles() {
+            self.operand_of(Lane::I64, end, rows, None);
+        }
     }
 
     /// A view that may be written.
@@ -227,10 +245,9 @@ impl Verifier<'_> {
         self.operand_of(Lane::I64, *count, *rows, None);
         let own = [*list, *count, *most];
         match added {
-            Additions::Spans { from, to } => {
-                self.operand_of(Lane::I64, *from, *rows, None);
-                self.operand_of(Lane::I64, *to, *rows, None);
-                self.require(![*from, *to].iter().any(|t| own.contains(t)), "a list is made of itself");
+            Additions::Spans(spans) => {
+                self.row_spans(spans, *rows);
+                self.require(!spans.tiles().iter().any(|t| own.contains(t)), "a list is made of itself");
             }
             Additions::Open(tile) => self.operand_of(Lane::F32, *tile, *rows, Some(*cols)),
         }
