@@ -189,6 +189,9 @@ microkernels! {
     /// `(spans: *mut i64, count: usize, gap: i64) -> usize`: drops empty (from, to) pairs, sorts, joins what
     /// is less than `gap` apart; the number left.
     MergeSpans = "merge_spans": MergeSpans,
+    /// The span of each row becomes what is left of it by `least[r] <= keys[c] <= most[r]`, or by one of the bounds negated if
+    /// not `inside`: `(rows, cols: usize, from, to: *mut i64, least, most, keys: *const i64, inside: u64)`.
+    NarrowSpans = "narrow_spans": KeepSpans,
     /// `dst[c * dst_rs + r] = src[r * src_rs + c]`:
     /// `(rows, cols: usize, dst: *mut f32, dst_rs: isize, src: *const f32, src_rs: isize)`.
     TransposeF32 = "transpose_f32": Transpose,

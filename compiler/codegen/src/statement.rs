@@ -1,7 +1,7 @@
 //! Statements: the loop nest, microkernel calls, maps and row reductions.
 
 use attnc_plan::loops::program::SPAN_GAP;
-use attnc_plan::loops::{BufferId, Dst, ExprId, Lane, Masked, Open, Piece, RowSpans, SpanLoop, Stmt, TileId};
+use attnc_plan::loops::{BufferId, Dst, ExprId, KeyRange, Lane, Masked, Open, Piece, RowSpans, SpanLoop, Stmt, TileId};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 use cranelift_codegen::isa::TargetFrontendConfig;
@@ -134,6 +134,13 @@ impl<'a> Lower<'a, '_> {
                 Ok(())
             }
             Stmt::KeepKeys { .. } => self.keep_keys(stmt),
+            Stmt::NarrowSpans { spans, range, rows, cols } => {
+                let [rows, cols] = self.lengths([*rows, *cols])?;
+                let ([from, to], [least, most, keys]) = (self.row_spans(spans), self.key_range(range));
+                let inside = self.int(i64::from(range.inside));
+                self.call(Microkernel::NarrowSpans, &[rows, cols, from, to, least, most, keys, inside]);
+                Ok(())
+            }
             Stmt::ScatterAdd { .. } => self.scatter_add(stmt),
             Stmt::Flush { tile, rows, cols } => {
                 let kernel = self.by_lane(*tile, Microkernel::FlushF32, Microkernel::FlushF64)?;
@@ -205,17 +212,20 @@ impl<'a> Lower<'a, '_> {
         let (base, stride) = self.tile(*tile);
         let mut args = vec![rows, cols, base, stride];
         for range in [first, last] {
-            for tile in [range.least, range.most, Some(range.keys)] {
-                args.push(match tile {
-                    Some(tile) => self.tile(tile).0,
-                    None => self.int(0),
-                });
-            }
+            args.extend(self.key_range(range));
         }
         let flags = i64::from(first.inside) + 2 * i64::from(last.inside) + 4 * i64::from(any.len() > 1);
         args.extend([self.int(flags), self.int(fill.to_bits() as i64)]);
         self.call(kernel, &args);
         Ok(())
+    }
+
+    /// The addresses of a range's bounds, null for none, and of its keys.
+    fn key_range(&mut self, range: &KeyRange) -> [Value; 3] {
+        [range.least, range.most, Some(range.keys)].map(|tile| match tile {
+            Some(tile) => self.tile(tile).0,
+            None => self.int(0),
+        })
     }
 
     fn ranks(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {

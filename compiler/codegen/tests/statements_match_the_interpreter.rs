@@ -370,6 +370,37 @@ fn spans_of_rows_are_kept_or_filled() {
     }
 }
 
+#[test]
+fn spans_of_rows_are_narrowed_by_keys() {
+    for (bounds, inside) in
+        [([true, true], true), ([true, false], true), ([false, true], false), ([true, false], false)]
+    {
+        let mut s = Sketch::new(Lane::F32);
+        let [rows, cols] = [0, 1].map(|x| s.e().add(Expr::Extent(x), None));
+        let out = s.buffer(DType::I64, &[rows, cols], Access::Write, None);
+        let (row, col, zero, one, three) = (s.row, s.col, s.zero, s.one, s.int(3));
+        let [from, to, least, most] = [(); 4].map(|()| s.tile(Lane::I64, rows, one));
+        let keys = s.tile(Lane::I64, one, cols);
+        let key = s.e().binary(BinaryOp::FloorDiv, col, three);
+        s.map(s.at(keys), one, cols, key);
+        let (low, high) = (s.e().difference(row, three), s.e().sum(row, one));
+        for (tile, value) in [(from, low), (to, cols), (least, low), (most, high)] {
+            s.map(s.in_column(tile), rows, one, value);
+        }
+        let end = |given: bool, tile| given.then_some(tile);
+        let range = KeyRange { least: end(bounds[0], least), most: end(bounds[1], most), keys, inside };
+        s.program.body.push(Stmt::NarrowSpans { spans: RowSpans { from, to }, range, rows, cols });
+        let (first, past) = (s.element(from, row, zero), s.element(to, row, zero));
+        let (after, before) = (s.e().binary(BinaryOp::Le, first, col), s.e().binary(BinaryOp::Lt, col, past));
+        let seen = s.e().add(Expr::Nary(attnc_algebra::NaryOp::And, vec![after, before]), None);
+        let value = s.e().add(Expr::Select(seen, one, zero), None);
+        s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, rows, cols, value);
+        for extents in [[1, 1], [9, 40], [30, 33]] {
+            s.check(&extents, 0.0, |_, _| 0.0);
+        }
+    }
+}
+
 /// `out = sum of w * tanh(q + k)`, with weights per row or for all rows, from buffers or through tiles.
 #[test]
 fn products_through_tanh() {

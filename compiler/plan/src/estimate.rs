@@ -18,7 +18,9 @@ use attnc_cost::units::Nanos;
 use crate::graph::{Plan, Stage};
 use crate::loops::expr::{Expr, ExprId, Lane};
 use crate::loops::interpret::merged;
-use crate::loops::{Access, BufferId, Dst, Listed, LoopProgram, Piece, SpanLoop, Stmt, TileId, VarId, View};
+use crate::loops::{
+    Access, BufferId, Dst, Listed, LoopProgram, Masked, Open, Piece, SpanLoop, Stmt, TileId, VarId, View,
+};
 
 /// Iterations of a loop that are followed where they differ, of one inside it, and so on; further inside one. The
 /// first is for row blocks of tasks.
@@ -42,6 +44,12 @@ const DOTS_SLOWER: f64 = 1.5;
 
 /// A multiply-add with a line of which a row makes the only use takes as long as so many of a product.
 const LISTED_SLOWER: f64 = 3.0;
+
+/// Reads that take as long as narrowing one end of a row's span: it mostly lies beside that of the row before.
+const NARROWED: f64 = 3.0;
+
+/// What a tile takes where each row sees a span, of one that is seen whole: half of the pairs, in whole blocks and vectors.
+const SEEN: f64 = 0.75;
 
 /// Gathers for each key that is put in order: keys of few values are counted, and then have their places.
 const ORDERED: f64 = 4.0;
@@ -240,6 +248,16 @@ impl Counter<'_> {
         }
     }
 
+    /// The part of a tile that is computed: of one that may be masked or not, some of both.
+    fn seen(&self, masked: Option<&Masked>) -> f64 {
+        let Some(Masked { cond, spans: Some(_) }) = masked else { return 1.0 };
+        match self.value(*cond) {
+            Known::Int(1..) => SEEN,
+            Known::Int(_) => 1.0,
+            Known::Nothing => f64::midpoint(SEEN, 1.0),
+        }
+    }
+
     /// A truth value; unknown ones count as true.
     fn truth(&self, id: ExprId) -> bool {
         matches!(self.value(id), Known::Nothing | Known::Int(1..))
@@ -354,22 +372,18 @@ impl Counter<'_> {
                 self.work.pointwise += fold * area.0 * area.1 * scale;
                 domain.iter().for_each(|d| self.lanes(*d, area, scale));
             }
-            Stmt::Product { dst, lhs, rhs, rows, cols, depth, .. } => {
-                self.product(
-                    self.program.product_lane(dst),
-                    [lhs, rhs],
-                    self.int(*rows),
-                    self.int(*cols),
-                    self.int(*depth),
-                    scale,
-                );
+            Stmt::Product { dst, lhs, rhs, rows, cols, depth, open, .. } => {
+                let seen = if matches!(open, Open::Spans(_)) { SEEN } else { 1.0 };
+                let sizes = [self.int(*rows), self.int(*cols), self.int(*depth)];
+                self.product(self.program.product_lane(dst), [lhs, rhs], sizes, (seen, scale));
             }
             Stmt::Pack { dst, src, rows, cols } => self.pack([dst, src], [*rows, *cols], scale),
             Stmt::Dots { .. } => self.dots(stmt, scale),
             Stmt::List { .. } | Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt, scale),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt, scale),
-            Stmt::SoftmaxUpdate { rows, cols, .. } => {
-                let elements = self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
+            Stmt::SoftmaxUpdate { rows, cols, masked, .. } => {
+                let area = self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64;
+                let elements = area * scale * self.seen(masked.as_ref());
                 self.work.exp += 1.5 * elements;
                 self.work.pointwise += 4.0 * elements;
                 self.work.tiles += scale;
@@ -384,6 +398,10 @@ impl Counter<'_> {
             // Whole vectors are compared and stored, and only where something is masked.
             Stmt::KeepSpans { rows, cols, .. } | Stmt::KeepKeys { rows, cols, .. } | Stmt::Flush { rows, cols, .. } => {
                 self.work.pointwise += self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale / 8.0;
+            }
+            // A few steps of a search for each end.
+            Stmt::NarrowSpans { range, rows, .. } => {
+                self.work.gather += NARROWED * range.bounds() as f64 * self.int(*rows).max(0) as f64 * scale;
             }
             // A read and a write where the position says.
             Stmt::ScatterAdd { rows, cols, .. } => {
@@ -452,10 +470,10 @@ impl Counter<'_> {
         }
     }
 
-    fn product(&mut self, lane: Option<Lane>, operands: [&View; 2], rows: i64, cols: i64, depth: i64, scale: f64) {
-        let (m, n, k) = (rows.max(0) as f64, cols.max(0) as f64, depth.max(0) as f64);
+    fn product(&mut self, lane: Option<Lane>, operands: [&View; 2], sizes: [i64; 3], (seen, scale): (f64, f64)) {
+        let [m, n, k] = sizes.map(|size| size.max(0) as f64);
         // Few rows reuse a loaded right operand too little to reach the product rate.
-        let flops = 2.0 * m.max(3.0) * (n / VECTOR).ceil() * VECTOR * k * scale;
+        let flops = 2.0 * m.max(3.0) * (n / VECTOR).ceil() * VECTOR * k * seen * scale;
         let [lhs, rhs] = operands;
         let rate = match (lane, rhs) {
             (Some(Lane::F64), _) => &mut self.work.product_flops_f64,

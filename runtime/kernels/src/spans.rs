@@ -1,4 +1,4 @@
-//! Unions of half-open spans: the traversal of a row block whose domain has several parts.
+//! Half-open spans: their unions, for the traversal of a row block whose domain has several parts, and those that rows see.
 
 /// A half-open span of positions, as it lies in memory.
 type Span = [i64; 2];
@@ -98,5 +98,75 @@ impl RowSpans {
             hull = [0, 0];
         }
         Seen { hull, common: [common[0], common[1].max(common[0])] }
+    }
+}
+
+/// Rows whose ends are looked for beside those of the row before, at most so far away.
+const NEAR: usize = 4;
+
+/// The first place of `at..end` whose key is not `before`, of keys of which those that are come first; `guess` is where it
+/// may be.
+fn first_after(
+    keys: impl Fn(usize) -> i64,
+    [at, end]: [usize; 2],
+    guess: usize,
+    before: impl Fn(i64) -> bool,
+) -> usize {
+    let (mut low, mut high) = (at, end);
+    let guess = guess.clamp(at, end);
+    if guess == at || before(keys(guess - 1)) {
+        low = guess;
+        for place in guess..end.min(guess + NEAR) {
+            if !before(keys(place)) {
+                return place;
+            }
+            low = place + 1;
+        }
+    } else {
+        high = guess - 1;
+    }
+    while low < high {
+        let middle = low.midpoint(high);
+        if before(keys(middle)) { low = middle + 1 } else { high = middle }
+    }
+    low
+}
+
+/// Narrows the span of each row to the keys `least[r] ..= most[r]`, or if not `inside` to those below `least[r]` or above
+/// `most[r]`, of which one is null: no bound. Where keys descend within a span, some part of it is left.
+///
+/// # Safety
+/// `from`, `to` and what is not null of `least` and `most` must be valid for `rows` elements, `keys` for `cols`; what is
+/// written is apart from the rest.
+pub(crate) unsafe extern "C" fn narrow_spans(
+    rows: usize,
+    cols: usize,
+    from: *mut i64,
+    to: *mut i64,
+    least: *const i64,
+    most: *const i64,
+    keys: *const i64,
+    inside: u64,
+) {
+    let spans = RowSpans { from, to, cols };
+    let mut guesses = [0, 0];
+    for r in 0..rows {
+        // SAFETY: the ends of row `r < rows`; keys at places below `cols`.
+        unsafe {
+            let key = |place: usize| keys.add(place).read_unaligned();
+            let [mut first, mut end] = spans.of(r);
+            if !least.is_null() {
+                let bound = least.add(r).read_unaligned();
+                guesses[0] = first_after(key, [first, end], guesses[0], |key| key < bound);
+                if inside != 0 { first = guesses[0] } else { end = guesses[0] }
+            }
+            if !most.is_null() {
+                let bound = most.add(r).read_unaligned();
+                guesses[1] = first_after(key, [first, end], guesses[1], |key| key <= bound);
+                if inside != 0 { end = guesses[1] } else { first = guesses[1] }
+            }
+            from.add(r).write_unaligned(first as i64);
+            to.add(r).write_unaligned(end as i64);
+        }
     }
 }

@@ -297,6 +297,11 @@ pub type Ranks<T> =
 /// Empty spans (`hi <= lo`) are dropped; what overlaps, touches or lies less than `gap` apart is joined.
 pub type MergeSpans = unsafe extern "C" fn(*mut i64, usize, i64) -> usize;
 
+/// `(rows, cols, from, to, least, most, keys, inside)`: the span `from[r] .. to[r]` of each row becomes the part of it, within
+/// `cols`, in which `least[r] <= keys[c] <= most[r]` if `inside` is not 0, else `keys[c] < least[r]` or `most[r] < keys[c]`. A null end
+/// is no bound; outside, one is. Keys do not descend within a span; if they do, any part of it may be left.
+pub type NarrowSpans = unsafe extern "C" fn(usize, usize, *mut i64, *mut i64, *const i64, *const i64, *const i64, u64);
+
 /// `(rows, cols, dst, dst_rs, src, src_rs)`: `dst[c * dst_rs + r] = src[r * src_rs + c]`.
 pub type Transpose<T> = unsafe extern "C" fn(usize, usize, *mut T, isize, *const T, isize);
 
@@ -428,6 +433,8 @@ kernel_table! {
         pub ranks_i64: Ranks<i64>,
         /// Union of spans.
         pub merge_spans: MergeSpans,
+        /// Spans of rows, narrowed by keys.
+        pub narrow_spans: NarrowSpans,
         /// Transposition.
         pub transpose_f32: Transpose<f32>,
         /// The largest of each row, where no other comes near.

@@ -65,6 +65,56 @@ fn spans_are_kept_or_filled() {
     }
 }
 
+/// Narrowed spans are what is left pair by pair, whatever the rows before asked for.
+#[test]
+fn spans_are_narrowed_by_sorted_keys() {
+    for (isa, kernels) in tables() {
+        let mut draws = Draws(41);
+        for round in 0..600 {
+            let (rows, cols) = (draws.pick(&EDGES), draws.pick(&EDGES));
+            let spread = draws.pick(&[1, 3, 40, 1000]);
+            let mut keys: Vec<i64> = (0..cols).map(|_| draws.below(spread) as i64 - 1).collect();
+            keys.sort_unstable();
+            let any = |draws: &mut Draws| draws.below(spread + 4) as i64 - 3;
+            let extreme = |draws: &mut Draws| match draws.below(9) {
+                0 => i64::MIN,
+                1 => i64::MAX,
+                _ => any(draws),
+            };
+            let place = |draws: &mut Draws| draws.below(cols + 9) as i64 - 4;
+            let of_rows = |draw: &dyn Fn(&mut Draws) -> i64, draws: &mut Draws| -> Vec<i64> {
+                (0..rows).map(|_| draw(draws)).collect()
+            };
+            let (least, most) = (of_rows(&extreme, &mut draws), of_rows(&extreme, &mut draws));
+            let (from, to) = match draws.below(2) {
+                0 => (vec![0; rows], vec![cols as i64; rows]),
+                _ => (of_rows(&place, &mut draws), of_rows(&place, &mut draws)),
+            };
+            let (bounds, inside) = [([true, true], true), ([true, false], true), ([false, true], true)]
+                .into_iter()
+                .chain([([true, false], false), ([false, true], false)])
+                .nth(round % 5)
+                .unwrap();
+            let end = |given: bool, bound: &[i64]| if given { bound.as_ptr() } else { std::ptr::null() };
+            let (mut first, mut last) = (from.clone(), to.clone());
+            // SAFETY: an end and a bound for each row, a key for each column.
+            unsafe {
+                let (from, to) = (first.as_mut_ptr(), last.as_mut_ptr());
+                let (least, most) = (end(bounds[0], &least), end(bounds[1], &most));
+                (kernels.narrow_spans)(rows, cols, from, to, least, most, keys.as_ptr(), u64::from(inside));
+            }
+            for r in 0..rows {
+                for (c, &key) in keys.iter().enumerate() {
+                    let within = (!bounds[0] || least[r] <= key) && (!bounds[1] || key <= most[r]);
+                    let want = (from[r]..to[r]).contains(&(c as i64)) && within == inside;
+                    let got = (first[r]..last[r]).contains(&(c as i64));
+                    assert_eq!(got, want, "{isa} round {round} [{r}, {c}]");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn keys_in_ranges_are_kept() {
     let ends = [

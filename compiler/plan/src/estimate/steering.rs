@@ -50,6 +50,7 @@ impl LoopProgram {
                 | Stmt::Ranks { rows, cols, .. }
                 | Stmt::KeepSpans { rows, cols, .. }
                 | Stmt::KeepKeys { rows, cols, .. }
+                | Stmt::NarrowSpans { rows, cols, .. }
                 | Stmt::ScatterAdd { rows, cols, .. }
                 | Stmt::Pack { rows, cols, .. }
                 | Stmt::List { rows, cols, .. }

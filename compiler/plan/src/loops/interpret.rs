@@ -185,6 +185,7 @@ impl Machine<'_, '_> {
             | Stmt::Ranks { .. }
             | Stmt::KeepSpans { .. }
             | Stmt::KeepKeys { .. }
+            | Stmt::NarrowSpans { .. }
             | Stmt::ScatterAdd { .. }
             | Stmt::Order { .. } => self.kernel(stmt),
         }

@@ -6,6 +6,7 @@
 //! match, [`launch`] and [`layout`] evaluate what depends on the extents alone.
 
 pub mod arithmetic;
+mod construct;
 pub mod expr;
 pub mod interpret;
 pub mod launch;

@@ -13,7 +13,8 @@ use attnc_algebra::{BinaryOp, NaryOp, UnaryOp};
 
 use super::expr::{Expr, ExprId, Lane};
 use super::program::{
-    Access, Additions, BufferId, Dst, Listed, LoopProgram, Masked, Open, Piece, RowSpans, SpanLoop, Stmt, TileId, View,
+    Access, Additions, BufferId, Dst, KeyRange, Listed, LoopProgram, Masked, Open, Piece, RowSpans, SpanLoop, Stmt,
+    TileId, View,
 };
 
 /// The text of `program`; extent symbol number n is called `symbols[n]`, or
@@ -246,6 +247,10 @@ impl Printer<'_> {
                 format!("fill {} {tile} = {fill:?} {side} {from}..{to}", self.shape(&[*rows, *cols]))
             }
             Stmt::KeepKeys { .. } => self.keep_keys(stmt),
+            Stmt::NarrowSpans { spans, range, rows, cols } => {
+                let (shape, range) = (self.shape(&[*rows, *cols]), self.key_range(range));
+                format!("narrow {shape} {} where {range}", self.row_spans(spans))
+            }
             Stmt::Flush { tile, rows, cols } => {
                 format!("flush {} {}", self.shape(&[*rows, *cols]), self.tile_name(*tile))
             }
@@ -259,19 +264,19 @@ impl Printer<'_> {
 
     fn keep_keys(&self, stmt: &Stmt) -> String {
         let Stmt::KeepKeys { tile, any, fill, rows, cols } = stmt else { return String::new() };
-        let ranges = any.iter().map(|range| {
-            let [least, most] = [range.least, range.most].map(|t| t.map_or(String::new(), |t| self.tile_name(t)));
-            let keys = self.tile_name(range.keys);
-            let side = if range.inside { "in" } else { "not in" };
-            format!("{keys} {side} {least}..={most}")
-        });
-        let ranges: Vec<String> = ranges.collect();
+        let ranges: Vec<String> = any.iter().map(|range| self.key_range(range)).collect();
         format!(
             "fill {} {} = {fill:?} unless {}",
             self.shape(&[*rows, *cols]),
             self.tile_name(*tile),
             ranges.join(" or ")
         )
+    }
+
+    fn key_range(&self, range: &KeyRange) -> String {
+        let [least, most] = [range.least, range.most].map(|t| t.map_or(String::new(), |t| self.tile_name(t)));
+        let side = if range.inside { "in" } else { "not in" };
+        format!("{} {side} {least}..={most}", self.tile_name(range.keys))
     }
 
     fn listed(&self, stmt: &Stmt) -> String {

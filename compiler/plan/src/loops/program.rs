@@ -537,6 +537,18 @@ pub enum Stmt {
         /// Number of columns.
         cols: ExprId,
     },
+    /// The span of each row becomes the part of it, among the columns, in which the range holds, where keys do not descend
+    /// within a span; else any part of it.
+    NarrowSpans {
+        /// What is narrowed.
+        spans: RowSpans,
+        /// Where a key is in both bounds, or beyond the only one.
+        range: KeyRange,
+        /// Number of rows.
+        rows: ExprId,
+        /// Number of columns.
+        cols: ExprId,
+    },
     /// `tile[r, c] = fill` where none of the ranges holds.
     KeepKeys {
         /// The masked tile.
@@ -585,53 +597,6 @@ pub enum Stmt {
         /// Number of columns.
         cols: ExprId,
     },
-}
-
-impl Stmt {
-    /// A tile product of `[rows, cols, depth]`, nothing masked.
-    pub fn product(dst: View, lhs: View, rhs: View, [rows, cols, depth]: [ExprId; 3], accumulate: bool) -> Self {
-        Self::masked_product(dst, lhs, rhs, [rows, cols, depth], accumulate, None)
-    }
-
-    /// As [`Self::product`], with exact zeros of `lhs` masked.
-    pub fn masked_product(
-        dst: View,
-        lhs: View,
-        rhs: View,
-        [rows, cols, depth]: [ExprId; 3],
-        accumulate: bool,
-        masked: Option<Masked>,
-    ) -> Self {
-        let (open, rounded, factor) = (Open::All, false, None);
-        Self::Product { dst, lhs, rhs, rows, cols, depth, accumulate, masked, open, rounded, factor }
-    }
-
-    /// A product of which only some elements are computed.
-    #[must_use]
-    pub fn of_open(mut self, some: Open) -> Self {
-        if let Self::Product { open, .. } = &mut self {
-            *open = some;
-        }
-        self
-    }
-
-    /// A product with pairs, multiplied by what there is.
-    #[must_use]
-    pub fn times(mut self, by: Option<ExprId>) -> Self {
-        if let Self::Product { factor, .. } = &mut self {
-            *factor = by;
-        }
-        self
-    }
-
-    /// As [`Self::product`], with terms that are rounded before they are added.
-    pub fn rounded_product(dst: View, lhs: View, rhs: View, [rows, cols, depth]: [ExprId; 3]) -> Self {
-        let mut product = Self::product(dst, lhs, rhs, [rows, cols, depth], false);
-        if let Self::Product { rounded, .. } = &mut product {
-            *rounded = true;
-        }
-        product
-    }
 }
 
 /// The loop nest of one stage.

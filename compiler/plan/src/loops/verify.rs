@@ -298,6 +298,7 @@ impl<'p> Verifier<'p> {
                 self.operand_of(Lane::I64, *to, *rows, None);
             }
             Stmt::KeepKeys { .. } => self.keep_keys(stmt),
+            Stmt::NarrowSpans { .. } => self.narrow_spans(stmt),
             Stmt::ScatterAdd { .. } => self.scatter_add(stmt),
             Stmt::Flush { tile, rows, cols } => {
                 self.scalars(&[*rows, *cols], Lane::I64);

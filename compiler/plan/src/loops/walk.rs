@@ -77,6 +77,7 @@ impl Stmt {
             | Stmt::Flush { rows, cols, .. }
             | Stmt::KeepSpans { rows, cols, .. }
             | Stmt::KeepKeys { rows, cols, .. }
+            | Stmt::NarrowSpans { rows, cols, .. }
             | Stmt::ClearLargest { rows, cols, .. } => vec![*rows, *cols],
         }
     }
@@ -118,10 +119,8 @@ impl Stmt {
             }
             Stmt::ClearLargest { dst, scores, slack, .. } => vec![*dst, *scores, *slack],
             Stmt::KeepSpans { tile, from, to, .. } => vec![*tile, *from, *to],
-            Stmt::KeepKeys { tile, any, .. } => {
-                let of_range = |range: &KeyRange| [Some(range.keys), range.least, range.most].into_iter().flatten();
-                any.iter().flat_map(of_range).chain([*tile]).collect()
-            }
+            Stmt::KeepKeys { tile, any, .. } => any.iter().flat_map(KeyRange::tiles).chain([*tile]).collect(),
+            Stmt::NarrowSpans { spans, range, .. } => spans.tiles().into_iter().chain(range.tiles()).collect(),
             Stmt::ScatterAdd { dst, src, at, .. } => vec![*dst, *src, *at],
             Stmt::Flush { tile, .. } => vec![*tile],
             Stmt::ScaleRows { tile, alpha, .. } => vec![*tile, *alpha],
@@ -143,6 +142,18 @@ impl RowSpans {
     /// The tiles of both ends.
     pub fn tiles(&self) -> [TileId; 2] {
         [self.from, self.to]
+    }
+}
+
+impl KeyRange {
+    /// How many bounds a row has.
+    pub fn bounds(&self) -> usize {
+        self.least.iter().chain(&self.most).count()
+    }
+
+    /// The tiles of its bounds and of the keys.
+    fn tiles(&self) -> impl Iterator<Item = TileId> + use<> {
+        [Some(self.keys), self.least, self.most].into_iter().flatten()
     }
 }
 

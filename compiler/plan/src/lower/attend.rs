@@ -321,17 +321,14 @@ impl Nest<'_, '_> {
         frame: Frame,
         partial: ExprId,
     ) -> Result<Option<RowSpans>, PlanError> {
-        let parts = self.unsettled(domain);
         // Products of pairs look at the tile.
-        if parts.is_empty() || !self.is_tall(frame) || self.reads_bf16(score) {
+        if !self.is_tall(frame) || self.reads_bf16(score) {
             return Ok(None);
         }
-        if !parts.iter().all(|part| self.allows_one_span(*part, frame)) {
-            return Ok(None);
-        }
+        let Some(seen) = self.seen_in_spans(domain, frame) else { return Ok(None) };
         let mut spans = None;
         let then = self.inner_along(frame.cols, |nest| {
-            spans = Some(nest.row_spans(&parts, frame)?);
+            spans = Some(nest.row_spans(&seen, frame)?);
             Ok(())
         })?;
         self.emit_where(partial, then, Vec::new());

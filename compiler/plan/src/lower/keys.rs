@@ -341,7 +341,7 @@ impl Nest<'_, '_> {
         Ok(())
     }
 
-    fn key_range(&mut self, atom: Atom, frame: Frame) -> Result<KeyRange, PlanError> {
+    pub(super) fn key_range(&mut self, atom: Atom, frame: Frame) -> Result<KeyRange, PlanError> {
         let (rows, cols) = (Frame::new(frame.rows, None), Frame::new(None, frame.cols));
         let (zero, one) = (self.x().int(0), self.x().int(1));
         match atom {
@@ -378,7 +378,7 @@ impl Nest<'_, '_> {
     }
 
     /// A predicate of rows or columns alone, in the outermost scope that can have it.
-    fn side_of(&mut self, term: TermId, frame: Frame) -> Result<ExprId, PlanError> {
+    pub(super) fn side_of(&mut self, term: TermId, frame: Frame) -> Result<ExprId, PlanError> {
         if self.planner.terms.node(term).runs_over_axis() {
             return self.eval(term, frame, false);
         }

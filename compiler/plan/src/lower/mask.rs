@@ -38,13 +38,13 @@ impl Nest<'_, '_> {
     ) -> Result<Option<RowSpans>, PlanError> {
         let mut seen = None;
         let then = self.inner_along(frame.cols, |nest| {
-            let parts = nest.unsettled(domain);
-            if !parts.is_empty() && parts.iter().all(|part| nest.allows_one_span(*part, frame)) {
-                let spans = nest.row_spans(&parts, frame)?;
+            if let Some(one) = nest.seen_in_spans(domain, frame) {
+                let spans = nest.row_spans(&one, frame)?;
                 nest.fill_spans(tile, spans, true, frame, fill);
                 seen = Some(spans);
                 return Ok(());
             }
+            let parts = nest.unsettled(domain);
             let mut pairs = Vec::new();
             for part in &parts {
                 if let Some(spans) = nest.spans_of(*part, frame)? {
@@ -76,39 +76,6 @@ impl Nest<'_, '_> {
             self.emit(Stmt::If { cond: partial, then, otherwise: Vec::new() });
         }
         Ok(seen)
-    }
-
-    /// The parts of a domain but for what is the same on the whole tile: that holds, it was asked before.
-    pub(super) fn unsettled(&mut self, domain: TermId) -> Vec<TermId> {
-        let parts = self.planner.terms.conditions(domain);
-        parts.into_iter().filter(|part| !self.is_settled(*part)).collect()
-    }
-
-    /// The one span of each row that parts of a domain leave together, each of which allows one.
-    pub(super) fn row_spans(&mut self, parts: &[TermId], frame: Frame) -> Result<RowSpans, PlanError> {
-        let ends = self.common_span(parts, frame)?;
-        Ok(self.span_ends(ends, Frame::new(frame.rows, None)))
-    }
-
-    /// Its ends, lane expressions over the rows.
-    pub(super) fn common_span(&mut self, parts: &[TermId], frame: Frame) -> Result<[ExprId; 2], PlanError> {
-        let all = (self.x().int(0), self.counts(frame).1);
-        let (mut first, mut last) = (None, None);
-        for part in parts {
-            let spans = self.spans_of(*part, frame)?.unwrap_or_default();
-            debug_assert!(spans.len() == 1, "asked before");
-            for span in spans {
-                let [from, to] = self.ends_of(&span, all);
-                // A bound of 0 or of all columns would be one more operation for each row.
-                if from != all.0 {
-                    first = Some(first.map_or(from, |old| self.x().max(old, from)));
-                }
-                if to != all.1 {
-                    last = Some(last.map_or(to, |old| self.x().min(old, to)));
-                }
-            }
-        }
-        Ok([first.unwrap_or(all.0), last.unwrap_or(all.1)])
     }
 
     /// Whether some part of the domain leaves out columns that lie together, so that a block of rows may not see them.
@@ -193,31 +160,6 @@ impl Nest<'_, '_> {
             return Some(Span { from: Some(self.x().min(a, b)), ..Span::default() });
         }
         None
-    }
-
-    /// Whether what a predicate allows in each row is one span of columns.
-    pub(super) fn allows_one_span(&mut self, predicate: TermId, frame: Frame) -> bool {
-        let (Some(cols), Some(alternatives)) = (frame.cols, self.span_alternatives(predicate, frame)) else {
-            return false;
-        };
-        let sides: Vec<[bool; 2]> =
-            alternatives.iter().map(|alternative| self.bounded_sides(alternative, cols)).collect();
-        alternatives.len() == 1 || (0..2).any(|side| sides.iter().all(|bounded| !bounded[side]))
-    }
-
-    /// Whether an alternative bounds the columns from below, and from above.
-    fn bounded_sides(&mut self, alternative: &Alternative, cols: AxisId) -> [bool; 2] {
-        let mut bounded = [false; 2];
-        for (atom, _) in &alternative.atoms {
-            let Node::Binary(op, x, y) = *self.planner.terms.node(*atom) else { continue };
-            let mut linear = Linear::default();
-            let of_columns = self.planner.terms.free(*atom).contains(cols);
-            if of_columns && linear.add(self, cols, y, 1) && linear.add(self, cols, x, -1) {
-                bounded[0] |= linear.coefficient > 0 || op == BinaryOp::Eq;
-                bounded[1] |= linear.coefficient < 0 || op == BinaryOp::Eq;
-            }
-        }
-        bounded
     }
 
     /// The one or two alternatives of a predicate each of which allows one span of columns in each row.
@@ -370,15 +312,6 @@ impl Nest<'_, '_> {
             let end = self.x().cast(Lane::I64, end);
             self.spill("end", end, rows)
         })
-    }
-
-    /// The ends of each row's span in tiles.
-    pub(super) fn span_ends(&mut self, ends: [ExprId; 2], rows: Frame) -> RowSpans {
-        let [from, to] = ends.map(|end| {
-            let end = self.x().cast(Lane::I64, end);
-            self.as_tile("end", end, rows)
-        });
-        RowSpans { from, to }
     }
 
     fn fill_spans(&mut self, tile: TileId, RowSpans { from, to }: RowSpans, keep: bool, frame: Frame, fill: f64) {

@@ -32,6 +32,7 @@ mod reduce;
 mod rows;
 mod running;
 mod scan;
+mod seen;
 mod segment;
 mod settled;
 mod shape;

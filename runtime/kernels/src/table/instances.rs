@@ -248,6 +248,7 @@ macro_rules! instantiate {
             ranks_f64: order::ranks_f64,
             ranks_i64: order::ranks_i64,
             merge_spans: spans::merge_spans,
+            narrow_spans: spans::narrow_spans,
             transpose_f32,
             clear_largest_f32,
             keep_spans_f32,

@@ -3,7 +3,7 @@
 use super::{InterpretError, Machine, Run};
 use crate::loops::arithmetic::Value;
 use crate::loops::expr::{ExprId, Lane};
-use crate::loops::program::{Additions, Listed, Masked, Open, RowSpans, Stmt, TileId, View};
+use crate::loops::program::{Additions, KeyRange, Listed, Masked, Open, RowSpans, Stmt, TileId, View};
 use crate::loops::storage::rounded_to_bf16;
 
 /// A view whose offsets are evaluated.
@@ -29,6 +29,7 @@ impl Machine<'_, '_> {
             Stmt::Ranks { .. } => self.ranks(stmt),
             Stmt::KeepSpans { .. } => self.keep_spans(stmt),
             Stmt::KeepKeys { .. } => self.keep_keys(stmt),
+            Stmt::NarrowSpans { .. } => self.narrow_spans(stmt),
             Stmt::ScatterAdd { .. } => self.scatter_add(stmt),
             Stmt::Flush { tile, rows, cols } => {
                 let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
@@ -247,18 +248,40 @@ impl Machine<'_, '_> {
             for col in 0..cols {
                 let mut kept = false;
                 for range in any {
-                    let end = |tile: Option<TileId>, none: i64| match tile {
-                        Some(tile) => self.read_tile(tile, row, 0).map(|value| value.int()),
-                        None => Ok(none),
-                    };
-                    let (least, most) = (end(range.least, i64::MIN)?, end(range.most, i64::MAX)?);
-                    let key = self.read_tile(range.keys, 0, col)?.int();
-                    kept |= (least..=most).contains(&key) == range.inside;
+                    kept |= self.in_range(range, row, col)?;
                 }
                 if !kept {
                     self.write_tile(*tile, row, col, Value::Real(*fill))?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Whether a range holds at a row and a column.
+    fn in_range(&self, range: &KeyRange, row: i64, col: i64) -> Run<bool> {
+        let end = |tile: Option<TileId>, none: i64| match tile {
+            Some(tile) => self.read_tile(tile, row, 0).map(|value| value.int()),
+            None => Ok(none),
+        };
+        let (least, most) = (end(range.least, i64::MIN)?, end(range.most, i64::MAX)?);
+        let key = self.read_tile(range.keys, 0, col)?.int();
+        Ok((least..=most).contains(&key) == range.inside)
+    }
+
+    fn narrow_spans(&mut self, stmt: &Stmt) -> Run<()> {
+        let Stmt::NarrowSpans { spans, range, rows, cols } = stmt else { return Ok(()) };
+        let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
+        for row in 0..rows {
+            // The first run in which the range holds: of keys that do not descend, the only one.
+            let (mut first, mut end) = (cols, cols);
+            for col in 0..cols {
+                let holds = self.sees(spans, row, col)? && self.in_range(range, row, col)?;
+                first = if holds { first.min(col) } else { first };
+                end = if !holds && first < col { end.min(col) } else { end };
+            }
+            self.write_tile(spans.from, row, 0, Value::Int(first))?;
+            self.write_tile(spans.to, row, 0, Value::Int(end.max(first)))?;
         }
         Ok(())
     }

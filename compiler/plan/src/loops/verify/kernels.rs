@@ -4,7 +4,7 @@ use attnc_algebra::DType;
 
 use super::Verifier;
 use crate::loops::expr::{ExprId, Lane};
-use crate::loops::program::{Access, Additions, Masked, Open, RowSpans, Stmt, TileId, View, is_line_type};
+use crate::loops::program::{Access, Additions, KeyRange, Masked, Open, RowSpans, Stmt, TileId, View, is_line_type};
 
 impl Verifier<'_> {
     /// A tile of the compute type that a microkernel works on: a matrix, or a vector if `cols` is `None`.
@@ -79,18 +79,36 @@ impl Verifier<'_> {
         self.operand(*tile, *rows, Some(*cols));
         self.require(matches!(any.len(), 1 | 2), "a mask has one range of keys or two");
         for range in any {
-            for end in range.least.into_iter().chain(range.most) {
-                self.operand_of(Lane::I64, end, *rows, None);
-            }
-            let Some(keys) = self.program.tiles.get(range.keys.0 as usize) else {
-                return self.wrong("a tile is out of the table");
-            };
-            self.require(keys.lane == Lane::I64, "the tile is not of the type that the microkernel takes");
-            let name = |s: &Self| s.tile_name(range.keys);
-            self.fits(*cols, keys.cols, &name);
-            let one = self.program.exprs.as_int(keys.rows).is_some_and(|rows| rows >= 1);
-            self.require(one, "there is no row of keys");
+            self.key_range(range, [*rows, *cols]);
         }
+    }
+
+    /// Bounds of each row, and a row of keys.
+    fn key_range(&mut self, range: &KeyRange, [rows, cols]: [ExprId; 2]) {
+        for end in range.least.into_iter().chain(range.most) {
+            self.operand_of(Lane::I64, end, rows, None);
+        }
+        let Some(keys) = self.program.tiles.get(range.keys.0 as usize) else {
+            return self.wrong("a tile is out of the table");
+        };
+        self.require(keys.lane == Lane::I64, "the tile is not of the type that the microkernel takes");
+        let name = |s: &Self| s.tile_name(range.keys);
+        self.fits(cols, keys.cols, &name);
+        let one = self.program.exprs.as_int(keys.rows).is_some_and(|rows| rows >= 1);
+        self.require(one, "there is no row of keys");
+    }
+
+    /// Spans of rows of their own, and what they are narrowed by.
+    pub(super) fn narrow_spans(&mut self, stmt: &Stmt) {
+        let Stmt::NarrowSpans { spans, range, rows, cols } = stmt else { return };
+        self.scalars(&[*rows, *cols], Lane::I64);
+        self.row_spans(spans, *rows);
+        self.key_range(range, [*rows, *cols]);
+        let others = [range.least, range.most, Some(range.keys)];
+        let apart = spans.from != spans.to && spans.tiles().iter().all(|end| !others.contains(&Some(*end)));
+        self.require(apart, "spans are narrowed by themselves");
+        let one = range.inside || range.least.is_none() || range.most.is_none();
+        self.require(one, "what lies on both sides of a range is no span");
     }
 
     /// Three matrices; what is added to is none of the others.
