@@ -3,8 +3,8 @@
 use attnc_algebra::{BinaryOp, DType, NaryOp, ReduceOp};
 use attnc_plan::loops::verify::verify;
 use attnc_plan::loops::{
-    Access, Additions, Buffer, BufferId, Dst, Expr, ExprId, Exprs, Lane, Listed, LoopProgram, Masked, Open, Piece,
-    RowSpans, SpanLoop, Stmt, Tile, TileId, VarId, View,
+    Access, Additions, Buffer, BufferId, Dst, Expr, ExprId, Exprs, KeyRange, Lane, Listed, LoopProgram, Masked, Open,
+    Piece, RowSpans, SpanLoop, Stmt, Tile, TileId, VarId, View,
 };
 
 /// A program over `x: f32[N]` (read), `y: f32[N]` (written), a 64 x 64 tile, a
@@ -299,7 +299,28 @@ fn microkernels_get_unit_strides_and_vectors() {
     let (mut s, real) = (Sketch::new().with_int(64), RowSpans { from: COLUMN, to: COLUMN });
     let cond = s.e().truth(true);
     let bad = softmax(COLUMN, Some(Masked { cond, spans: Some(real) }));
-    refused(&s.refusals(vec![bad]), "i64");
+    refused(&s.refusals(vec![bad]), "not of the type");
+    // Both sides of a range are no span, and what is narrowed is no bound.
+    let narrowed = |most: bool| {
+        let mut s = Sketch::new();
+        let (full, one) = (s.int(64), s.one);
+        let mut tile = |rows, cols| {
+            s.program.tiles.push(Tile { name: "ends".into(), lane: Lane::I64, rows, cols });
+            TileId(s.program.tiles.len() as u32 - 1)
+        };
+        let ([from, to, bound], keys) = ([(); 3].map(|()| tile(full, one)), tile(one, full));
+        let range = KeyRange { least: Some(bound), most: most.then_some(bound), keys, inside: false };
+        (s, Stmt::NarrowSpans { spans: RowSpans { from, to }, range, rows: full, cols: full })
+    };
+    let (s, good) = narrowed(false);
+    assert_eq!(s.refusals(vec![good]), Vec::<String>::new());
+    let (s, bad) = narrowed(true);
+    refused(&s.refusals(vec![bad]), "on both sides");
+    let (s, mut bad) = narrowed(false);
+    if let Stmt::NarrowSpans { spans, range, .. } = &mut bad {
+        range.least = Some(spans.to);
+    }
+    refused(&s.refusals(vec![bad]), "narrowed by themselves");
     let mut s = Sketch::new();
     let full = s.int(64);
     let adding = |stmt: Stmt| match stmt.of_open(Open::Where) {
