@@ -364,7 +364,7 @@ impl Nest<'_, '_> {
     }
 
     /// Which of the statements just emitted is a product that writes the whole tile, if only maps of the tile's elements
-    /// come after it.
+    /// come after it. Where these join it with another tile of pairs, which of the two is this one is chance.
     fn product_under(&mut self, scores: TileId, frame: Frame) -> Option<usize> {
         for at in (0..self.emitted().len()).rev() {
             let stmt = &self.emitted()[at];
@@ -372,7 +372,8 @@ impl Nest<'_, '_> {
                 continue;
             }
             match stmt {
-                Stmt::Map { dst: Dst::Tile { tile, .. }, .. } if *tile == scores => {}
+                Stmt::Map { dst: Dst::Tile { tile, .. }, value, .. }
+                    if *tile == scores && self.tiles_of(*value).iter().all(|t| *t == scores || self.is_line(*t)) => {}
                 Stmt::Product { .. } => {
                     let stmt = stmt.clone();
                     return self.writes_all(&stmt, scores, frame).then_some(at);
@@ -381,6 +382,12 @@ impl Nest<'_, '_> {
             }
         }
         None
+    }
+
+    /// Whether a tile has one row or one column.
+    fn is_line(&self, tile: TileId) -> bool {
+        let declared = &self.program.tiles[tile.0 as usize];
+        [declared.rows, declared.cols].iter().any(|count| self.program.exprs.as_int(*count) == Some(1))
     }
 
     /// Keys of a tile: many where its rows see many, which made it high, and the values' rows are short enough that what

@@ -36,6 +36,7 @@ mod seen;
 mod segment;
 mod settled;
 mod shape;
+mod shared;
 mod skewed;
 mod split;
 mod through;

@@ -322,6 +322,9 @@ impl Nest<'_, '_> {
         let start = self.identity(r.op, lane);
         self.map(acc, frame, start);
         let place = self.lane_index(frame);
+        if !exact && lane == self.program.compute && self.fold_in_tiles(r, frame, (acc, place))? {
+            return Ok(self.element(acc, frame));
+        }
         let Some(apart) = self.axis_apart(r, frame) else {
             self.fold_in_turns(r, frame, exact, (acc, place))?;
             return Ok(self.element(acc, frame));

@@ -194,11 +194,32 @@ fn fit_of_row(
     let has = |a: Option<AxisId>| a.is_some_and(|a| operands.iter().any(|t| planner.terms.free(*t).contains(a)));
     let varies = |a: &AxisId| Some(*a) == rows || planner.terms.free(term).contains(*a);
     let one_position = is_fixed(planner, operands[1], axis);
+    if has(rows) && !one_position && cols.is_some_and(|cols| shares(planner, term, (rows, cols))) {
+        return 0.75;
+    }
     match has(rows) && !has(cols) && !one_position && axes.iter().all(varies) {
         true if operands.iter().any(|t| again(planner, *t, axis, rows, axes)) => 0.25,
         true => 1.0,
         false => 0.0,
     }
+}
+
+/// Whether the columns share reductions of each row and key inside, whose keys then take turns.
+fn shares(planner: &Planner<'_>, term: TermId, (rows, cols): (Option<AxisId>, AxisId)) -> bool {
+    let Node::Reduce { op, axis, body, .. } = *planner.terms.node(term) else { return false };
+    let folds = match op {
+        // A product of sums is one of tiles.
+        ReduceOp::Sum => planner.factors(body).len() == 1,
+        ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min => true,
+        _ => false,
+    };
+    let of_both = |t: TermId| {
+        let free = planner.terms.free(t);
+        rows.is_some_and(|rows| free.contains(rows)) && free.contains(axis)
+    };
+    let shared =
+        planner.find(body, &mut |t, node| node.runs_over_axis() && of_both(t) && !planner.terms.free(t).contains(cols));
+    folds && planner.terms.free(body).contains(cols) && shared
 }
 
 /// Whether what a reduction over `axis` reduces has an axis of the grid that some reduction inside, along `axis`, does
