@@ -521,9 +521,13 @@ impl Counter<'_> {
                 self.work.pointwise += pairs / 8.0;
                 *self.listed.entry(*list).or_default() += pairs * share;
             }
-            Stmt::DotsListed { of, depth, .. } => self.listed_lines(of, *depth, scale),
-            Stmt::SumListed { of, cols, .. } => {
-                self.listed_lines(of, *cols, scale);
+            Stmt::DotsListed { of, rows, cols, depth, .. } => {
+                let all = self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
+                self.listed_lines(of, *depth, (all, scale));
+            }
+            Stmt::SumListed { of, rows, cols, depth, .. } => {
+                let all = self.int(*rows).max(0) as f64 * self.int(*depth).max(0) as f64 * scale;
+                self.listed_lines(of, *cols, (all, scale));
                 let pairs = self.listed.remove(&of.list).unwrap_or_default();
                 self.work.exp += 1.5 * pairs;
                 self.work.pointwise += 4.0 * pairs;
@@ -532,9 +536,9 @@ impl Counter<'_> {
         }
     }
 
-    /// Lines that are read for a row each, as many as are listed since lists were emptied.
-    fn listed_lines(&mut self, of: &Listed, width: ExprId, scale: f64) {
-        let pairs = self.listed.get(&of.list).copied().unwrap_or_default();
+    /// Lines that are read for a row each, as many as are listed since lists were emptied, or all that a table names.
+    fn listed_lines(&mut self, of: &Listed, width: ExprId, (all, scale): (f64, f64)) {
+        let pairs = self.listed.get(&of.list).copied().unwrap_or(all);
         let width = self.int(width).max(0) as f64;
         self.work.product_flops += 2.0 * LISTED_SLOWER * pairs * ((width / VECTOR).ceil() * VECTOR);
         self.work.tiles += scale;

@@ -180,7 +180,7 @@ impl Nest<'_, '_> {
     }
 
     /// The lines of a term along an axis, in memory as they lie.
-    fn lines_of(&mut self, term: TermId, axis: AxisId, along: AxisId) -> Result<Option<View>, PlanError> {
+    pub(super) fn lines_of(&mut self, term: TermId, axis: AxisId, along: AxisId) -> Result<Option<View>, PlanError> {
         let frame = Frame::new(Some(axis), Some(along));
         if let Some(view) = self.view_of_input(term, frame, true, |dtype| dtype == DType::F32)? {
             return Ok(Some(view));

@@ -20,6 +20,7 @@ mod folded;
 mod interval;
 mod keys;
 mod listed;
+mod looked_up;
 mod mask;
 mod nest;
 mod online;

@@ -191,6 +191,9 @@ impl Nest<'_, '_> {
             if let Some(value) = self.lower_skewed(r, frame)? {
                 return Ok(value);
             }
+            if let Some(value) = self.lower_named_dots(r, frame)? {
+                return Ok(value);
+            }
             if let Some(value) = self.lower_through_tanh(r, frame)? {
                 return Ok(value);
             }

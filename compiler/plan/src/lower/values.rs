@@ -3,8 +3,8 @@
 //! A matrix of values that all rows share is the right operand of a tile
 //! product. Factors that differ from row to row but not along the columns go
 //! with the weights. Of a table that is read at a place of each pair, weights
-//! are added up by place and meet the whole table. What else differs in both
-//! is added one key after the other.
+//! are added up by place and meet the whole table; lines of a longer one are
+//! summed as lists of keys are. What else differs in both is added one key after the other.
 
 use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId};
 
@@ -12,6 +12,7 @@ use crate::error::PlanError;
 use crate::loops::expr::{Expr, ExprId, Lane};
 use crate::loops::{Dst, Masked, Stmt, TileId, View};
 
+use super::looked_up::Named;
 use super::nest::{Binding, Frame, Nest};
 use super::settled::Settled;
 
@@ -34,6 +35,8 @@ enum How {
     Product,
     /// The values are those of a table whose first axis this is, at a place of each pair.
     Places { axis: AxisId, place: TermId },
+    /// Each pair has a line that a table names.
+    Lines(Named),
     /// Keys take turns.
     Turns,
 }
@@ -77,7 +80,12 @@ impl Nest<'_, '_> {
         let (values, weights): (Vec<TermId>, Vec<TermId>) = factors.into_iter().partition(|t| self.has(*t, frame.cols));
         match self.by_place(&values, axis, frame) {
             Some((value, axis, place)) => Part { weights, value, how: How::Places { axis, place }, pairs: false },
-            None => Part { weights, value: self.planner.product(values), how: How::Turns, pairs: false },
+            None => {
+                let value = self.planner.product(values);
+                let lanes = Frame::new(frame.rows, Some(axis));
+                let named = frame.cols.and_then(|cols| self.named_line(value, lanes, cols));
+                Part { weights, value, how: named.map_or(How::Turns, How::Lines), pairs: false }
+            }
         }
     }
 
@@ -137,7 +145,11 @@ impl Nest<'_, '_> {
                     )
                 })
             }
-            How::Turns => self.add_in_turns(part.value, weights, axis, frame, partial, acc),
+            // A weight of 0 must not meet a line that is masked.
+            How::Lines(named) if partial.is_none() && self.add_named_lines(named, weights, (axis, frame), acc)? => {
+                Ok(())
+            }
+            How::Lines(_) | How::Turns => self.add_in_turns(part.value, weights, axis, frame, partial, acc),
         }
     }
 

@@ -1,0 +1,111 @@
+//! Lines that a table names: `k[nb[i, r], d]`, the keys of a graph's neighbours or of what was retrieved.
+//!
+//! Each pair of a row and a column reads a line of its own. Dot products with such lines, and sums of them by weights, are
+//! those of listed keys ([`super::listed`]): the table's entries are the lists, all of one length.
+
+use attnc_algebra::{AxisId, DType, Node, ReduceOp, TermId};
+
+use crate::error::PlanError;
+use crate::loops::expr::{ExprId, Lane};
+use crate::loops::{Listed, Stmt, TileId};
+
+use super::nest::{Frame, Nest};
+use super::reduce::Reduction;
+
+/// A table's lines, and which of them each pair reads.
+#[derive(Clone, Copy)]
+pub(super) struct Named {
+    /// The lines, over places and the axis along them.
+    lines: TermId,
+    /// The axis of the places.
+    places: AxisId,
+    /// The place of each pair.
+    place: TermId,
+}
+
+impl Nest<'_, '_> {
+    /// A read of an input's line along an axis at a place of each pair of rows and columns.
+    pub(super) fn named_line(&mut self, term: TermId, frame: Frame, along: AxisId) -> Option<Named> {
+        let cols = frame.cols?;
+        let Node::Input { input, index } = self.planner.terms.node(term).clone() else { return None };
+        let declared = self.planner.spec.input(input);
+        if declared.dtype != DType::F32 || self.program.compute != Lane::F32 {
+            return None;
+        }
+        let (last, lead) = index.split_last()?;
+        let free = |t: &TermId| self.planner.terms.free(*t);
+        let paired = |t: &TermId| free(t).contains(cols) || frame.rows.is_some_and(|rows| free(t).contains(rows));
+        let mut places = (0..lead.len()).filter(|at| paired(&lead[*at]));
+        let (at, None) = (places.next()?, places.next()) else { return None };
+        let one_line = !paired(last) && lead.iter().all(|t| !free(t).contains(along));
+        if *self.planner.terms.node(*last) != Node::Position(along) || !free(&lead[at]).contains(cols) || !one_line {
+            return None;
+        }
+        let extent = self.planner.spec.axis(declared.axes[at]).extent;
+        let axis = self.planner.new_axis("places", extent);
+        let (mut at_place, position) = (index.clone(), self.planner.terms.add(Node::Position(axis)));
+        at_place[at] = position;
+        let lines = self.planner.terms.add(Node::Input { input, index: at_place });
+        Some(Named { lines, places: axis, place: index[at] })
+    }
+
+    /// The lines as they lie, listed by rows and columns of a frame; `None` if they do not lie so.
+    fn listed_by(&mut self, named: Named, frame: Frame, along: AxisId) -> Result<Option<Listed>, PlanError> {
+        let Named { lines, places, place } = named;
+        let lines =
+            self.with_whole(places, |nest| nest.with_whole(along, |nest| nest.lines_of(lines, places, along)))?;
+        let Some(lines) = lines else { return Ok(None) };
+        let at = self.eval(place, frame, false)?;
+        let at = self.x().cast(Lane::I64, at);
+        let list = self.frame_tile("at", Lane::I64, frame);
+        self.map(list, frame, at);
+        let (rows, all) = (Frame::new(frame.rows, None), self.counts(frame).1);
+        let count = self.frame_tile("count", Lane::I64, rows);
+        self.map(count, rows, all);
+        let limit = self.extent(places);
+        Ok(Some(Listed { list, count, lines, limit }))
+    }
+
+    /// A sum of products of what rows have with lines that a table names; `None` if it is none.
+    pub(super) fn lower_named_dots(&mut self, r: Reduction, frame: Frame) -> Result<Option<ExprId>, PlanError> {
+        let (Some(rows), Some(cols)) = (frame.rows, frame.cols) else { return Ok(None) };
+        let plain = r.op == ReduceOp::Sum && self.is_true(r.domain) && self.planner.is_short(r.axis);
+        if !plain || frame.rows == Some(r.axis) {
+            return Ok(None);
+        }
+        let of_cols = |nest: &Self, t: &TermId| nest.planner.terms.free(*t).contains(cols);
+        let (right, left): (Vec<TermId>, Vec<TermId>) =
+            self.planner.factors(r.body).into_iter().partition(|t| of_cols(self, t));
+        let has = |nest: &Self, a: AxisId| left.iter().any(|t| nest.planner.terms.free(*t).contains(a));
+        if right.len() != 1 || !has(self, rows) || !has(self, r.axis) {
+            return Ok(None);
+        }
+        let Some(named) = self.named_line(right[0], frame, r.axis) else { return Ok(None) };
+        let Some(of) = self.listed_by(named, frame, r.axis)? else { return Ok(None) };
+        let left = self.planner.product(left);
+        let (lhs, depth) = self.with_whole(r.axis, |nest| {
+            let lhs = nest.computed_view(left, Frame::new(Some(rows), Some(r.axis)))?;
+            Ok((lhs, nest.dim(r.axis).count))
+        })?;
+        let dst = self.frame_tile("dots", Lane::F32, frame);
+        let (rows, cols) = self.counts(frame);
+        self.emit(Stmt::DotsListed { dst, lhs, of, rows, cols, depth });
+        Ok(Some(self.element(dst, frame)))
+    }
+
+    /// Adds weights times the lines that a table names to the accumulator; false if they do not lie as lines.
+    pub(super) fn add_named_lines(
+        &mut self,
+        named: Named,
+        weights: TileId,
+        (axis, frame): (AxisId, Frame),
+        acc: TileId,
+    ) -> Result<bool, PlanError> {
+        let Some(cols) = frame.cols else { return Ok(false) };
+        let lanes = Frame::new(frame.rows, Some(axis));
+        let Some(of) = self.listed_by(named, lanes, cols)? else { return Ok(false) };
+        let ((rows, depth), cols) = (self.counts(lanes), self.counts(frame).1);
+        self.emit(Stmt::SumListed { dst: acc, weights, of, rows, cols, depth });
+        Ok(true)
+    }
+}
