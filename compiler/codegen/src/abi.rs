@@ -272,6 +272,9 @@ microkernels! {
     DotsListedF32 = "dots_listed_f32": Listed,
     /// `C[r, j] += sum_c A[r, c] B[list[r, c], j]` over `c < count[r]`: as `dots_listed_f32`.
     SumListedF32 = "sum_listed_f32": Listed,
+    /// Leaves out of each list what has a weight of 0: `(rows, cols: usize, weights: *mut f32, weights_rs: isize, list: *mut i64,
+    /// list_rs: isize, count: *mut i64)`.
+    DropUnweightedF32 = "drop_unweighted_f32": Softmax,
     /// As `product_f32` with B of bfloat16, and without `scale`.
     ProductBf16 = "product_bf16": ProductOf,
     /// The same with B of half precision.

@@ -25,6 +25,16 @@ impl Lower<'_, '_> {
         Ok(())
     }
 
+    pub(crate) fn drop_unweighted(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
+        let Stmt::DropUnweighted { weights, list, count, rows, cols } = stmt else { return Ok(()) };
+        let [rows, cols] = self.lengths([*rows, *cols])?;
+        let ((weights, weights_stride), (list, list_stride), (count, _)) =
+            (self.tile(*weights), self.tile(*list), self.tile(*count));
+        let lists = [weights, weights_stride, list, list_stride, count];
+        self.call(Microkernel::DropUnweightedF32, &[[rows, cols].as_slice(), &lists].concat());
+        Ok(())
+    }
+
     pub(crate) fn listed(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
         let (kernel, of, dst, rows, listed, width) = match stmt {
             Stmt::DotsListed { dst, of, rows, cols, depth, .. } => {

@@ -108,6 +108,7 @@ impl<'a> Lower<'a, '_> {
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::List { .. } => self.list(stmt),
             Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt),
+            Stmt::DropUnweighted { .. } => self.drop_unweighted(stmt),
             Stmt::SoftmaxUpdate { .. } => self.softmax(stmt),
             Stmt::Order { keys, order, at, count } => {
                 let [count] = self.lengths([*count])?;
@@ -134,13 +135,7 @@ impl<'a> Lower<'a, '_> {
                 Ok(())
             }
             Stmt::KeepKeys { .. } => self.keep_keys(stmt),
-            Stmt::NarrowSpans { spans, range, rows, cols } => {
-                let [rows, cols] = self.lengths([*rows, *cols])?;
-                let ([from, to], [least, most, keys]) = (self.row_spans(spans), self.key_range(range));
-                let inside = self.int(i64::from(range.inside));
-                self.call(Microkernel::NarrowSpans, &[rows, cols, from, to, least, most, keys, inside]);
-                Ok(())
-            }
+            Stmt::NarrowSpans { .. } => self.narrow_spans(stmt),
             Stmt::ScatterAdd { .. } => self.scatter_add(stmt),
             Stmt::Flush { tile, rows, cols } => {
                 let kernel = self.by_lane(*tile, Microkernel::FlushF32, Microkernel::FlushF64)?;
@@ -185,6 +180,15 @@ impl<'a> Lower<'a, '_> {
                 Ok(())
             },
         )
+    }
+
+    fn narrow_spans(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
+        let Stmt::NarrowSpans { spans, range, rows, cols } = stmt else { return Ok(()) };
+        let [rows, cols] = self.lengths([*rows, *cols])?;
+        let ([from, to], [least, most, keys]) = (self.row_spans(spans), self.key_range(range));
+        let inside = self.int(i64::from(range.inside));
+        self.call(Microkernel::NarrowSpans, &[rows, cols, from, to, least, most, keys, inside]);
+        Ok(())
     }
 
     /// The addresses of both ends of the spans of rows.

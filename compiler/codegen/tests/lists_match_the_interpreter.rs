@@ -7,10 +7,10 @@ use attnc_plan::loops::{Access, Additions, Dst, Expr, Lane, Listed, RowSpans, St
 use support::sketch::{Sketch, random};
 
 /// Lists of spans and of open columns, more than there is room for and beyond the lines, then `out = q k^T` and
-/// `out + w v` over what is listed.
+/// `out + w v` over what is listed, or over what of it has a weight.
 #[test]
 fn lines_that_rows_list() {
-    for spans in [false, true] {
+    for (spans, dropped) in [(false, false), (true, false), (true, true)] {
         let mut s = Sketch::new(Lane::F32);
         let [rows, lines, depth] = [0, 1, 2].map(|x| s.e().add(Expr::Extent(x), None));
         let (row, col, zero, one) = (s.row, s.col, s.zero, s.one);
@@ -58,6 +58,13 @@ fn lines_that_rows_list() {
         let acc = s.tile(Lane::F32, rows, depth);
         let value = s.e().cast(Lane::F32, row);
         s.map(s.at(acc), rows, depth, value);
+        if dropped {
+            let (score, nought) = (s.element(scores, row, col), s.e().real(Lane::F32, 0.0));
+            let small = s.e().binary(BinaryOp::Lt, score, nought);
+            let value = s.e().add(Expr::Select(small, nought, score), None);
+            s.map(s.at(scores), rows, eleven, value);
+            s.program.body.push(Stmt::DropUnweighted { weights: scores, list, count, rows, cols: eleven });
+        }
         let (cols, depth_of) = (depth, eleven);
         s.program.body.push(Stmt::SumListed { dst: acc, weights: scores, of, rows, cols, depth: depth_of });
         let longest = s.element(most, zero, zero);

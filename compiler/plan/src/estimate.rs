@@ -404,7 +404,7 @@ impl Counter<'_> {
                 self.work.gather += NARROWED * range.bounds() as f64 * self.int(*rows).max(0) as f64 * scale;
             }
             // A read and a write where the position says.
-            Stmt::ScatterAdd { rows, cols, .. } => {
+            Stmt::ScatterAdd { rows, cols, .. } | Stmt::DropUnweighted { rows, cols, .. } => {
                 self.work.gather += self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
             }
             Stmt::ScaleRows { rows, cols, .. } | Stmt::ClearLargest { rows, cols, .. } => {

@@ -57,6 +57,36 @@ impl Lists {
     }
 }
 
+/// Leaves out of each list what has a weight of exactly 0, and moves the rest, list and weights alike, to the front.
+///
+/// # Safety
+/// `weights` and `list` must be valid for `rows` by `cols` elements, `count` for `rows`; all apart.
+pub(crate) unsafe extern "C" fn drop_unweighted_f32(
+    rows: usize,
+    cols: usize,
+    weights: *mut f32,
+    weights_rs: isize,
+    list: *mut i64,
+    list_rs: isize,
+    count: *mut i64,
+) {
+    for r in 0..rows as isize {
+        let (weights, list) = (weights.wrapping_offset(r * weights_rs), list.wrapping_offset(r * list_rs));
+        // SAFETY: row `r` of the caller's, as far as it has columns; what is written lies at or before what is read.
+        unsafe {
+            let length = count.offset(r).read_unaligned().clamp(0, cols as i64) as usize;
+            let mut kept = 0;
+            for at in 0..length {
+                let weight = weights.add(at).read_unaligned();
+                weights.add(kept).write_unaligned(weight);
+                list.add(kept).write_unaligned(list.add(at).read_unaligned());
+                kept += usize::from(weight != 0.0);
+            }
+            count.offset(r).write_unaligned(kept as i64);
+        }
+    }
+}
+
 /// Adds columns `from[r] .. to[r]` to each row's list, as far as there is room.
 ///
 /// # Safety

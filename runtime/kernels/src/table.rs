@@ -170,6 +170,10 @@ pub type Listed = unsafe extern "C" fn(
     isize,
 );
 
+/// `(rows, cols, weights, weights_rs, list, list_rs, count)`: each row's list of `count[r]`, at most `cols`, elements keeps those whose
+/// weight is not exactly 0, moved to the front with their weights; `count[r]` is how many.
+pub type DropUnweighted = unsafe extern "C" fn(usize, usize, *mut f32, isize, *mut i64, isize, *mut i64);
+
 /// `(rows, cols, dst, dst_rs, src, src_rs)`: `dst[r, c] = src[r, c]`, exactly. Column strides are 1.
 pub type WidenRows<T> = unsafe extern "C" fn(usize, usize, *mut f32, isize, *const T, isize);
 
@@ -499,6 +503,8 @@ kernel_table! {
         pub dots_listed_f32: Listed,
         /// Weighted sums of listed lines.
         pub sum_listed_f32: Listed,
+        /// Lists without what has no weight.
+        pub drop_unweighted_f32: DropUnweighted,
         /// Few rows by a matrix of bfloat16.
         pub product_bf16: ProductOf<u16>,
         /// Few rows by a matrix of IEEE halves.

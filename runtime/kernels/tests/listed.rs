@@ -277,3 +277,44 @@ fn lists_take_spans_and_open_columns_as_far_as_there_is_room() {
         }
     }
 }
+
+/// What has no weight is left out, the rest keeps its order; what lies behind a list may be anything.
+#[test]
+fn lists_keep_what_has_a_weight() {
+    for (isa, kernels) in tables() {
+        let mut draws = Draws(43);
+        for _ in 0..300 {
+            let (rows, cols) = (draws.pick(&EDGES[..15]), draws.pick(&EDGES));
+            let mut lists = Lists::draw(&mut draws, rows, cols, 50);
+            let zeros = draws.pick(&[1, 2, 5, 100]);
+            let gap = draws.below(3);
+            let mut weights = Guarded::new(rows, cols, gap, CANARY, || match draws.below(zeros) {
+                0 => [0.0, -0.0][draws.below(2)],
+                1 => f32::NAN,
+                _ => draws.real() as f32,
+            });
+            let kept = |r: usize| -> Vec<(i64, u32)> {
+                let all = (0..lists.count(r)).map(|at| (lists.list.at(r, at), weights.at(r, at)));
+                all.filter(|(_, weight)| *weight != 0.0).map(|(at, weight)| (at, weight.to_bits())).collect()
+            };
+            let want: Vec<_> = (0..rows).map(kept).collect();
+            let strides = (weights.stride as isize, lists.list.stride as isize);
+            // SAFETY: the buffers hold the rows and columns, at these strides; a count for each row.
+            unsafe {
+                let (weights, list) = (weights.mut_ptr(), lists.list.mut_ptr());
+                let count = lists.count.mut_ptr();
+                (kernels.drop_unweighted_f32)(rows, cols, weights, strides.0, list, strides.1, count);
+            }
+            weights.check("drop_unweighted");
+            lists.list.check("drop_unweighted");
+            lists.count.check("drop_unweighted");
+            for (r, want) in want.iter().enumerate() {
+                assert_eq!(lists.count.at(r, 0), want.len() as i64, "{isa} row {r}");
+                for (at, want) in want.iter().enumerate() {
+                    let got = (lists.list.at(r, at), weights.at(r, at).to_bits());
+                    assert_eq!(got, *want, "{isa} row {r} element {at}");
+                }
+            }
+        }
+    }
+}

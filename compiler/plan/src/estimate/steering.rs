@@ -51,6 +51,7 @@ impl LoopProgram {
                 | Stmt::KeepSpans { rows, cols, .. }
                 | Stmt::KeepKeys { rows, cols, .. }
                 | Stmt::NarrowSpans { rows, cols, .. }
+                | Stmt::DropUnweighted { rows, cols, .. }
                 | Stmt::ScatterAdd { rows, cols, .. }
                 | Stmt::Pack { rows, cols, .. }
                 | Stmt::List { rows, cols, .. }

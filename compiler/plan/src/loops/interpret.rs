@@ -186,6 +186,7 @@ impl Machine<'_, '_> {
             | Stmt::KeepSpans { .. }
             | Stmt::KeepKeys { .. }
             | Stmt::NarrowSpans { .. }
+            | Stmt::DropUnweighted { .. }
             | Stmt::ScatterAdd { .. }
             | Stmt::Order { .. } => self.kernel(stmt),
         }

@@ -211,7 +211,9 @@ impl Printer<'_> {
                 let [dst, lhs, rhs] = [dst, lhs, rhs].map(|view| self.view(view));
                 format!("dots {} {dst} = {lhs} * {rhs}'", self.shape(&[*rows, *cols, *depth]))
             }
-            Stmt::List { .. } | Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt),
+            Stmt::List { .. } | Stmt::DotsListed { .. } | Stmt::SumListed { .. } | Stmt::DropUnweighted { .. } => {
+                self.listed(stmt)
+            }
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::SoftmaxUpdate { scores, max, sum, alpha, masked, rows, cols } => {
                 let [scores, max, sum, alpha] = [scores, max, sum, alpha].map(|t| self.tile_name(*t));
@@ -280,6 +282,10 @@ impl Printer<'_> {
     }
 
     fn listed(&self, stmt: &Stmt) -> String {
+        if let Stmt::DropUnweighted { weights, list, count, rows, cols } = stmt {
+            let [weights, list, count] = [weights, list, count].map(|t| self.tile_name(*t));
+            return format!("drop {} {list} count {count} where {weights} is 0", self.shape(&[*rows, *cols]));
+        }
         let lines = |of: &Listed| {
             let [list, count] = [of.list, of.count].map(|t| self.tile_name(t));
             format!("{} at {list} up to {count} of {}", self.view(&of.lines), self.expr(of.limit, 5))

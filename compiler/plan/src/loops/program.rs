@@ -434,6 +434,19 @@ pub enum Stmt {
         /// Most lines of a row.
         depth: ExprId,
     },
+    /// The list of each row keeps what has a weight that is not exactly 0, moved to the front with its weights.
+    DropUnweighted {
+        /// F32 weights of what is listed.
+        weights: TileId,
+        /// I64 tile.
+        list: TileId,
+        /// Column 0 of this I64 tile: how many each row lists, and then how many it keeps.
+        count: TileId,
+        /// Number of rows.
+        rows: ExprId,
+        /// Most that a row lists.
+        cols: ExprId,
+    },
     /// `dst[rows, cols] (+)= sum over k < depth of weight[r, k] * tanh(lhs[r, k] + rhs[k, c])`, all of F32. `dst` and
     /// `rhs` have unit column stride.
     ProductTanh {

@@ -274,6 +274,13 @@ impl<'p> Verifier<'p> {
             Stmt::Dots { .. } => self.dots(stmt),
             Stmt::List { .. } => self.list(stmt),
             Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt),
+            Stmt::DropUnweighted { weights, list, count, rows, cols } => {
+                self.scalars(&[*rows, *cols], Lane::I64);
+                self.operand_of(Lane::F32, *weights, *rows, Some(*cols));
+                self.operand_of(Lane::I64, *list, *rows, Some(*cols));
+                self.operand_of(Lane::I64, *count, *rows, None);
+                self.require(list != count, "a list and its count are one tile");
+            }
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::SoftmaxUpdate { scores, max, sum, alpha, masked, rows, cols } => {
                 self.scalars(&[*rows, *cols], Lane::I64);

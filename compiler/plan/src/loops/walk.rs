@@ -78,6 +78,7 @@ impl Stmt {
             | Stmt::KeepSpans { rows, cols, .. }
             | Stmt::KeepKeys { rows, cols, .. }
             | Stmt::NarrowSpans { rows, cols, .. }
+            | Stmt::DropUnweighted { rows, cols, .. }
             | Stmt::ClearLargest { rows, cols, .. } => vec![*rows, *cols],
         }
     }
@@ -114,6 +115,7 @@ impl Stmt {
                 let ends = masked.iter().filter_map(|masked| masked.spans.as_ref()).flat_map(RowSpans::tiles);
                 [*scores, *max, *sum, *alpha].into_iter().chain(ends).collect()
             }
+            Stmt::DropUnweighted { weights, list, count, .. } => vec![*weights, *list, *count],
             Stmt::Ranks { dst, keys, counted, order, .. } => {
                 [*dst, *keys, *order].into_iter().chain(*counted).collect()
             }

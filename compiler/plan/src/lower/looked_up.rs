@@ -7,7 +7,7 @@ use attnc_algebra::{AxisId, DType, Node, ReduceOp, TermId};
 
 use crate::error::PlanError;
 use crate::loops::expr::{ExprId, Lane};
-use crate::loops::{Listed, Stmt, TileId};
+use crate::loops::{Listed, Masked, Stmt, TileId};
 
 use super::nest::{Frame, Nest};
 use super::reduce::Reduction;
@@ -99,12 +99,23 @@ impl Nest<'_, '_> {
         named: Named,
         weights: TileId,
         (axis, frame): (AxisId, Frame),
+        partial: Option<Masked>,
         acc: TileId,
     ) -> Result<bool, PlanError> {
         let Some(cols) = frame.cols else { return Ok(false) };
         let lanes = Frame::new(frame.rows, Some(axis));
         let Some(of) = self.listed_by(named, lanes, cols)? else { return Ok(false) };
         let ((rows, depth), cols) = (self.counts(lanes), self.counts(frame).1);
+        let mut weights = weights;
+        if let Some(Masked { cond, .. }) = partial {
+            // A weight of 0 must not meet a line that is masked; the weights of others stay where they are.
+            let own = self.frame_tile("w", Lane::F32, lanes);
+            let value = self.element(weights, lanes);
+            self.map(own, lanes, value);
+            let drop = Stmt::DropUnweighted { weights: own, list: of.list, count: of.count, rows, cols: depth };
+            self.emit(Stmt::If { cond, then: vec![drop], otherwise: Vec::new() });
+            weights = own;
+        }
         self.emit(Stmt::SumListed { dst: acc, weights, of, rows, cols, depth });
         Ok(true)
     }

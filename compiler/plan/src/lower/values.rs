@@ -145,10 +145,7 @@ impl Nest<'_, '_> {
                     )
                 })
             }
-            // A weight of 0 must not meet a line that is masked.
-            How::Lines(named) if partial.is_none() && self.add_named_lines(named, weights, (axis, frame), acc)? => {
-                Ok(())
-            }
+            How::Lines(named) if self.add_named_lines(named, weights, (axis, frame), partial, acc)? => Ok(()),
             How::Lines(_) | How::Turns => self.add_in_turns(part.value, weights, axis, frame, partial, acc),
         }
     }

@@ -10,7 +10,7 @@ use crate::function::log::{Log, Log1p};
 use crate::function::trig::{Cos, Sin};
 use crate::function::{map, pow, scalar};
 use crate::lanes::Halves;
-use crate::listed::{Listed, Lists, dots_listed, list_open, list_spans, sum_listed};
+use crate::listed::{Listed, Lists, dots_listed, drop_unweighted_f32, list_open, list_spans, sum_listed};
 use crate::product::pack::{Unpacked, pack_pairs};
 use crate::product::pairs::{Attend, Pairs, Widened, attend_pairs, product_pairs};
 use crate::product::{
@@ -281,6 +281,7 @@ macro_rules! instantiate {
             list_open_f32,
             dots_listed_f32,
             sum_listed_f32,
+            drop_unweighted_f32,
             product_bf16,
             product_f16,
             product_i8,

@@ -30,6 +30,7 @@ impl Machine<'_, '_> {
             Stmt::KeepSpans { .. } => self.keep_spans(stmt),
             Stmt::KeepKeys { .. } => self.keep_keys(stmt),
             Stmt::NarrowSpans { .. } => self.narrow_spans(stmt),
+            Stmt::DropUnweighted { .. } => self.drop_unweighted(stmt),
             Stmt::ScatterAdd { .. } => self.scatter_add(stmt),
             Stmt::Flush { tile, rows, cols } => {
                 let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
@@ -267,6 +268,24 @@ impl Machine<'_, '_> {
         let (least, most) = (end(range.least, i64::MIN)?, end(range.most, i64::MAX)?);
         let key = self.read_tile(range.keys, 0, col)?.int();
         Ok((least..=most).contains(&key) == range.inside)
+    }
+
+    fn drop_unweighted(&mut self, stmt: &Stmt) -> Run<()> {
+        let Stmt::DropUnweighted { weights, list, count, rows, cols } = stmt else { return Ok(()) };
+        let (rows, cols) = (self.int(*rows)?, self.int(*cols)?);
+        for row in 0..rows {
+            let mut kept = 0;
+            for at in 0..self.read_tile(*count, row, 0)?.int().clamp(0, cols) {
+                let (weight, place) = (self.read_tile(*weights, row, at)?, self.read_tile(*list, row, at)?);
+                if weight.real() != 0.0 {
+                    self.write_tile(*weights, row, kept, weight)?;
+                    self.write_tile(*list, row, kept, place)?;
+                    kept += 1;
+                }
+            }
+            self.write_tile(*count, row, 0, Value::Int(kept))?;
+        }
+        Ok(())
     }
 
     fn narrow_spans(&mut self, stmt: &Stmt) -> Run<()> {
