@@ -100,6 +100,7 @@ impl<T: Element> Running<T> {
 #[derive(Clone, Copy)]
 pub(crate) struct Moved<V> {
     /// What sums so far are multiplied with.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "read beside tiles of AMX"))]
     pub alpha: V,
     /// What is subtracted from the scores.
     pub shift: V,

@@ -33,6 +33,7 @@ mod reduce;
 mod rows;
 mod running;
 mod scan;
+mod scattered;
 mod seen;
 mod segment;
 mod settled;

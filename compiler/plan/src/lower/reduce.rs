@@ -169,6 +169,11 @@ impl Nest<'_, '_> {
         if let Some(value) = self.lower_count(r, frame)? {
             return Ok(value);
         }
+        if !(exact && r.op == ReduceOp::Sum)
+            && let Some(value) = self.lower_scattered(r, frame)?
+        {
+            return Ok(value);
+        }
         if r.op == ReduceOp::LogSumExp && frame.cols.is_none() {
             return self.lower_logsumexp(r, frame);
         }

@@ -205,6 +205,7 @@ pub(crate) struct Attend {
 impl Attend {
     /// The rows `from .. from + m`.
     #[inline(always)]
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "strips are those of AMX"))]
     fn rows(&self, from: usize, m: usize) -> Attend {
         let of = |p: &Pairs| Pairs {
             m,
