@@ -106,6 +106,7 @@ impl<'a> Lower<'a, '_> {
             Stmt::Product { .. } => self.product(stmt, None),
             Stmt::Pack { .. } => self.pack(stmt),
             Stmt::Dots { .. } => self.dots(stmt),
+            Stmt::MaxPlus { .. } => self.max_plus(stmt),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::List { .. } => self.list(stmt),
             Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt),

@@ -354,6 +354,33 @@ fn spans_of_rows_are_kept_or_filled() {
     }
 }
 
+/// The largest and the least of `q + k`, from buffers or through tiles, masked or not.
+#[test]
+fn max_plus_products() {
+    for (compute, through_tiles, least, masked) in [
+        (Lane::F32, false, false, None),
+        (Lane::F32, true, true, Some(true)),
+        (Lane::F64, true, false, Some(false)),
+        (Lane::F64, false, true, Some(true)),
+    ] {
+        let mut s = product(compute, through_tiles, least, true, masked);
+        for stmt in &mut s.program.body {
+            if let Stmt::Product { dst, lhs, rhs, rows, cols, depth, masked, .. } = stmt.clone() {
+                *stmt = Stmt::MaxPlus { dst, lhs, rhs, rows, cols, depth, least, masked };
+            }
+        }
+        for extents in [[1, 1, 1], [5, 3, 7], [17, 65, 33]] {
+            s.check(&extents, 0.0, random);
+            s.check(&extents, 0.0, |at, element| match (at + 3 * element) % 29 {
+                0 => f64::NAN,
+                1 => f64::INFINITY,
+                2 => f64::NEG_INFINITY,
+                _ => random(at, element),
+            });
+        }
+    }
+}
+
 /// `out = sum of w * tanh(q + k)`, with weights per row or for all rows, from buffers or through tiles.
 #[test]
 fn products_through_tanh() {

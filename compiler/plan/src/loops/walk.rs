@@ -51,6 +51,12 @@ impl Stmt {
                 ids.extend([dst, lhs, rhs].into_iter().flat_map(View::indices));
                 ids
             }
+            Stmt::MaxPlus { dst, lhs, rhs, rows, cols, depth, masked, .. } => {
+                let mut ids = vec![*rows, *cols, *depth];
+                ids.extend(masked);
+                ids.extend([dst, lhs, rhs].into_iter().flat_map(View::indices));
+                ids
+            }
             Stmt::ProductTanh { dst, weight, lhs, rhs, rows, cols, depth, .. } => {
                 let mut ids = vec![*rows, *cols, *depth];
                 ids.extend([dst, weight, lhs, rhs].into_iter().flat_map(View::indices));
@@ -89,7 +95,9 @@ impl Stmt {
             Stmt::Map { dst: Dst::Tile { tile, .. }, .. } => vec![*tile],
             Stmt::Map { dst: Dst::Buffer { .. }, .. } => Vec::new(),
             Stmt::RowReduce { dst, .. } => vec![*dst],
-            Stmt::Product { dst, lhs, rhs, .. } | Stmt::Dots { dst, lhs, rhs, .. } => of_views(&[dst, lhs, rhs]),
+            Stmt::Product { dst, lhs, rhs, .. }
+            | Stmt::Dots { dst, lhs, rhs, .. }
+            | Stmt::MaxPlus { dst, lhs, rhs, .. } => of_views(&[dst, lhs, rhs]),
             Stmt::Pack { dst, src, .. } => of_views(&[dst, src]),
             Stmt::ProductTanh { dst, weight, lhs, rhs, .. } => of_views(&[dst, weight, lhs, rhs]),
             Stmt::List { list, count, most, added, .. } => {

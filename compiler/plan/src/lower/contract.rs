@@ -132,7 +132,7 @@ impl Nest<'_, '_> {
         let (lhs, factor) = apart.map_or((left, None), |(stored, factor)| (stored, Some(factor)));
         let lhs = match partial {
             None => self.lhs_view(lhs, lhs_frame)?,
-            Some(partial) => self.masked_lhs(lhs, r.domain, lhs_frame, partial)?,
+            Some(partial) => self.masked_lhs(lhs, r.domain, lhs_frame, (partial, 0.0))?,
         };
         self.flush_weights(split, &lhs, lhs_frame);
         for sum in beside {
@@ -313,11 +313,17 @@ impl Nest<'_, '_> {
         View::Tile { tile, row: zero, col: zero, transposed: false }
     }
 
-    /// A tile of the term's own, with zeros where the domain fails.
-    fn masked_lhs(&mut self, term: TermId, domain: TermId, frame: Frame, partial: ExprId) -> Result<View, PlanError> {
+    /// A tile of the term's own, filled where the domain fails.
+    pub fn masked_lhs(
+        &mut self,
+        term: TermId,
+        domain: TermId,
+        frame: Frame,
+        (partial, fill): (ExprId, f64),
+    ) -> Result<View, PlanError> {
         let value = self.eval(term, frame, false)?;
         let tile = self.own_tile(value, frame);
-        self.mask_tile(tile, domain, frame, partial, 0.0)?;
+        self.mask_tile(tile, domain, frame, partial, fill)?;
         Ok(self.tile_view(tile))
     }
 

@@ -178,6 +178,12 @@ impl Nest<'_, '_> {
         {
             return Ok(value);
         }
+        if !exact && let Some(value) = self.lower_max_plus(r, frame)? {
+            return Ok(value);
+        }
+        if !exact && let Some(value) = self.lower_lse_plus(r, frame)? {
+            return Ok(value);
+        }
         if r.op == ReduceOp::Sum && !exact && self.lane(r.body, false) == self.program.compute {
             if let Some(value) = self.lower_scan_product(term, r, frame)? {
                 return Ok(value);
