@@ -288,6 +288,27 @@ fn microkernels_get_unit_strides_and_vectors() {
     let bad = product(&mut s, false, full).times(Some(half));
     refused(&s.refusals(vec![bad]), "a product with a factor is one of pairs");
 
+    let largest = |s: &mut Sketch, transposed, depth| {
+        let (zero, full) = (s.zero, s.int(64));
+        let (lhs, rhs) = (view(SQUARE, zero, true), view(SQUARE, zero, transposed));
+        let dst = view(SQUARE, zero, false);
+        Stmt::MaxPlus { dst, lhs, rhs, rows: full, cols: full, depth, least: false, masked: None }
+    };
+    let mut s = Sketch::new();
+    let full = s.int(64);
+    let good = largest(&mut s, false, full);
+    assert_eq!(s.refusals(vec![good]), Vec::<String>::new());
+    let mut s = Sketch::new();
+    let full = s.int(64);
+    let bad = largest(&mut s, true, full);
+    refused(&s.refusals(vec![bad]), "transposed");
+    let mut s = Sketch::new();
+    let deep = s.int(65);
+    let bad = largest(&mut s, false, deep);
+    refused(&s.refusals(vec![bad]), "0 + 65 <= 64");
+
+    let mut s = Sketch::new();
+    let full = s.int(64);
     let softmax =
         |alpha| Stmt::SoftmaxUpdate { scores: SQUARE, max: COLUMN, sum: COLUMN, alpha, rows: full, cols: full };
     assert_eq!(Sketch::new().with_int(64).refusals(vec![softmax(COLUMN)]), Vec::<String>::new());

@@ -23,6 +23,7 @@ mod listed;
 mod lse_plus;
 mod mask;
 mod max_plus;
+mod named;
 mod nest;
 mod online;
 mod pairs;

@@ -208,6 +208,12 @@ pub(super) fn share_of_lists(
     (best > MARGIN * listed).then(|| (seen / visited).min(1.0))
 }
 
+/// Whether lists of so many keys that rows name are quicker than tiles of all keys, of which names say nothing.
+pub(super) fn names_pay(nest: &Nest<'_, '_>, axis: AxisId, names: i64) -> bool {
+    let keys = nest.planner.hint_extent(axis);
+    keys >= KEYS_TO_LIST && keys as f64 > MARGIN * (FAR_SLOWER * LISTED_PAIR * names as f64 + LISTED_ROW)
+}
+
 impl Nest<'_, '_> {
     /// Whether each of so many neighbouring positions of `rows` sees much less along `axis` than all of them together.
     pub(super) fn sees_apart(&mut self, rows: AxisId, (axis, domain): (AxisId, TermId), count: i64) -> bool {
