@@ -126,13 +126,7 @@ impl<'a> Lower<'a, '_> {
                 Ok(())
             }
             Stmt::Ranks { .. } => self.ranks(stmt),
-            Stmt::ClearLargest { dst, scores, slack, rows, cols } => {
-                let [rows, cols] = self.lengths([*rows, *cols])?;
-                let (base, stride) = self.tile(*scores);
-                let [slack, dst] = [slack, dst].map(|t| self.tile(*t).0);
-                self.call(Microkernel::ClearLargestF32, &[rows, cols, base, stride, slack, dst]);
-                Ok(())
-            }
+            Stmt::ClearLargest { .. } => self.clear_largest(stmt),
             Stmt::KeepSpans { tile, from, to, keep, fill, rows, cols } => {
                 let kernel = self.by_lane(*tile, Microkernel::KeepSpansF32, Microkernel::KeepSpansF64)?;
                 let [rows, cols] = self.lengths([*rows, *cols])?;
@@ -160,6 +154,15 @@ impl<'a> Lower<'a, '_> {
                 Ok(())
             }
         }
+    }
+
+    fn clear_largest(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
+        let Stmt::ClearLargest { dst, scores, slack, rows, cols } = stmt else { return Ok(()) };
+        let [rows, cols] = self.lengths([*rows, *cols])?;
+        let (base, stride) = self.tile(*scores);
+        let [slack, dst] = [slack, dst].map(|t| self.tile(*t).0);
+        self.call(Microkernel::ClearLargestF32, &[rows, cols, base, stride, slack, dst]);
+        Ok(())
     }
 
     fn scatter_add(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {

@@ -370,10 +370,7 @@ impl Counter<'_> {
             Stmt::Pack { dst, src, rows, cols } => self.pack([dst, src], [*rows, *cols], scale),
             Stmt::Dots { .. } => self.dots(stmt, scale),
             Stmt::List { .. } | Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt, scale),
-            Stmt::MaxPlus { dst, lhs, rhs, rows, cols, depth, .. } => {
-                let [rows, cols, depth] = [*rows, *cols, *depth].map(|count| self.int(count));
-                self.product(self.program.product_lane(dst), [lhs, rhs], rows, cols, depth, MAX_PLUS * scale);
-            }
+            Stmt::MaxPlus { .. } => self.max_plus(stmt, scale),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt, scale),
             Stmt::SoftmaxUpdate { rows, cols, .. } => {
                 let elements = self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64 * scale;
@@ -472,6 +469,12 @@ impl Counter<'_> {
         *rate += flops;
         self.work.tiles += scale;
         self.operands([(lhs, m * k * scale), (rhs, k * n * scale)]);
+    }
+
+    fn max_plus(&mut self, stmt: &Stmt, scale: f64) {
+        let Stmt::MaxPlus { dst, lhs, rhs, rows, cols, depth, .. } = stmt else { return };
+        let [rows, cols, depth] = [*rows, *cols, *depth].map(|count| self.int(count));
+        self.product(self.program.product_lane(dst), [lhs, rhs], rows, cols, depth, MAX_PLUS * scale);
     }
 
     /// A matrix that is moved.

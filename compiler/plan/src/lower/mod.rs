@@ -12,6 +12,7 @@ mod blocks;
 mod branch;
 mod bucket;
 mod clear;
+mod columns;
 mod contract;
 mod count;
 mod domain;

@@ -2,18 +2,20 @@
 //!
 //! Where a key is seen if some position of a short axis names it (`any[r](near[i, r] == j)`: lists of neighbours), the
 //! names are what a row lists ([`super::listed`]), and no pair is looked at. A name that comes twice, or that another part
-//! of the domain forbids, is put below all positions, where nothing is listed.
+//! of the domain forbids, is put below all positions, where nothing is listed. In a tile, names are marked in their row and
+//! not looked for at each pair.
 
 use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId};
 
 use std::collections::BTreeMap;
 
 use crate::error::PlanError;
-use crate::loops::expr::{Expr, Lane};
-use crate::loops::{Additions, Stmt};
+use crate::loops::expr::{Expr, ExprId, Lane};
+use crate::loops::{Additions, Stmt, TileId};
 
 use super::listed::{Lists, ROOM, Step};
 use super::nest::{Frame, Nest};
+use super::reduce::Reduction;
 
 /// The keys that a row names.
 pub(super) struct Named {
@@ -25,9 +27,11 @@ pub(super) struct Named {
     pub count: i64,
 }
 
+/// Names from which on marking them is quicker than comparing each with every pair.
+const MARKED: i64 = 4;
+
 /// A search for the position among names.
 struct Search {
-    over: AxisId,
     /// What is named.
     name: TermId,
     /// What else must hold of a name.
@@ -38,8 +42,8 @@ impl Nest<'_, '_> {
     /// The domain as keys that rows name; `None` if it is of another kind.
     pub(super) fn named(&mut self, axis: AxisId, domain: TermId) -> Option<Named> {
         let mut parts = self.planner.terms.conditions(domain);
-        let at = parts.iter().position(|part| self.search(*part, axis).is_some())?;
-        let Search { over, name, rest } = self.search(parts.remove(at), axis)?;
+        let at = parts.iter().position(|part| self.search_of(*part, axis).is_some())?;
+        let (over, Search { name, rest }) = self.search_of(parts.remove(at), axis)?;
         // What reduces may mean another position by the same axis.
         if parts.iter().chain(&rest).chain([&name]).any(|part| self.planner.has_reduction(*part)) {
             return None;
@@ -77,14 +81,19 @@ impl Nest<'_, '_> {
         Some(Named { names, place, count: self.planner.hint_extent(names) })
     }
 
-    /// A predicate as a search for the position of an axis among names.
-    fn search(&mut self, part: TermId, axis: AxisId) -> Option<Search> {
+    /// A predicate as a search for the position of an axis among names, with the axis of these.
+    fn search_of(&mut self, part: TermId, axis: AxisId) -> Option<(AxisId, Search)> {
         let Node::Reduce { op: ReduceOp::Any, axis: over, domain, body } = *self.planner.terms.node(part) else {
             return None;
         };
-        if self.is_bound(over) || !self.planner.is_short(over) || over == axis {
+        if self.is_bound(over) || over == axis {
             return None;
         }
+        Some((over, self.search(over, (domain, body), axis)?))
+    }
+
+    /// What is searched over a short axis as a search for the position of another one among names.
+    fn search(&mut self, over: AxisId, (domain, body): (TermId, TermId), axis: AxisId) -> Option<Search> {
         let mut rest = self.planner.terms.conditions(body);
         if !self.is_true(domain) {
             rest.extend(self.planner.terms.conditions(domain));
@@ -98,7 +107,84 @@ impl Nest<'_, '_> {
         };
         let at = rest.iter().position(|part| named(self, *part).is_some())?;
         let name = named(self, rest.remove(at))?;
-        Some(Search { over, name, rest })
+        self.planner.is_short(over).then_some(Search { name, rest })
+    }
+
+    /// Lowers a search in a tile for the positions of one of its axes among names that the other axis has: they are
+    /// marked. `None` if it is no such search.
+    pub(super) fn lower_marked(
+        &mut self,
+        r: Reduction,
+        frame: Frame,
+        exact: bool,
+    ) -> Result<Option<ExprId>, PlanError> {
+        let many = frame.cols.is_some() && self.planner.hint_extent(r.axis) >= MARKED;
+        if r.op != ReduceOp::Any || !many {
+            return Ok(None);
+        }
+        for (keys, others, turned) in [(frame.cols, frame.rows, false), (frame.rows, frame.cols, true)] {
+            let Some(keys) = keys.filter(|keys| self.dim(*keys).step == 1 && *keys != r.axis) else { continue };
+            let Some(Search { name, mut rest }) = self.search(r.axis, (r.domain, r.body), keys) else { continue };
+            if rest.iter().any(|part| self.planner.terms.free(*part).contains(keys)) {
+                continue;
+            }
+            let terms = &mut self.planner.terms;
+            let none = terms.int(-1);
+            let place = match rest.len() {
+                0 => name,
+                _ => {
+                    let holds = if rest.len() == 1 { rest.remove(0) } else { terms.nary(NaryOp::And, rest) };
+                    terms.add(Node::Select(holds, name, none))
+                }
+            };
+            let marks = self.marks((r.axis, place), (keys, others), exact)?;
+            let (row, col) = self.lane_index(frame);
+            let (row, col) = if turned { (col, row) } else { (row, col) };
+            let lane = self.program.compute;
+            let mark = self.x().add(Expr::Tile { tile: marks, row, col }, Some(lane));
+            let zero = self.constant(0.0);
+            return Ok(Some(self.x().binary(BinaryOp::Lt, zero, mark)));
+        }
+        Ok(None)
+    }
+
+    /// A tile of how often each position of `others` names each of `keys`.
+    fn marks(
+        &mut self,
+        (names, place): (AxisId, TermId),
+        (keys, others): (AxisId, Option<AxisId>),
+        exact: bool,
+    ) -> Result<TileId, PlanError> {
+        let (tile_frame, name_frame) = (Frame::new(others, Some(keys)), Frame::new(others, Some(names)));
+        let marks = self.frame_tile("marks", self.program.compute, tile_frame);
+        let zero = self.constant(0.0);
+        self.map(marks, tile_frame, zero);
+        self.with_whole(names, |nest| {
+            // Names are the same for all tiles of keys.
+            let depth = nest.depth_of(place);
+            let key = nest.key(place, name_frame, exact);
+            let place = match nest.remembered(depth, &key) {
+                Some(known) => known,
+                None => {
+                    let value = nest.at(depth, |nest| {
+                        let value = nest.eval(place, name_frame, exact)?;
+                        let tile = nest.as_tile("names", value, name_frame);
+                        Ok::<_, PlanError>(nest.element(tile, name_frame))
+                    })?;
+                    nest.remember(depth, key, value);
+                    value
+                }
+            };
+            let base = nest.dim(keys).base;
+            let at = nest.x().difference(place, base);
+            let (at, one) = (nest.as_tile("at", at, name_frame), nest.constant(1.0));
+            let src = nest.frame_tile("one", nest.program.compute, name_frame);
+            nest.map(src, name_frame, one);
+            let ((rows, cols), width) = (nest.counts(name_frame), nest.counts(tile_frame).1);
+            nest.emit(Stmt::ScatterAdd { dst: marks, src, at, rows, cols, width });
+            Ok(())
+        })?;
+        Ok(marks)
     }
 
     /// Lists what is named, a name of each row at a time; the softmax takes what no longer fits.

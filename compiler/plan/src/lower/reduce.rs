@@ -53,6 +53,9 @@ impl Nest<'_, '_> {
         if !exact && let Some(value) = self.lower_running_prefix(term, frame)? {
             return Ok(value);
         }
+        if !exact && let Some(value) = self.lower_columns(term, frame)? {
+            return Ok(value);
+        }
         let rank = self.planner.rank(term);
         let again = rank.is_some_and(|rank| !self.lines_fit(rank, frame) || self.ranks_again(term, rank));
         let better = again || self.is_better_apart(term, exact);
@@ -205,6 +208,9 @@ impl Nest<'_, '_> {
             && exact
             && let Some(value) = self.lower_exact_contraction(r, frame)?
         {
+            return Ok(value);
+        }
+        if let Some(value) = self.lower_marked(r, frame, exact)? {
             return Ok(value);
         }
         if frame.cols.is_none() && r.op != ReduceOp::LogSumExp {

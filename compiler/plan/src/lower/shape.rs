@@ -53,6 +53,7 @@ impl StageShape {
             return Self::of_lines(planner, axes, rank.along);
         }
         let scan = Nest::scan_row(planner, term).filter(|row| axes.contains(row));
+        let scan = scan.or_else(|| Nest::row_of_columns(planner, term, axes));
         let main = planner.main_reductions(term);
         let outermost = outermost(planner, term, &main);
         let ranks = planner.large_ranks(term);
