@@ -218,6 +218,16 @@ microkernels! {
     /// `(m, n, k: usize, w: *const f32, w_rs, w_cs: isize, a: *const f32, a_rs, a_cs: isize, b: *const f32, b_rs: isize,
     /// c: *mut f32, c_rs: isize, accumulate: u64)`.
     ProductTanhF32 = "product_tanh_f32": ProductThrough,
+    /// `C[i, j] = max(C[i, j], max over k of A[i, k] + B[k, j])`: `(m, n, k: usize, a: *const f32, a_rs, a_cs: isize,
+    /// b: *const f32, b_rs: isize, c: *mut f32, c_rs: isize, masked: u64)`; if `masked`, elements of A that are -inf
+    /// contribute nothing, whatever they meet.
+    MaxPlusF32 = "max_plus_f32": ProductOf,
+    /// The same on f64.
+    MaxPlusF64 = "max_plus_f64": ProductOf,
+    /// The same with the least, and inf.
+    MinPlusF32 = "min_plus_f32": ProductOf,
+    /// The same on f64.
+    MinPlusF64 = "min_plus_f64": ProductOf,
     /// `dst[r, k] = src[r, k] + plane[r * rs + k * cs]`: `(rows, cols: usize, dst: *mut f32, dst_rs: isize,
     /// src: *const f32, src_rs: isize, plane: *const f32, rs, cs: isize)`; `dst` may be `src`.
     AddPlaneF32 = "add_plane_f32": AddPlane,

@@ -20,6 +20,7 @@ mod graph;
 mod isa;
 mod lanes;
 mod listed;
+mod max_plus;
 mod memory;
 mod nodes;
 mod pairs;

@@ -105,6 +105,7 @@ impl<'a> Lower<'a, '_> {
             Stmt::Product { .. } => self.product(stmt, None),
             Stmt::Pack { .. } => self.pack(stmt),
             Stmt::Dots { .. } => self.dots(stmt),
+            Stmt::MaxPlus { .. } => self.max_plus(stmt),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::List { .. } => self.list(stmt),
             Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt),
@@ -118,13 +119,7 @@ impl<'a> Lower<'a, '_> {
                 Ok(())
             }
             Stmt::Ranks { .. } => self.ranks(stmt),
-            Stmt::ClearLargest { dst, scores, slack, rows, cols } => {
-                let [rows, cols] = self.lengths([*rows, *cols])?;
-                let (base, stride) = self.tile(*scores);
-                let [slack, dst] = [slack, dst].map(|t| self.tile(*t).0);
-                self.call(Microkernel::ClearLargestF32, &[rows, cols, base, stride, slack, dst]);
-                Ok(())
-            }
+            Stmt::ClearLargest { .. } => self.clear_largest(stmt),
             Stmt::KeepSpans { tile, from, to, keep, fill, rows, cols } => {
                 let kernel = self.by_lane(*tile, Microkernel::KeepSpansF32, Microkernel::KeepSpansF64)?;
                 let [rows, cols] = self.lengths([*rows, *cols])?;
@@ -194,6 +189,15 @@ impl<'a> Lower<'a, '_> {
     /// The addresses of both ends of the spans of rows.
     pub(crate) fn row_spans(&mut self, spans: &RowSpans) -> [Value; 2] {
         spans.tiles().map(|end| self.tile(end).0)
+    }
+
+    fn clear_largest(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {
+        let Stmt::ClearLargest { dst, scores, slack, rows, cols } = stmt else { return Ok(()) };
+        let [rows, cols] = self.lengths([*rows, *cols])?;
+        let (base, stride) = self.tile(*scores);
+        let [slack, dst] = [slack, dst].map(|t| self.tile(*t).0);
+        self.call(Microkernel::ClearLargestF32, &[rows, cols, base, stride, slack, dst]);
+        Ok(())
     }
 
     fn scatter_add(&mut self, stmt: &Stmt) -> Result<(), CodegenError> {

@@ -343,60 +343,30 @@ fn searches_in_sorted_tables() {
     }
 }
 
+/// The largest and the least of `q + k`, from buffers or through tiles, masked or not.
 #[test]
-fn spans_of_rows_are_kept_or_filled() {
-    for (compute, keep) in [(Lane::F32, true), (Lane::F32, false), (Lane::F64, true), (Lane::F64, false)] {
-        let mut s = Sketch::new(compute);
-        let [rows, cols] = [0, 1].map(|x| s.e().add(Expr::Extent(x), None));
-        let dtype = s.dtype();
-        let out = s.buffer(dtype, &[rows, cols], Access::Write, None);
-        let (row, col, one) = (s.row, s.col, s.one);
-        let tile = s.tile(compute, rows, cols);
-        let [from, to] = [(); 2].map(|()| s.tile(Lane::I64, rows, one));
-        let sum = s.e().sum(row, col);
-        let value = s.e().cast(compute, sum);
-        s.map(s.at(tile), rows, cols, value);
-        let (two, seven) = (s.int(2), s.int(7));
-        let low = s.e().difference(row, two);
-        let high = s.e().difference(seven, row);
-        s.map(s.in_column(from), rows, one, low);
-        s.map(s.in_column(to), rows, one, high);
-        s.program.body.push(Stmt::KeepSpans { tile, from, to, keep, fill: -0.5, rows, cols });
-        let value = s.element(tile, row, col);
-        s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, rows, cols, value);
-        for extents in [[1, 1], [9, 4], [12, 33]] {
-            s.check(&extents, 0.0, |_, _| 0.0);
+fn max_plus_products() {
+    for (compute, through_tiles, least, masked) in [
+        (Lane::F32, false, false, None),
+        (Lane::F32, true, true, Some(true)),
+        (Lane::F64, true, false, Some(false)),
+        (Lane::F64, false, true, Some(true)),
+    ] {
+        let mut s = product(compute, through_tiles, least, true, masked);
+        for stmt in &mut s.program.body {
+            if let Stmt::Product { dst, lhs, rhs, rows, cols, depth, masked, .. } = stmt.clone() {
+                let masked = masked.map(|masked| masked.cond);
+                *stmt = Stmt::MaxPlus { dst, lhs, rhs, rows, cols, depth, least, masked };
+            }
         }
-    }
-}
-
-#[test]
-fn spans_of_rows_are_narrowed_by_keys() {
-    for (bounds, inside) in
-        [([true, true], true), ([true, false], true), ([false, true], false), ([true, false], false)]
-    {
-        let mut s = Sketch::new(Lane::F32);
-        let [rows, cols] = [0, 1].map(|x| s.e().add(Expr::Extent(x), None));
-        let out = s.buffer(DType::I64, &[rows, cols], Access::Write, None);
-        let (row, col, zero, one, three) = (s.row, s.col, s.zero, s.one, s.int(3));
-        let [from, to, least, most] = [(); 4].map(|()| s.tile(Lane::I64, rows, one));
-        let keys = s.tile(Lane::I64, one, cols);
-        let key = s.e().binary(BinaryOp::FloorDiv, col, three);
-        s.map(s.at(keys), one, cols, key);
-        let (low, high) = (s.e().difference(row, three), s.e().sum(row, one));
-        for (tile, value) in [(from, low), (to, cols), (least, low), (most, high)] {
-            s.map(s.in_column(tile), rows, one, value);
-        }
-        let end = |given: bool, tile| given.then_some(tile);
-        let range = KeyRange { least: end(bounds[0], least), most: end(bounds[1], most), keys, inside };
-        s.program.body.push(Stmt::NarrowSpans { spans: RowSpans { from, to }, range, rows, cols });
-        let (first, past) = (s.element(from, row, zero), s.element(to, row, zero));
-        let (after, before) = (s.e().binary(BinaryOp::Le, first, col), s.e().binary(BinaryOp::Lt, col, past));
-        let seen = s.e().add(Expr::Nary(attnc_algebra::NaryOp::And, vec![after, before]), None);
-        let value = s.e().add(Expr::Select(seen, one, zero), None);
-        s.map(Dst::Buffer { buffer: out, index: vec![row, col] }, rows, cols, value);
-        for extents in [[1, 1], [9, 40], [30, 33]] {
-            s.check(&extents, 0.0, |_, _| 0.0);
+        for extents in [[1, 1, 1], [5, 3, 7], [17, 65, 33]] {
+            s.check(&extents, 0.0, random);
+            s.check(&extents, 0.0, |at, element| match (at + 3 * element) % 29 {
+                0 => f64::NAN,
+                1 => f64::INFINITY,
+                2 => f64::NEG_INFINITY,
+                _ => random(at, element),
+            });
         }
     }
 }

@@ -35,6 +35,9 @@ const EXP_WORK: f64 = 12.0;
 /// A term of a product through `tanh`, in exponentials.
 const TERM_THROUGH_TANH: f64 = 0.5;
 
+/// An addition and a maximum take as long as so many multiply-adds.
+const MAX_PLUS: f64 = 2.0;
+
 /// Lanes of a product's vector.
 const VECTOR: f64 = 16.0;
 
@@ -380,6 +383,7 @@ impl Counter<'_> {
             Stmt::Pack { dst, src, rows, cols } => self.pack([dst, src], [*rows, *cols], scale),
             Stmt::Dots { .. } => self.dots(stmt, scale),
             Stmt::List { .. } | Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt, scale),
+            Stmt::MaxPlus { .. } => self.max_plus(stmt, scale),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt, scale),
             Stmt::SoftmaxUpdate { rows, cols, masked, .. } => {
                 let area = self.int(*rows).max(0) as f64 * self.int(*cols).max(0) as f64;
@@ -483,6 +487,12 @@ impl Counter<'_> {
         *rate += flops;
         self.work.tiles += scale;
         self.operands([(lhs, m * k * scale), (rhs, k * n * scale)]);
+    }
+
+    fn max_plus(&mut self, stmt: &Stmt, scale: f64) {
+        let Stmt::MaxPlus { dst, lhs, rhs, rows, cols, depth, .. } = stmt else { return };
+        let sizes = [*rows, *cols, *depth].map(|count| self.int(count));
+        self.product(self.program.product_lane(dst), [lhs, rhs], sizes, (1.0, MAX_PLUS * scale));
     }
 
     /// A matrix that is moved.

@@ -288,14 +288,40 @@ fn microkernels_get_unit_strides_and_vectors() {
     let bad = product(&mut s, false, full).times(Some(half));
     refused(&s.refusals(vec![bad]), "a product with a factor is one of pairs");
 
+    let largest = |s: &mut Sketch, transposed, depth| {
+        let (zero, full) = (s.zero, s.int(64));
+        let (lhs, rhs) = (view(SQUARE, zero, true), view(SQUARE, zero, transposed));
+        let dst = view(SQUARE, zero, false);
+        Stmt::MaxPlus { dst, lhs, rhs, rows: full, cols: full, depth, least: false, masked: None }
+    };
+    let mut s = Sketch::new();
+    let full = s.int(64);
+    let good = largest(&mut s, false, full);
+    assert_eq!(s.refusals(vec![good]), Vec::<String>::new());
+    let mut s = Sketch::new();
+    let full = s.int(64);
+    let bad = largest(&mut s, true, full);
+    refused(&s.refusals(vec![bad]), "transposed");
+    let mut s = Sketch::new();
+    let deep = s.int(65);
+    let bad = largest(&mut s, false, deep);
+    refused(&s.refusals(vec![bad]), "0 + 65 <= 64");
+
     let softmax = |alpha, masked| {
         let (max, sum) = (COLUMN, COLUMN);
         Stmt::SoftmaxUpdate { scores: SQUARE, max, sum, alpha, masked, rows: full, cols: full }
     };
     assert_eq!(Sketch::new().with_int(64).refusals(vec![softmax(COLUMN, None)]), Vec::<String>::new());
     refused(&Sketch::new().with_int(64).refusals(vec![softmax(SQUARE, None)]), "declared with one column");
+}
 
-    // The ends of spans are whole numbers, one for each row; a product of some elements adds to nothing.
+#[test]
+fn spans_are_columns_of_whole_numbers() {
+    let full = Sketch::new().int(64);
+    let softmax = |alpha, masked| {
+        let (max, sum) = (COLUMN, COLUMN);
+        Stmt::SoftmaxUpdate { scores: SQUARE, max, sum, alpha, masked, rows: full, cols: full }
+    };
     let (mut s, real) = (Sketch::new().with_int(64), RowSpans { from: COLUMN, to: COLUMN });
     let cond = s.e().truth(true);
     let bad = softmax(COLUMN, Some(Masked { cond, spans: Some(real) }));
@@ -321,16 +347,12 @@ fn microkernels_get_unit_strides_and_vectors() {
         range.least = Some(spans.to);
     }
     refused(&s.refusals(vec![bad]), "narrowed by themselves");
+    // A product of some elements adds to nothing.
     let mut s = Sketch::new();
-    let full = s.int(64);
-    let adding = |stmt: Stmt| match stmt.of_open(Open::Where) {
-        Stmt::Product { dst, lhs, rhs, rows, cols, depth, masked, open, rounded, factor, .. } => {
-            Stmt::Product { dst, lhs, rhs, rows, cols, depth, accumulate: true, masked, open, rounded, factor }
-        }
-        other => other,
-    };
-    let bad = adding(product(&mut s, false, full));
-    refused(&s.refusals(vec![bad]), "neither added to nor masked");
+    let (zero, full) = (s.zero, s.int(64));
+    let view = || View::Tile { tile: SQUARE, row: zero, col: zero, transposed: false };
+    let adding = Stmt::product(view(), view(), view(), [full; 3], true).of_open(Open::Where);
+    refused(&s.refusals(vec![adding]), "neither added to nor masked");
 }
 
 impl Sketch {

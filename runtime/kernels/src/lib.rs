@@ -35,7 +35,7 @@ mod transpose;
 pub use isa::Isa;
 pub use table::{
     AddPlane, AddRamp, Affine, AllFinite, AttendPairs, ClearLargest, DotProducts, Flush, KeepKeys, KeepSpans,
-    KernelTable, ListOpen, ListSpans, Listed, LowerBound, Map, Map2, MergeSpans, Narrow, OrderKeys, PackPairs, Product,
-    ProductOf, ProductPairs, ProductThrough, Ranks, Scalar, Scalar2, ScaleRows, ScatterAdd, SoftmaxUpdate, Transpose,
-    Widen, WidenRows, table,
+    KernelTable, ListOpen, ListSpans, Listed, LowerBound, Map, Map2, MaxPlus, MergeSpans, Narrow, OrderKeys, PackPairs,
+    Product, ProductOf, ProductPairs, ProductThrough, Ranks, Scalar, Scalar2, ScaleRows, ScatterAdd, SoftmaxUpdate,
+    Transpose, Widen, WidenRows, table,
 };

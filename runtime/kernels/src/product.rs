@@ -12,6 +12,7 @@
 mod blocks;
 mod column;
 mod few;
+pub(crate) mod max_plus;
 pub(crate) mod open;
 pub(crate) mod pack;
 pub(crate) mod pairs;

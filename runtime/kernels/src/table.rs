@@ -20,6 +20,14 @@ use crate::isa::Isa;
 pub type Product<T> =
     unsafe extern "C" fn(usize, usize, usize, *const T, isize, isize, *const T, isize, *mut T, isize, u64, *const T);
 
+/// `(m, n, k, a, a_rs, a_cs, b, b_rs, c, c_rs, masked)`: `C[m, n]` becomes the largest of what it was and of
+/// `A[m, k] + B[k, n]` over k, or the least; NaN where one of these is.
+///
+/// Row and column strides of A are free, B and C have unit column stride. If `masked` is not 0, elements of A that are -inf
+/// (of a least, inf) contribute nothing, whatever they meet.
+pub type MaxPlus<T> =
+    unsafe extern "C" fn(usize, usize, usize, *const T, isize, isize, *const T, isize, *mut T, isize, u64);
+
 /// As [`Product`] of `f32` with a B of another type, for few rows, and without `scale`.
 pub type ProductOf<T> =
     unsafe extern "C" fn(usize, usize, usize, *const f32, isize, isize, *const T, isize, *mut f32, isize, u64);
@@ -457,6 +465,14 @@ kernel_table! {
         pub scatter_add_f64: ScatterAdd<f64>,
         /// Product through `tanh`, each value of which is within 6e-7, beside the rounding of the sums.
         pub product_tanh_f32: ProductThrough,
+        /// Largest sums.
+        pub max_plus_f32: MaxPlus<f32>,
+        /// As `max_plus_f32`.
+        pub max_plus_f64: MaxPlus<f64>,
+        /// Least sums.
+        pub min_plus_f32: MaxPlus<f32>,
+        /// As `min_plus_f32`.
+        pub min_plus_f64: MaxPlus<f64>,
         /// The sum of two matrices.
         pub add_plane_f32: AddPlane,
         /// The product of two matrices, element by element.

@@ -62,6 +62,7 @@ impl LoopProgram {
                 | Stmt::Dots { rows, cols, depth, .. }
                 | Stmt::DotsListed { rows, cols, depth, .. }
                 | Stmt::SumListed { rows, cols, depth, .. }
+                | Stmt::MaxPlus { rows, cols, depth, .. }
                 | Stmt::ProductTanh { rows, cols, depth, .. } => {
                     steering.extend([*rows, *cols, *depth].into_iter().flat_map(|e| self.vars_of(e)));
                 }

@@ -177,6 +177,7 @@ impl Machine<'_, '_> {
             | Stmt::List { .. }
             | Stmt::DotsListed { .. }
             | Stmt::SumListed { .. }
+            | Stmt::MaxPlus { .. }
             | Stmt::ProductTanh { .. }
             | Stmt::SoftmaxUpdate { .. }
             | Stmt::Flush { .. }

@@ -214,6 +214,7 @@ impl Printer<'_> {
             Stmt::List { .. } | Stmt::DotsListed { .. } | Stmt::SumListed { .. } | Stmt::DropUnweighted { .. } => {
                 self.listed(stmt)
             }
+            Stmt::MaxPlus { .. } => self.max_plus(stmt),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::SoftmaxUpdate { scores, max, sum, alpha, masked, rows, cols } => {
                 let [scores, max, sum, alpha] = [scores, max, sum, alpha].map(|t| self.tile_name(*t));
@@ -320,6 +321,14 @@ impl Printer<'_> {
         let [dst, weight, lhs, rhs] = [dst, weight, lhs, rhs].map(|view| self.view(view));
         let shape = self.shape(&[*rows, *cols, *depth]);
         format!("product {shape} {dst} {assign} {weight} * tanh({lhs} + {rhs})")
+    }
+
+    fn max_plus(&self, stmt: &Stmt) -> String {
+        let Stmt::MaxPlus { dst, lhs, rhs, rows, cols, depth, least, masked } = stmt else { return String::new() };
+        let op = if *least { "min" } else { "max" };
+        let masked = masked.map_or(String::new(), |m| format!(" masked if {}", self.expr(m, 0)));
+        let [dst, lhs, rhs] = [dst, lhs, rhs].map(|view| self.view(view));
+        format!("{op}-plus {} {dst} fold= {lhs} + {rhs}{masked}", self.shape(&[*rows, *cols, *depth]))
     }
 
     fn tile_name(&self, tile: TileId) -> String {

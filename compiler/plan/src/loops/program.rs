@@ -469,6 +469,27 @@ pub enum Stmt {
         /// Whether to add to the old content.
         accumulate: bool,
     },
+    /// `dst[r, c]` becomes the largest of what it was and of `lhs[r, k] + rhs[k, c]` over k < depth, or the least; NaN if one
+    /// of them is. All three are of F32 or of F64; `dst` and `rhs` have unit column stride.
+    MaxPlus {
+        /// Destination.
+        dst: View,
+        /// Left operand.
+        lhs: View,
+        /// Right operand.
+        rhs: View,
+        /// Rows of the destination.
+        rows: ExprId,
+        /// Columns of the destination.
+        cols: ExprId,
+        /// Number of sums for each element.
+        depth: ExprId,
+        /// Whether it is the least.
+        least: bool,
+        /// Scalar condition under which elements of `lhs` that are -inf (of a least, inf) are masked elements: they
+        /// contribute nothing even against NaN or inf in `rhs`.
+        masked: Option<ExprId>,
+    },
     /// Online softmax update of each row r < rows:
     /// `x = max(max[r], max_c scores[r, c])`; `alpha[r] = exp(max[r] - x)` (1 if equal);
     /// `scores[r, c] = exp(scores[r, c] - x)` (0 where the score is -inf);

@@ -274,6 +274,7 @@ impl<'p> Verifier<'p> {
             Stmt::Dots { .. } => self.dots(stmt),
             Stmt::List { .. } => self.list(stmt),
             Stmt::DotsListed { .. } | Stmt::SumListed { .. } => self.listed(stmt),
+            Stmt::MaxPlus { .. } => self.max_plus(stmt),
             Stmt::DropUnweighted { weights, list, count, rows, cols } => {
                 self.scalars(&[*rows, *cols], Lane::I64);
                 self.operand_of(Lane::F32, *weights, *rows, Some(*cols));

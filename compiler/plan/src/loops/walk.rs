@@ -51,6 +51,11 @@ impl Stmt {
                 ids.extend([dst, lhs, rhs].into_iter().flat_map(View::indices));
                 ids
             }
+            Stmt::MaxPlus { dst, lhs, rhs, rows, cols, depth, masked, .. } => {
+                let mut ids: Vec<ExprId> = [dst, lhs, rhs].into_iter().flat_map(View::indices).collect();
+                ids.extend([*rows, *cols, *depth].into_iter().chain(*masked));
+                ids
+            }
             Stmt::ProductTanh { dst, weight, lhs, rhs, rows, cols, depth, .. } => {
                 let mut ids = vec![*rows, *cols, *depth];
                 ids.extend([dst, weight, lhs, rhs].into_iter().flat_map(View::indices));
@@ -71,7 +76,7 @@ impl Stmt {
             Stmt::Order { at, count, .. } => at.iter().copied().chain([*count]).collect(),
             Stmt::Ranks { rows, cols, limit, .. } => [*rows, *cols].into_iter().chain(*limit).collect(),
             Stmt::SoftmaxUpdate { rows, cols, masked, .. } => {
-                [*rows, *cols].into_iter().chain(masked.map(|masked| masked.cond)).collect()
+                [*rows, *cols].into_iter().chain(masked.map(|m| m.cond)).collect()
             }
             Stmt::ScaleRows { rows, cols, .. }
             | Stmt::Flush { rows, cols, .. }
@@ -93,7 +98,7 @@ impl Stmt {
             Stmt::Map { dst: Dst::Tile { tile, .. }, .. } => vec![*tile],
             Stmt::Map { dst: Dst::Buffer { .. }, .. } => Vec::new(),
             Stmt::RowReduce { dst, .. } => vec![*dst],
-            Stmt::Dots { dst, lhs, rhs, .. } => of_views(&[dst, lhs, rhs]),
+            Stmt::Dots { dst, lhs, rhs, .. } | Stmt::MaxPlus { dst, lhs, rhs, .. } => of_views(&[dst, lhs, rhs]),
             Stmt::Product { dst, lhs, rhs, masked, open, .. } => {
                 let open = if let Open::Spans(spans) = open { Some(spans) } else { None };
                 let ends =

@@ -115,7 +115,7 @@ impl Nest<'_, '_> {
         (online, acc)
     }
 
-    fn attend_tiles(&mut self, of: Attending<'_>) -> Result<(), PlanError> {
+    pub(super) fn attend_tiles(&mut self, of: Attending<'_>) -> Result<(), PlanError> {
         if let Some(Turns { turns, axis, domain, score, value: Some(value) }) =
             self.turns((of.axis, of.domain), of.score, Some(of.value), of.frame)
         {

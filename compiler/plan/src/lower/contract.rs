@@ -133,7 +133,7 @@ impl Nest<'_, '_> {
         let (lhs, masked) = match partial {
             None => (self.lhs_view(lhs, lhs_frame)?, None),
             Some(cond) => {
-                let (lhs, spans) = self.masked_lhs(lhs, r.domain, lhs_frame, cond)?;
+                let (lhs, spans) = self.masked_lhs(lhs, r.domain, lhs_frame, (cond, 0.0))?;
                 (lhs, Some(Masked { cond, spans }))
             }
         };
@@ -316,17 +316,17 @@ impl Nest<'_, '_> {
         View::Tile { tile, row: zero, col: zero, transposed: false }
     }
 
-    /// A tile of the term's own, with zeros where the domain fails: outside of the spans, if it is one span of each row.
-    fn masked_lhs(
+    /// A tile of the term's own, filled where the domain fails: outside of the spans, if it is one span of each row.
+    pub fn masked_lhs(
         &mut self,
         term: TermId,
         domain: TermId,
         frame: Frame,
-        partial: ExprId,
+        (partial, fill): (ExprId, f64),
     ) -> Result<(View, Option<RowSpans>), PlanError> {
         let value = self.eval(term, frame, false)?;
         let tile = self.own_tile(value, frame);
-        let spans = self.mask_tile(tile, domain, frame, partial, 0.0)?;
+        let spans = self.mask_tile(tile, domain, frame, partial, fill)?;
         let tall = self.is_tall(frame);
         Ok((self.tile_view(tile), spans.filter(|_| tall)))
     }

@@ -13,6 +13,7 @@ use crate::loops::{Additions, Listed, Stmt, TileId, View};
 use crate::planner::CHUNK;
 
 use super::attend::{Attending, Online};
+use super::named::Named;
 use super::nest::{Binding, Dim, Frame, Nest};
 use super::picked::Picked;
 use super::reduce::Reduction;
@@ -37,6 +38,8 @@ pub(super) struct Listing {
     pub share: f64,
     /// The blocks that rows pick, if it is whole blocks that are listed first.
     pub picked: Option<Picked>,
+    /// The keys that rows name, if it is these that are listed.
+    named: Option<Named>,
 }
 
 /// The lists of a block of rows.
@@ -66,6 +69,7 @@ impl Nest<'_, '_> {
         let step = Step { of, listing: &listing, lists };
         match &listing.picked {
             Some(picked) => self.list_picked(picked, &step)?,
+            None if let Some(named) = &listing.named => self.list_named(named, &step)?,
             None => self.for_tiles(axis, domain, (CHUNK, false), &mut |nest, domain, partial| {
                 nest.list_tile(lists, domain, Frame::new(online.rows.rows, Some(axis)), partial, listing.share)?;
                 nest.when_longer(lists, ROOM - CHUNK, |nest| nest.over_lists(&step))
@@ -131,10 +135,15 @@ impl Nest<'_, '_> {
         if self.parts(axis, domain).iter().any(|part| part.class.is_some()) {
             return Ok(None);
         }
-        let picked = self.picked(axis, domain, frame);
+        let named = self.named(axis, domain).filter(|named| super::rows::names_pay(self, axis, named.count));
+        let picked = if named.is_some() { None } else { self.picked(axis, domain, frame) };
         let together = picked.as_ref().map_or(1, |picked| picked.size);
         let listed = picked.as_ref().map_or(domain, |picked| picked.keys);
-        let Some(share) = super::rows::share_of_lists(self, rows, (axis, listed), together) else { return Ok(None) };
+        let share = match &named {
+            Some(named) => Some(named.count as f64 / self.planner.hint_extent(axis) as f64),
+            None => super::rows::share_of_lists(self, rows, (axis, listed), together),
+        };
+        let Some(share) = share else { return Ok(None) };
         let rhs = self.planner.product(split.rhs.clone());
         let depth = reduction.axis;
         let keys = self.with_whole(axis, |nest| nest.with_whole(depth, |nest| nest.lines_of(rhs, axis, depth)))?;
@@ -146,7 +155,7 @@ impl Nest<'_, '_> {
             let tile = nest.as_tile("o", value, frame);
             Ok(nest.tile_view(tile))
         })?;
-        Ok(Some(Listing { dot, depth, lhs, keys, values, share, picked }))
+        Ok(Some(Listing { dot, depth, lhs, keys, values, share, picked, named }))
     }
 
     /// The one sum of products in a score through which alone it depends on the keys.

@@ -14,7 +14,7 @@ use super::reduce::Reduction;
 
 /// A table's lines, and which of them each pair reads.
 #[derive(Clone, Copy)]
-pub(super) struct Named {
+pub(super) struct LookedUp {
     /// The lines, over places and the axis along them.
     lines: TermId,
     /// The axis of the places.
@@ -25,7 +25,7 @@ pub(super) struct Named {
 
 impl Nest<'_, '_> {
     /// A read of an input's line along an axis at a place of each pair of rows and columns.
-    pub(super) fn named_line(&mut self, term: TermId, frame: Frame, along: AxisId) -> Option<Named> {
+    pub(super) fn looked_up_line(&mut self, term: TermId, frame: Frame, along: AxisId) -> Option<LookedUp> {
         let cols = frame.cols?;
         let Node::Input { input, index } = self.planner.terms.node(term).clone() else { return None };
         let declared = self.planner.spec.input(input);
@@ -46,12 +46,12 @@ impl Nest<'_, '_> {
         let (mut at_place, position) = (index.clone(), self.planner.terms.add(Node::Position(axis)));
         at_place[at] = position;
         let lines = self.planner.terms.add(Node::Input { input, index: at_place });
-        Some(Named { lines, places: axis, place: index[at] })
+        Some(LookedUp { lines, places: axis, place: index[at] })
     }
 
     /// The lines as they lie, listed by rows and columns of a frame; `None` if they do not lie so.
-    fn listed_by(&mut self, named: Named, frame: Frame, along: AxisId) -> Result<Option<Listed>, PlanError> {
-        let Named { lines, places, place } = named;
+    fn listed_by(&mut self, named: LookedUp, frame: Frame, along: AxisId) -> Result<Option<Listed>, PlanError> {
+        let LookedUp { lines, places, place } = named;
         let lines =
             self.with_whole(places, |nest| nest.with_whole(along, |nest| nest.lines_of(lines, places, along)))?;
         let Some(lines) = lines else { return Ok(None) };
@@ -67,7 +67,7 @@ impl Nest<'_, '_> {
     }
 
     /// A sum of products of what rows have with lines that a table names; `None` if it is none.
-    pub(super) fn lower_named_dots(&mut self, r: Reduction, frame: Frame) -> Result<Option<ExprId>, PlanError> {
+    pub(super) fn lower_looked_up_dots(&mut self, r: Reduction, frame: Frame) -> Result<Option<ExprId>, PlanError> {
         let (Some(rows), Some(cols)) = (frame.rows, frame.cols) else { return Ok(None) };
         let plain = r.op == ReduceOp::Sum && self.is_true(r.domain) && self.planner.is_short(r.axis);
         if !plain || frame.rows == Some(r.axis) {
@@ -80,7 +80,7 @@ impl Nest<'_, '_> {
         if right.len() != 1 || !has(self, rows) || !has(self, r.axis) {
             return Ok(None);
         }
-        let Some(named) = self.named_line(right[0], frame, r.axis) else { return Ok(None) };
+        let Some(named) = self.looked_up_line(right[0], frame, r.axis) else { return Ok(None) };
         let Some(of) = self.listed_by(named, frame, r.axis)? else { return Ok(None) };
         let left = self.planner.product(left);
         let (lhs, depth) = self.with_whole(r.axis, |nest| {
@@ -94,9 +94,9 @@ impl Nest<'_, '_> {
     }
 
     /// Adds weights times the lines that a table names to the accumulator; false if they do not lie as lines.
-    pub(super) fn add_named_lines(
+    pub(super) fn add_looked_up_lines(
         &mut self,
-        named: Named,
+        named: LookedUp,
         weights: TileId,
         (axis, frame): (AxisId, Frame),
         partial: Option<Masked>,

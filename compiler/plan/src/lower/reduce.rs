@@ -53,6 +53,9 @@ impl Nest<'_, '_> {
         if !exact && let Some(value) = self.lower_running_prefix(term, frame)? {
             return Ok(value);
         }
+        if !exact && let Some(value) = self.lower_columns(term, frame)? {
+            return Ok(value);
+        }
         let rank = self.planner.rank(term);
         let again = rank.is_some_and(|rank| !self.lines_fit(rank, frame) || self.ranks_again(term, rank));
         let better = again || self.is_better_apart(term, exact);
@@ -169,11 +172,6 @@ impl Nest<'_, '_> {
         if let Some(value) = self.lower_count(r, frame)? {
             return Ok(value);
         }
-        if !(exact && r.op == ReduceOp::Sum)
-            && let Some(value) = self.lower_scattered(r, frame)?
-        {
-            return Ok(value);
-        }
         if r.op == ReduceOp::LogSumExp && frame.cols.is_none() {
             return self.lower_logsumexp(r, frame);
         }
@@ -181,6 +179,12 @@ impl Nest<'_, '_> {
             && self.lane(r.body, false) == self.program.compute
             && let Some(value) = self.lower_running(r, frame)?
         {
+            return Ok(value);
+        }
+        if !exact && let Some(value) = self.lower_max_plus(r, frame)? {
+            return Ok(value);
+        }
+        if !exact && let Some(value) = self.lower_lse_plus(r, frame)? {
             return Ok(value);
         }
         if r.op == ReduceOp::Sum && !exact && self.lane(r.body, false) == self.program.compute {
@@ -196,7 +200,10 @@ impl Nest<'_, '_> {
             if let Some(value) = self.lower_skewed(r, frame)? {
                 return Ok(value);
             }
-            if let Some(value) = self.lower_named_dots(r, frame)? {
+            if let Some(value) = self.lower_looked_up_dots(r, frame)? {
+                return Ok(value);
+            }
+            if let Some(value) = self.lower_scattered(r, frame)? {
                 return Ok(value);
             }
             if let Some(value) = self.lower_through_tanh(r, frame)? {
@@ -207,6 +214,9 @@ impl Nest<'_, '_> {
             && exact
             && let Some(value) = self.lower_exact_contraction(r, frame)?
         {
+            return Ok(value);
+        }
+        if let Some(value) = self.lower_marked(r, frame, exact)? {
             return Ok(value);
         }
         if frame.cols.is_none() && r.op != ReduceOp::LogSumExp {

@@ -48,6 +48,9 @@ const LOOKED_AT: f64 = 0.1;
 const FAR: f64 = 256.0;
 const FAR_SLOWER: f64 = 1.8;
 
+/// What it takes to compare one name of a row with another (one Zen 5 core, 2026-12-01).
+const NAMES_COMPARED: f64 = 0.15;
+
 /// Rows that come one after the other while what they list is at hand.
 const LISTING_ROWS: i64 = 24;
 
@@ -206,6 +209,13 @@ pub(super) fn share_of_lists(
     let pair = if visited > FAR { FAR_SLOWER * LISTED_PAIR } else { LISTED_PAIR };
     let listed = pair * seen + LISTED_ROW + LOOKED_AT * visited / together as f64;
     (best > MARGIN * listed).then(|| (seen / visited).min(1.0))
+}
+
+/// Whether lists of so many keys that rows name are quicker than tiles of all keys, of which names say nothing.
+pub(super) fn names_pay(nest: &Nest<'_, '_>, axis: AxisId, names: i64) -> bool {
+    let keys = nest.planner.hint_extent(axis);
+    let listed = FAR_SLOWER * LISTED_PAIR * names as f64 + NAMES_COMPARED * (names * names) as f64 + LISTED_ROW;
+    keys >= KEYS_TO_LIST && keys as f64 > MARGIN * listed
 }
 
 impl Nest<'_, '_> {

@@ -19,7 +19,7 @@ use super::nest::{Binding, Dim, Frame, Nest};
 use super::reduce::Reduction;
 
 /// Depth of the scope in which a scan stage walks its rows.
-const WALK: usize = 1;
+pub(super) const WALK: usize = 1;
 
 /// Rows of a chunk whose pairs are computed together: what lies above the diagonal is left out block by block.
 const TRIANGLE_ROWS: i64 = 16;

@@ -1,9 +1,9 @@
-//! What a row's list says of columns: `any[r](nb[i, r] == j)`, `sum[r where nb[i, r] == j](w)`.
+//! What a row's list adds to columns: `sum[r where nb[i, r] == j](w)`.
 //!
 //! Compared pair by pair, each column asks each entry of the list whether it is meant. Each entry instead adds to the
 //! column that it names.
 
-use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId};
+use attnc_algebra::{AxisId, BinaryOp, Node, ReduceOp, TermId};
 
 use crate::error::PlanError;
 use crate::loops::Stmt;
@@ -13,30 +13,24 @@ use super::nest::{Frame, Nest};
 use super::reduce::Reduction;
 
 impl Nest<'_, '_> {
-    /// A sum, or whether there is any, over the entries of a list whose place is the column; `None` if it is none.
+    /// A sum over the entries of a list whose place is the column; `None` if it is none.
     pub(super) fn lower_scattered(&mut self, r: Reduction, frame: Frame) -> Result<Option<ExprId>, PlanError> {
         let Some(cols) = frame.cols else { return Ok(None) };
-        let (value, conditions) = match r.op {
-            ReduceOp::Any => {
-                let both = self.planner.terms.nary(NaryOp::And, vec![r.body, r.domain]);
-                (None, self.planner.terms.conditions(both))
-            }
-            ReduceOp::Sum if self.lane(r.body, false) == self.program.compute => {
-                (Some(r.body), self.planner.terms.conditions(r.domain))
-            }
-            _ => return Ok(None),
-        };
+        if r.op != ReduceOp::Sum || self.lane(r.body, false) != self.program.compute {
+            return Ok(None);
+        }
+        let conditions = self.planner.terms.conditions(r.domain);
         let of_cols = |nest: &Self, t: TermId| nest.planner.terms.free(t).contains(cols);
         let (named, others): (Vec<TermId>, Vec<TermId>) = conditions.into_iter().partition(|t| of_cols(self, *t));
         let [named] = named[..] else { return Ok(None) };
         let Some(place) = self.place_named(named, cols) else { return Ok(None) };
         let entries = self.planner.terms.free(place).contains(r.axis);
         let fits = self.planner.is_short(r.axis) && self.dim(cols).step == 1 && frame.rows != Some(r.axis);
-        if !entries || !fits || value.is_some_and(|value| of_cols(self, value)) {
+        if !entries || !fits || of_cols(self, r.body) {
             return Ok(None);
         }
         let lane = self.program.compute;
-        let (dst, zero) = (self.frame_tile("hits", lane, frame), self.constant(0.0));
+        let (dst, zero) = (self.frame_tile("sums", lane, frame), self.constant(0.0));
         self.map(dst, frame, zero);
         let (first, width) = (self.dim(cols).base, self.counts(frame).1);
         self.with_whole(r.axis, |nest| {
@@ -44,10 +38,7 @@ impl Nest<'_, '_> {
             let at = nest.eval(place, of_list, false)?;
             let at = nest.x().difference(at, first);
             let at = nest.x().cast(Lane::I64, at);
-            let mut added = match value {
-                Some(value) => nest.eval(value, of_list, false)?,
-                None => nest.constant(1.0),
-            };
+            let mut added = nest.eval(r.body, of_list, false)?;
             for condition in others {
                 let (holds, zero) = (nest.eval(condition, of_list, false)?, nest.constant(0.0));
                 added = nest.choose(holds, added, zero);
@@ -57,8 +48,7 @@ impl Nest<'_, '_> {
             nest.emit(Stmt::ScatterAdd { dst, src, at, rows, cols, width });
             Ok(())
         })?;
-        let hits = self.element(dst, frame);
-        Ok(Some(if value.is_some() { hits } else { self.x().binary(BinaryOp::Ne, hits, zero) }))
+        Ok(Some(self.element(dst, frame)))
     }
 
     /// What the position of a column must be.

@@ -53,6 +53,7 @@ impl StageShape {
             return Self::of_lines(planner, axes, rank.along);
         }
         let scan = Nest::scan_row(planner, term).filter(|row| axes.contains(row));
+        let scan = scan.or_else(|| Nest::row_of_columns(planner, term, axes));
         let main = planner.main_reductions(term);
         let outermost = outermost(planner, term, &main);
         let ranks = planner.large_ranks(term);
@@ -277,8 +278,16 @@ fn split_quality(
                 _ => 1.0,
             }
         }
+        Node::Reduce { op: ReduceOp::LogSumExp, body, domain, .. }
+            if planner.sides_of_sum((*body, *domain), rows, cols).is_some() =>
+        {
+            1.0
+        }
         Node::Reduce { op: ReduceOp::LogSumExp | ReduceOp::ArgMax | ReduceOp::ArgMin, body, .. } => {
             f64::from(u8::from(has(*body, rows) && !has(*body, cols)))
+        }
+        Node::Reduce { op: ReduceOp::Max | ReduceOp::Min, body, domain, .. } => {
+            f64::from(u8::from(planner.sides_of_sum((*body, *domain), rows, cols).is_some()))
         }
         Node::Reduce { op: ReduceOp::Sum, axis, body, domain } => {
             // A restriction that knows the positions of a reduction around it is another for each of them.

@@ -12,7 +12,7 @@ use crate::error::PlanError;
 use crate::loops::expr::{Expr, ExprId, Lane};
 use crate::loops::{Dst, Masked, Stmt, TileId, View};
 
-use super::looked_up::Named;
+use super::looked_up::LookedUp;
 use super::nest::{Binding, Frame, Nest};
 use super::settled::Settled;
 
@@ -36,7 +36,7 @@ enum How {
     /// The values are those of a table whose first axis this is, at a place of each pair.
     Places { axis: AxisId, place: TermId },
     /// Each pair has a line that a table names.
-    Lines(Named),
+    Lines(LookedUp),
     /// Keys take turns.
     Turns,
 }
@@ -83,7 +83,7 @@ impl Nest<'_, '_> {
             None => {
                 let value = self.planner.product(values);
                 let lanes = Frame::new(frame.rows, Some(axis));
-                let named = frame.cols.and_then(|cols| self.named_line(value, lanes, cols));
+                let named = frame.cols.and_then(|cols| self.looked_up_line(value, lanes, cols));
                 Part { weights, value, how: named.map_or(How::Turns, How::Lines), pairs: false }
             }
         }
@@ -145,7 +145,7 @@ impl Nest<'_, '_> {
                     )
                 })
             }
-            How::Lines(named) if self.add_named_lines(named, weights, (axis, frame), partial, acc)? => Ok(()),
+            How::Lines(named) if self.add_looked_up_lines(named, weights, (axis, frame), partial, acc)? => Ok(()),
             How::Lines(_) | How::Turns => self.add_in_turns(part.value, weights, axis, frame, partial, acc),
         }
     }

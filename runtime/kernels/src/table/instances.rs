@@ -15,6 +15,7 @@ use crate::product::pack::{Unpacked, pack_pairs};
 use crate::product::pairs::{Attend, Pairs, Widened, attend_pairs, product_pairs};
 use crate::product::{
     Blocks, MOST_ROWS, Operands, few_rows,
+    max_plus::max_plus,
     open::product_open,
     product,
     rounded::product_rounded,
@@ -61,6 +62,10 @@ macro_rules! instantiate {
         instantiate!(@product $token, product_open, product_open_f32, f32 $(, #[$features])?);
         instantiate!(@product $token, product_open, product_open_f64, f64 $(, #[$features])?);
         instantiate!(@product $token, product_rounded, product_rounded_f64, f64 $(, #[$features])?);
+        instantiate!(@max_plus $token, max_plus_f32, f32, false $(, #[$features])?);
+        instantiate!(@max_plus $token, max_plus_f64, f64, false $(, #[$features])?);
+        instantiate!(@max_plus $token, min_plus_f32, f32, true $(, #[$features])?);
+        instantiate!(@max_plus $token, min_plus_f64, f64, true $(, #[$features])?);
         instantiate!(@rows $token, all_finite_f32, softmax_update_f32, scale_rows_f32, f32 $(, #[$features])?);
         instantiate!(@spanned $token, product_spans_f32, softmax_spans_f32, product_of_spans_f32, f32 $(, #[$features])?);
         instantiate!(@spanned $token, product_spans_f64, softmax_spans_f64, product_of_spans_f64, f64 $(, #[$features])?);
@@ -258,6 +263,10 @@ macro_rules! instantiate {
             scatter_add_f32: scatter::scatter_add::<f32>,
             scatter_add_f64: scatter::scatter_add::<f64>,
             product_tanh_f32,
+            max_plus_f32,
+            max_plus_f64,
+            min_plus_f32,
+            min_plus_f64,
             add_plane_f32,
             scale_plane_f32,
             add_ramp_f32,
@@ -429,6 +438,23 @@ macro_rules! instantiate {
             let operands = Operands { m, n, k, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate, scale };
             // SAFETY: the features are those of this function; the operands are the contract of the entry.
             unsafe { $body($token::assume(), &operands) }
+        }
+    };
+
+    (@max_plus $token:ident, $name:ident, $t:ty, $least:literal $(, #[$features:meta])?) => {
+        $(#[$features])?
+        #[allow(clippy::too_many_arguments, reason = "the C signature of a product")]
+        unsafe extern "C" fn $name(
+            m: usize, n: usize, k: usize,
+            a: *const $t, a_rs: isize, a_cs: isize,
+            b: *const $t, b_rs: isize,
+            c: *mut $t, c_rs: isize,
+            masked: u64,
+        ) {
+            let (accumulate, scale) = (true, core::ptr::null());
+            let operands = Operands { m, n, k, a, a_rs, a_cs, b, b_rs, c, c_rs, accumulate, scale };
+            // SAFETY: the features are those of this function; the operands are the contract of the entry.
+            unsafe { max_plus::<$t, $token, $least>($token::assume(), &operands, masked != 0) }
         }
     };
 

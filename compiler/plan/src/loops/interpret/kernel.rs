@@ -22,6 +22,7 @@ impl Machine<'_, '_> {
             Stmt::List { .. } => self.list(stmt),
             Stmt::DotsListed { .. } => self.dots_listed(stmt),
             Stmt::SumListed { .. } => self.sum_listed(stmt),
+            Stmt::MaxPlus { .. } => self.max_plus(stmt),
             Stmt::ProductTanh { .. } => self.product_tanh(stmt),
             Stmt::SoftmaxUpdate { .. } => self.softmax(stmt),
             Stmt::Order { .. } => self.sort(stmt),
@@ -223,6 +224,29 @@ impl Machine<'_, '_> {
                     sum += factor * libm::tanh(argument);
                 }
                 self.set_element(&dst, row, col, sum)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn max_plus(&mut self, stmt: &Stmt) -> Run<()> {
+        let Stmt::MaxPlus { dst, lhs, rhs, rows, cols, depth, least, masked } = stmt else { return Ok(()) };
+        let masked = masked.map_or(Ok(false), |masked| self.scalar(masked).map(|value| value.truth()))?;
+        let [rows, cols, depth] = [self.int(*rows)?.max(0), self.int(*cols)?.max(0), self.int(*depth)?.max(0)];
+        let (dst, lhs, rhs) = (self.corner(dst)?, self.corner(lhs)?, self.corner(rhs)?);
+        let (matrix, sign) = (self.matrix(&rhs, depth, cols)?, if *least { -1.0 } else { 1.0 });
+        for row in 0..rows {
+            for col in 0..cols {
+                let mut best = sign * self.element(&dst, row, col)?.real();
+                for k in 0..depth {
+                    let own = self.element(&lhs, row, k)?.real();
+                    if masked && sign * own == f64::NEG_INFINITY {
+                        continue;
+                    }
+                    let sum = sign * (own + matrix[(k * cols + col) as usize]);
+                    best = if best.is_nan() || sum.is_nan() { f64::NAN } else { best.max(sum) };
+                }
+                self.set_element(&dst, row, col, sign * best)?;
             }
         }
         Ok(())

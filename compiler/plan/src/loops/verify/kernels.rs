@@ -298,6 +298,22 @@ impl Verifier<'_> {
         self.view(&of.lines, of.limit, width, true, Lane::F32);
     }
 
+    /// As [`Self::product`], of one type throughout.
+    pub(super) fn max_plus(&mut self, stmt: &Stmt) {
+        let Stmt::MaxPlus { dst, lhs, rhs, rows, cols, depth, masked, .. } = stmt else { return };
+        self.scalars(&[*rows, *cols, *depth], Lane::I64);
+        if let Some(masked) = masked {
+            self.scalars(&[*masked], Lane::Bool);
+        }
+        let Some(lane) = self.program.product_lane(dst) else {
+            return self.wrong("a max-plus product is of f32 or of f64");
+        };
+        self.view(dst, *rows, *cols, true, lane);
+        self.view(lhs, *rows, *depth, false, lane);
+        self.view(rhs, *depth, *cols, true, lane);
+        self.written(dst);
+    }
+
     /// As [`Self::product`], of f32, with weights.
     pub(super) fn product_tanh(&mut self, stmt: &Stmt) {
         let Stmt::ProductTanh { dst, weight, weight_rows, lhs, rhs, rows, cols, depth, .. } = stmt else { return };
