@@ -281,10 +281,46 @@ impl Nest<'_, '_> {
         }
         let start = self.identity(r.op, lane);
         self.map(result, frame, start);
+        let once = self.reduced_once(r, (frame, exact), (lane, start));
         self.for_tiles(r.axis, r.domain, (CHUNK, exact), &mut |nest, domain, partial| {
-            nest.row_reduce_step(Reduction { domain, ..r }, frame, exact, result, Some(partial), true)
+            let r = Reduction { domain, ..r };
+            let (Some(once), Some(cut)) = (once, partial) else {
+                return nest.row_reduce_step(r, frame, exact, result, Some(partial), true);
+            };
+            let along = Some((r.axis, nest.binding(r.axis).clone()));
+            let holds = nest.x().truth(true);
+            let then = nest
+                .inner(along.clone(), |nest| nest.row_reduce_step(r, frame, exact, result, Some(Some(holds)), true))?;
+            let everywhere = nest.planner.terms.truth(true);
+            let whole = Reduction { domain: everywhere, ..r };
+            let otherwise =
+                nest.inner(along, |nest| nest.row_reduce_step(whole, Frame::default(), exact, once, None, true))?;
+            nest.emit(Stmt::If { cond: cut, then, otherwise });
+            Ok(())
         })?;
+        if let Some(once) = once {
+            let (own, more) = (self.element(result, frame), self.element(once, Frame::default()));
+            let all = self.fold(r.op, own, more);
+            self.map(result, frame, all);
+        }
         Ok(self.element(result, frame))
+    }
+
+    /// A number for what full tiles hold for every row alike, where what is reduced does not know the rows: it is reduced
+    /// once for all of them. In decisions the order of positions counts.
+    fn reduced_once(
+        &mut self,
+        r: Reduction,
+        (frame, exact): (Frame, bool),
+        (lane, start): (Lane, ExprId),
+    ) -> Option<TileId> {
+        let rows = frame.rows?;
+        if exact || self.is_true(r.domain) || self.planner.terms.free(r.body).contains(rows) {
+            return None;
+        }
+        let once = self.frame_tile("once", lane, Frame::default());
+        self.map(once, Frame::default(), start);
+        Some(once)
     }
 
     fn row_reduce_step(

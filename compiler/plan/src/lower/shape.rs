@@ -292,6 +292,8 @@ fn split_quality(
         Node::Reduce { op: ReduceOp::Sum, axis, body, domain } => {
             // A restriction that knows the positions of a reduction around it is another for each of them.
             let own = planner.terms.free(*domain).iter().all(|a| a == *axis || axes.contains(&a));
+            // A mask is made for each row and position, which one column does not make up for.
+            let own = own && cols.is_none_or(|a| planner.hint_extent(a) > 1);
             match splits(planner, (*body, if own { Some(*domain) } else { None }), rows, cols) {
                 true => 1.0,
                 false => state_quality(planner, *body, cols),
