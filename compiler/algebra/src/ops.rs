@@ -281,12 +281,15 @@ impl NaryOp {
     }
 
     /// The meaning of two operands on reals (truth values are 0 and 1).
-    /// `min` and `max` are NaN if an operand is.
+    /// `min` and `max` are NaN if an operand is, and -0 is below 0, so that
+    /// neither the order nor the grouping of operands shows in the result.
     pub fn eval(self, x: f64, y: f64) -> f64 {
         match self {
             Self::Add => x + y,
             Self::Mul => x * y,
             Self::Min | Self::Max if x.is_nan() || y.is_nan() => f64::NAN,
+            Self::Min if x == y => f64::from_bits(x.to_bits() | y.to_bits()),
+            Self::Max if x == y => f64::from_bits(x.to_bits() & y.to_bits()),
             Self::Min => x.min(y),
             Self::Max => x.max(y),
             Self::And => f64::from(x != 0.0 && y != 0.0),

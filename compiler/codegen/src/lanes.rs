@@ -214,26 +214,32 @@ impl Lower<'_, '_> {
         self.builder.ins().floor(quotient)
     }
 
-    /// Minimum or maximum, NaN if an operand is: the one instruction that
-    /// gives `y` for a NaN, with the NaN of `x` put back.
+    /// Minimum or maximum, NaN if an operand is, -0 below 0: the instruction
+    /// in both orders, which gives the second operand where they are equal or
+    /// unordered. The bits of both results hold the sign of a zero.
     pub(crate) fn float_extreme(&mut self, better: FloatCC, x: Value, y: Value) -> Value {
         let ty = self.builder.func.dfg.value_type(x);
+        let least = better == FloatCC::LessThan;
         if !ty.is_vector() {
-            return if better == FloatCC::LessThan {
-                self.builder.ins().fmin(x, y)
-            } else {
-                self.builder.ins().fmax(x, y)
-            };
+            return if least { self.builder.ins().fmin(x, y) } else { self.builder.ins().fmax(x, y) };
         }
-        let wins = if better == FloatCC::LessThan {
-            self.builder.ins().fcmp(FloatCC::LessThan, x, y)
-        } else {
-            self.builder.ins().fcmp(FloatCC::LessThan, y, x)
+        let better_or_second = |s: &mut Self, x, y| {
+            let wins = if least {
+                s.builder.ins().fcmp(FloatCC::LessThan, x, y)
+            } else {
+                s.builder.ins().fcmp(FloatCC::LessThan, y, x)
+            };
+            let wins = s.bits(ty, wins);
+            s.builder.ins().bitselect(wins, x, y)
         };
-        let wins = self.bits(ty, wins);
-        let best = self.builder.ins().bitselect(wins, x, y);
-        let nan = self.builder.ins().fcmp(FloatCC::NotEqual, x, x);
-        self.blend(nan, x, best)
+        let (one, other) = (better_or_second(self, x, y), better_or_second(self, y, x));
+        if least {
+            return self.builder.ins().bor(one, other);
+        }
+        let best = self.builder.ins().band(one, other);
+        let unordered = self.builder.ins().fcmp(FloatCC::Unordered, x, y);
+        let nan = self.builder.ins().fadd(x, y);
+        self.blend(unordered, nan, best)
     }
 
     /// Bits of `x` where the mask has ones, else of `y`.

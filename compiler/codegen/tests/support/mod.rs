@@ -218,6 +218,18 @@ pub fn agree(dtype: DType, x: f64, y: f64, tolerance: f64) -> bool {
 
 /// Runs the program on both engines and compares all memory.
 pub fn check(program: &LoopProgram, extents: &[i64], buffers: &[Memory], tolerance: f64) {
+    check_by(program, extents, buffers, |dtype, _, x, y| agree(dtype, x, y, tolerance));
+}
+
+/// Runs the program on both engines and compares all memory: `agree` is given
+/// the type, the place in its buffer, what was interpreted and what generated
+/// code gave.
+pub fn check_by(
+    program: &LoopProgram,
+    extents: &[i64],
+    buffers: &[Memory],
+    agree: impl Fn(DType, usize, f64, f64) -> bool,
+) {
     let mut expected = buffers.to_vec();
     if let Err(error) = interpret(program, extents, &mut expected) {
         panic!("{error}\n{program}");
@@ -229,7 +241,7 @@ pub fn check(program: &LoopProgram, extents: &[i64], buffers: &[Memory], toleran
         for at in 0..x.len() {
             let (p, q) = (x.element(at), y.element(at));
             assert!(
-                agree(x.dtype, p, q, tolerance),
+                agree(x.dtype, at, p, q),
                 "{} at {}: interpreted {p:?}, generated {q:?}\nextents {extents:?}\n{program}",
                 declared.name,
                 at as i64 - x.origin,

@@ -147,12 +147,20 @@ fn decode(dtype: DType, word: u64) -> Value {
     }
 }
 
+/// The value as f32, an integer in one rounding.
+fn single(value: Value) -> f32 {
+    match value {
+        Value::Int(x) => x as f32,
+        _ => value.real() as f32,
+    }
+}
+
 fn encode(dtype: DType, value: Value) -> u64 {
     match dtype {
-        DType::F32 => u64::from((value.real() as f32).to_bits()),
+        DType::F32 => u64::from(single(value).to_bits()),
         DType::F64 => value.real().to_bits(),
-        DType::F16 => u64::from(f16_of_f32(value.real() as f32)),
-        DType::Bf16 => u64::from(bf16_of_f32(value.real() as f32)),
+        DType::F16 => u64::from(f16_of_f32(single(value))),
+        DType::Bf16 => u64::from(bf16_of_f32(single(value))),
         DType::I8 | DType::U8 => u64::from(value.int() as u8),
         DType::I32 => u64::from(value.int() as u32),
         DType::I64 => value.int() as u64,
@@ -256,7 +264,7 @@ impl TileData {
     pub(super) fn write(&mut self, row: i64, col: i64, value: Value) -> Result<(), StorageError> {
         let at = self.place(row, col)?;
         match &mut self.elements {
-            Elements::F32(x) => x[at] = value.real() as f32,
+            Elements::F32(x) => x[at] = single(value),
             Elements::F64(x) => x[at] = value.real(),
             Elements::I64(x) => x[at] = value.int(),
             Elements::Bool(x) => x[at] = value.truth(),
