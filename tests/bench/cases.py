@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+import memory
+
 ROOT = Path(__file__).resolve().parents[2]
 
 BLOCK = 64  # of the block pattern
@@ -64,7 +66,7 @@ class Case:
             "v": draw(self.B, self.key_heads, self.N, self.D),
         }
         if self.dtype == "bf16":
-            found = {name: widen(narrow(array)) for name, array in found.items()}
+            found = {name: memory.widen(memory.narrow(array)) for name, array in found.items()}
         if self.family == "document":
             ends = np.cumsum([int(part * self.N) for part in DOCUMENTS[:-1]])
             found["doc"] = np.searchsorted(ends, np.arange(self.N), side="right").astype(np.int32)[None]
@@ -110,16 +112,6 @@ class Case:
     def bytes(self):
         """Bytes of keys and values."""
         return 2 * self.B * self.key_heads * self.N * self.D * (2 if self.dtype == "bf16" else 4)
-
-
-def narrow(array):
-    """The nearest bf16, as bits."""
-    bits = np.ascontiguousarray(array).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-
-
-def widen(bits):
-    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def longformer(case, tables, h, i, j):

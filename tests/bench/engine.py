@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+import memory
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # Types by number; module/src/tensor.rs has the same list. numpy has no bf16: its bits are in a uint16.
@@ -39,6 +41,17 @@ class Message(ctypes.Structure):
         return message
 
 
+class Call(ctypes.Structure):
+    """What `attnc_bench_run` takes: one argument, since handing over six takes longer than a short kernel runs."""
+
+    _fields_ = [
+        ("kernel", ctypes.c_void_p),
+        ("inputs", ctypes.POINTER(Tensor)), ("input_count", ctypes.c_size_t),
+        ("outputs", ctypes.POINTER(Tensor)), ("output_count", ctypes.c_size_t),
+        ("message", ctypes.POINTER(Message)),
+    ]
+
+
 class Limits(ctypes.Structure):
     _fields_ = [("product_gflops", ctypes.c_double), ("read_gbytes_s", ctypes.c_double)]
 
@@ -62,7 +75,7 @@ def load():
     library.attnc_bench_compile.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t, message]
     library.attnc_bench_compile.restype = ctypes.c_void_p
     size = ctypes.c_size_t
-    library.attnc_bench_run.argtypes = [ctypes.c_void_p, tensors, size, tensors, size, message]
+    library.attnc_bench_run.argtypes = [ctypes.c_void_p]
     library.attnc_bench_output.argtypes = [
         ctypes.c_void_p, tensors, size, ctypes.POINTER(ctypes.c_int64), message, message,
     ]
@@ -126,12 +139,14 @@ class Kernel:
             self.handle, given, len(given), shape, ctypes.byref(form), ctypes.byref(self.message)
         )
         self.check(rank >= 0)
-        out = np.zeros(tuple(shape[:rank]), np.float32)
+        out = memory.empty(tuple(shape[:rank]), np.float32)
         taken = tensors({"out": out})
-        run, handle, count, message = self.module.attnc_bench_run, self.handle, len(given), ctypes.byref(self.message)
+        whole = Call(self.handle, given, len(given), taken, 1, ctypes.pointer(self.message))
+        whole.kept = given, taken
+        run, address = self.module.attnc_bench_run, ctypes.addressof(whole)
 
-        def call():
-            if run(handle, given, count, taken, 1, message) != 0:
+        def call(whole=whole):  # Keeps what lies at the address.
+            if run(address) != 0:
                 self.check(False)
             return out
 

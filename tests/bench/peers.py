@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 import cases
+import memory
 
 
 def prepare(peer, case, inputs, threads):
@@ -21,7 +22,7 @@ def attnc(case, inputs, threads):
     import engine
 
     if case.dtype == "bf16":
-        inputs = {n: cases.narrow(a) if a.dtype == np.float32 else a for n, a in inputs.items()}
+        inputs = {n: memory.narrow(a) if a.dtype == np.float32 else a for n, a in inputs.items()}
     call, _, form = engine.Kernel(case.source(), case.settings, threads).bind(inputs)
     return call, lambda out: out, form
 

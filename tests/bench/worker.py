@@ -32,10 +32,11 @@ def prepare(state, peer, threads, case, inputs):
     import numpy as np
 
     import cases
+    import memory
     import peers
 
     found = {c.name: c for c in cases.all_cases()}[case]
-    arrays = {path.stem: np.load(path) for path in Path(inputs).glob("*.npy")}
+    arrays = {path.stem: memory.aligned(np.load(path)) for path in Path(inputs).glob("*.npy")}
     started = time.perf_counter()
     state["call"], state["back"], how = peers.prepare(peer, found, arrays, threads)
     state["result"] = state["call"]()

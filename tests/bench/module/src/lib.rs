@@ -90,30 +90,40 @@ pub unsafe extern "C" fn attnc_bench_compile(
     unsafe { guarded(message, compile) }.unwrap_or(std::ptr::null_mut())
 }
 
+/// A call, prepared once: handing six arguments over takes Python longer than a short kernel runs.
+#[repr(C)]
+pub struct Call<'a> {
+    /// What to run.
+    pub kernel: &'a Kernel,
+    /// The first of the inputs.
+    pub inputs: *const TensorArg,
+    /// How many there are.
+    pub input_count: usize,
+    /// The first of the outputs.
+    pub outputs: *const TensorArg,
+    /// How many there are.
+    pub output_count: usize,
+    /// Where an error's text goes.
+    pub message: &'a Message,
+}
+
 /// Runs a kernel on inputs into outputs. 0 if all went well.
 ///
 /// # Safety
-/// `kernel` must come from [`attnc_bench_compile`] and not be freed; every tensor must be valid for its type, shape
-/// and strides, an output for writing and by nothing else meanwhile; `message` must have room for what it says.
+/// The kernel must come from [`attnc_bench_compile`] and not be freed; every tensor must be valid for its type, shape
+/// and strides, an output for writing and by nothing else meanwhile; the message must have room for what it says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn attnc_bench_run(
-    kernel: &Kernel,
-    inputs: *const TensorArg,
-    input_count: usize,
-    outputs: *const TensorArg,
-    output_count: usize,
-    message: &Message,
-) -> i32 {
+pub unsafe extern "C" fn attnc_bench_run(call: &Call<'_>) -> i32 {
     let run = || {
         // SAFETY: the caller vouches for the lists and for what they point to.
         let (inputs, mut outputs) = unsafe {
-            let (inputs, outputs) = (list(inputs, input_count), list(outputs, output_count));
+            let (inputs, outputs) = (list(call.inputs, call.input_count), list(call.outputs, call.output_count));
             (views(inputs)?, views_mut(outputs)?)
         };
-        kernel.run_into(&inputs, &mut outputs).map_err(|e| describe(&e))
+        call.kernel.run_into(&inputs, &mut outputs).map_err(|e| describe(&e))
     };
     // SAFETY: the caller vouches for the message.
-    if unsafe { guarded(message, run) }.is_some() { 0 } else { 1 }
+    if unsafe { guarded(call.message, run) }.is_some() { 0 } else { 1 }
 }
 
 /// Writes the shape of the kernel's only output for these inputs to `shape`, which has room for 8 extents, and the name
