@@ -238,8 +238,14 @@ impl Counter<'_> {
     }
 
     /// How often a condition holds: half the time where it is a table of truth values that decides, always where nothing
-    /// is known.
+    /// is known; of alternatives as often as the likeliest.
     fn share(&self, id: ExprId) -> f64 {
+        if let (Known::Nothing, Expr::Nary(op @ (NaryOp::And | NaryOp::Or), xs)) =
+            (self.value(id), self.program.exprs.get(id))
+        {
+            let shares = xs.iter().map(|x| self.share(*x));
+            return if *op == NaryOp::Or { shares.fold(0.0, f64::max) } else { shares.fold(1.0, f64::min) };
+        }
         let is_truth = |id: ExprId| match self.program.exprs.get(id) {
             Expr::Load { buffer, .. } => self.program.buffers[buffer.0 as usize].dtype == DType::Bool,
             _ => false,

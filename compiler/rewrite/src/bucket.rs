@@ -17,6 +17,29 @@ use crate::language::ENode;
 /// Reductions made for one restriction and one choice of keys, at most.
 const MAX_FORMS: usize = 6;
 
+/// What positions are put in order by.
+#[derive(Clone, Debug)]
+pub enum Keys {
+    /// A key of the reduced axis equals one of the rows.
+    Equal(TermId, TermId),
+    /// Conditions on the reduced axis hold: its key is 1 where they do, that of the rows is 1.
+    Hold(Vec<TermId>),
+}
+
+impl Keys {
+    /// The key of the reduced axis and that of the rows.
+    fn terms(&self, terms: &mut Terms) -> (TermId, TermId) {
+        match self {
+            Self::Equal(key, row_key) => (*key, *row_key),
+            Self::Hold(conditions) => {
+                let all = terms.nary(NaryOp::And, conditions.clone());
+                let (one, zero) = (terms.int(1), terms.int(0));
+                (terms.add(Node::Select(all, one, zero)), one)
+            }
+        }
+    }
+}
+
 /// A matched reduction with the equality that it is bucketed by.
 #[derive(Clone, Debug)]
 pub struct Bucket {
@@ -28,12 +51,10 @@ pub struct Bucket {
     pub node: ENode,
     /// The reduced axis.
     pub axis: AxisId,
-    /// The key of the reduced axis.
-    pub key: TermId,
+    /// The keys.
+    pub keys: Keys,
     /// Whether the reduced axis must be put in order.
     pub permuted: bool,
-    /// The key of the rows.
-    pub row_key: TermId,
     /// The axis of the rows, if it must be put in order.
     pub row: Option<AxisId>,
     /// The other conjuncts of the restriction.
@@ -44,7 +65,7 @@ impl Bucket {
     /// Adds the bucketed form and returns its id; that of the reduction itself if it has none.
     pub fn add(&self, graph: &mut Graph) -> Id {
         let itself = graph.add_uncanonical(self.node.clone());
-        let keys = (self.key, self.row_key);
+        let keys = self.keys.terms(&mut graph.analysis.spec.terms);
         let made = graph.analysis.bucketed.entry(keys).or_default();
         if let Some(known) = made.get(&self.node) {
             return *known;
@@ -52,7 +73,7 @@ impl Bucket {
         if made.len() >= MAX_FORMS {
             return itself;
         }
-        let Some(id) = self.make(graph) else {
+        let Some(id) = self.make(graph, keys) else {
             graph.analysis.declined.insert((self.rule, self.stuck));
             return itself;
         };
@@ -60,9 +81,9 @@ impl Bucket {
         id
     }
 
-    fn make(&self, graph: &mut Graph) -> Option<Id> {
+    fn make(&self, graph: &mut Graph, (key, row_key): (TermId, TermId)) -> Option<Id> {
         let operands: Vec<TermId> = self.node.children().iter().map(|c| oldest(graph, *c)).collect();
-        let in_order = self.in_one_order(&mut graph.analysis.spec);
+        let in_order = self.in_one_order(&mut graph.analysis.spec, (key, row_key));
         let terms = &mut graph.analysis.spec.terms;
         let mut moves = Vec::new();
         let mut place = |moved: bool, axis: AxisId, key: TermId| {
@@ -72,8 +93,8 @@ impl Bucket {
             moves.push((axis, terms.add(Node::Order { axis, key })));
             terms.sorted(axis, key)
         };
-        let key = place(self.permuted, self.axis, self.key);
-        let row_key = self.row.map_or(self.row_key, |row| place(true, row, self.row_key));
+        let sorted = place(self.permuted, self.axis, key);
+        let sorted_rows = self.row.map_or(row_key, |row| place(true, row, row_key));
         let mut renaming = Renaming { terms, moves, done: BTreeMap::new() };
         let renamed = |t: &TermId| match in_order && self.compares_positions(renaming.terms, *t) {
             true => Some(*t),
@@ -81,10 +102,10 @@ impl Bucket {
         };
         let mut rest = self.rest.iter().map(renamed).collect::<Option<Vec<TermId>>>()?;
         let operands = operands.into_iter().map(|t| renaming.term(t)).collect::<Option<Vec<TermId>>>()?;
-        rest.insert(0, terms.binary(BinaryOp::Eq, key, row_key));
+        rest.insert(0, terms.binary(BinaryOp::Eq, sorted, sorted_rows));
         let domain = terms.nary(NaryOp::And, rest);
         let back = self.row.map(|row| {
-            let order = terms.add(Node::Order { axis: row, key: self.row_key });
+            let order = terms.add(Node::Order { axis: row, key: row_key });
             (row, terms.add(Node::Order { axis: row, key: order }))
         });
         let domain = convert::intern(graph, domain);
@@ -107,14 +128,14 @@ impl Bucket {
 /// earlier one still comes first.
 impl Bucket {
     /// Whether rows and reduced positions are put in the same order.
-    fn in_one_order(&self, spec: &mut Spec) -> bool {
+    fn in_one_order(&self, spec: &mut Spec, (key, row_key): (TermId, TermId)) -> bool {
         let Some(row) = self.row.filter(|_| self.permuted) else { return false };
         if spec.axis(row).extent != spec.axis(self.axis).extent {
             return false;
         }
         let at_row = spec.terms.position(row);
         let mut renaming = Renaming { terms: &mut spec.terms, moves: vec![(self.axis, at_row)], done: BTreeMap::new() };
-        renaming.term(self.key) == Some(self.row_key)
+        renaming.term(key) == Some(row_key)
     }
 
     /// Whether a predicate says which of the two positions comes first.

@@ -19,8 +19,10 @@ const MAX_ROWS: i64 = 96;
 const SAMPLES: i64 = 12;
 /// Positions beyond a run that a tile of rows meets: the rows' own buckets and the rest of the last key tile.
 const TILE_EDGES: f64 = 160.0;
-/// Share assumed of a table of truth values.
+/// Share assumed of the positions that have one value of a table, and of blocks that are allowed.
 const TABLE_SHARE: f64 = 0.25;
+/// A guess at the share of a table of truth values that is true.
+const TRUE_SHARE: f64 = 0.5;
 
 /// The share of the box over the predicate's axes and `axis` in which the predicate holds.
 pub fn density(spec: &Spec, extents: &Extents, predicate: TermId, axis: AxisId) -> f64 {
@@ -111,7 +113,24 @@ impl Row<'_> {
             }
             Node::Binary(op, x, y) if op.is_comparison() => self.comparison(*op, *x, *y),
             Node::Reduce { op: ReduceOp::Any, axis, domain, body } => self.any(*axis, *domain, *body),
-            _ => RowSet::share(self.len, TABLE_SHARE),
+            _ => RowSet::share(self.len, self.share_of_data(predicate)),
+        }
+    }
+
+    /// The share that a predicate which data decides allows: half of a table's, of which every tile has some; of a table of
+    /// blocks less, and whole ones.
+    fn share_of_data(&self, predicate: TermId) -> f64 {
+        let along = |at: &&TermId| self.spec.terms.free(**at).contains(self.axis);
+        let of_blocks = match self.spec.terms.node(predicate) {
+            Node::Input { index, .. } => {
+                index.iter().filter(along).all(|at| matches!(self.value(*at), Value::Block(..)))
+            }
+            _ => false,
+        };
+        match (of_blocks, self.visited) {
+            (true, _) => TABLE_SHARE,
+            (false, true) => 1.0,
+            (false, false) => TRUE_SHARE,
         }
     }
 
@@ -250,6 +269,9 @@ impl Row<'_> {
             Node::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, axis, .. } => {
                 let n = self.spec.eval_extent(self.spec.axis(*axis).extent, self.extents).unwrap_or(1);
                 1.0 / n.max(1) as f64
+            }
+            Node::Select(_, x, y) if [x, y].iter().all(|t| matches!(self.spec.terms.node(**t), Node::Int(_))) => {
+                TRUE_SHARE
             }
             Node::At { body, .. } => self.bucket_share(*body),
             Node::Unary(UnaryOp::ToInt | UnaryOp::Neg | UnaryOp::Abs, x) => self.bucket_share(*x),

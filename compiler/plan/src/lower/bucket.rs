@@ -253,6 +253,9 @@ impl Planner<'_> {
     /// A guess at the number of values that a key takes.
     fn buckets(&mut self, key: TermId) -> ExprId {
         match self.terms.node(key).clone() {
+            Node::Select(_, x, y) if [x, y].iter().all(|t| matches!(self.terms.node(*t), Node::Int(_))) => {
+                self.shapes_mut().int(2)
+            }
             Node::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, axis, .. } => self.axis_extent(axis),
             Node::At { body, .. } => self.buckets(body),
             Node::Unary(UnaryOp::ToInt | UnaryOp::Neg | UnaryOp::Abs, x) => self.buckets(x),

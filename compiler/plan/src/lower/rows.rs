@@ -286,7 +286,8 @@ impl Nest<'_, '_> {
                 Node::Binary(BinaryOp::Eq, x, y) if self.integral(x) && self.integral(y) => {
                     let sorted = self.planner.equal_keys(x, axis).or(self.planner.equal_keys(y, axis));
                     let ends = [self.bound_of(axis, rows, x, y, 0), self.bound_of(axis, rows, y, x, 0)];
-                    equal = equal.or(sorted);
+                    let moves = [x, y].iter().any(|t| self.planner.terms.free(*t).contains(rows));
+                    equal = equal.or(sorted.map(|length| (length, moves)));
                     // Positions of one remainder lie scattered.
                     let remainder = |b: &Bound| {
                         matches!(self.planner.terms.node(b.variable), Node::Binary(BinaryOp::Mod, ..)) && step == 1
@@ -301,8 +302,8 @@ impl Nest<'_, '_> {
             }
         }
         let mut shortest = Run { length: last + 1, moves: false, dense };
-        if let Some(length) = equal.filter(|length| *length <= last) {
-            shortest = Run { length, moves: true, dense };
+        if let Some((length, moves)) = equal.filter(|(length, _)| *length <= last) {
+            shortest = Run { length, moves, dense };
         }
         for low in bounds.iter().filter(|b| b.positive) {
             for high in bounds.iter().filter(|b| !b.positive && b.variable == low.variable) {
@@ -360,8 +361,20 @@ impl Nest<'_, '_> {
         self.sum_apart(axis, x, -1, &mut parts, &mut rest)?;
         let moves = [x, y].iter().any(|t| self.planner.terms.free(*t).contains(rows));
         match parts[..] {
-            [(variable, scale)] if scale.abs() == 1 => Some(Bound { variable, positive: scale > 0, rest, moves }),
+            [(variable, scale)] if scale.abs() == 1 && self.is_place(variable, axis) => {
+                Some(Bound { variable, positive: scale > 0, rest, moves })
+            }
             _ => None,
+        }
+    }
+
+    /// Whether a term is the position along an axis, or a quotient or remainder of it: numbers that lie in tables are
+    /// scattered.
+    fn is_place(&self, term: TermId, axis: AxisId) -> bool {
+        match *self.planner.terms.node(term) {
+            Node::Position(of) => of == axis,
+            Node::Binary(BinaryOp::FloorDiv | BinaryOp::Mod, x, _) => self.is_place(x, axis),
+            _ => false,
         }
     }
 

@@ -2,11 +2,13 @@
 //!
 //! Positions are put in the stable order of their keys, where those with one
 //! key lie together and are found by search. The rule applies to any key that
-//! depends on the rows or on the reduced axis alone, whatever computes it.
+//! depends on the rows or on the reduced axis alone, whatever computes it. A
+//! condition on the reduced positions alone, such as which of them are no
+//! padding, is a key of two values.
 
 use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, Spec, TermId, Type};
 
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, Keys};
 use crate::build::Tree;
 use crate::facts::{any_sub_term, is_small_tree, reads_input};
 use crate::language::{ENode, Kind};
@@ -16,7 +18,8 @@ use crate::rule::{Outcome, Rule, Site};
 
 const NAME: &str = "equal-keys-are-buckets";
 const IN_ORDER: &str = "equal keys lie together already";
-const NO_KEYS: &str = "no equality of a key of the rows with a key of the reduced axis";
+const NO_KEYS: &str =
+    "no equality of a key of the rows with a key of the reduced axis, no condition on data of that axis";
 const UNION: &str = "a union of equalities is not one bucket for each row";
 const STUCK: &str = "a part that joins the rows and the reduced axis cannot be read in another order";
 
@@ -49,6 +52,9 @@ pub(super) static RULES: &[Rule] = &[rule! {
         "logsumexp[j where (j * j) mod 3 == (i * i) mod 3]($r(i, j) + $r(j))",
         "prod[j where $k(j) mod 2 == $k(i) mod 2 and $m(i, j)]($r(i, j) + $r(j))",
         "max[j where $k(j) == 1]($r(i, j))",
+        "sum[j](softmax[j where $m(j)](sum[d]($r(i, d) * $r(j, d))) * $r(j, e))",
+        "sum[j](softmax[j where $m(h, j) and $m(i) and j <= i]($r(i, j)) * $r(h, j, e))",
+        "prod[j where $m(j) and $m(i, j)]($r(i, j))",
     ],
 }];
 
@@ -71,8 +77,12 @@ fn equal_keys_are_buckets(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
         return;
     }
     let mut reason = if holds_union(spec, domain, axis) { UNION } else { NO_KEYS };
+    let mut put = |keys: Keys, permuted: bool, row: Option<AxisId>, rest: Vec<TermId>| {
+        let bucket = Bucket { rule: NAME, stuck: STUCK, node: node.clone(), axis, keys, permuted, row, rest };
+        out.union(Tree::matched(node), Tree::Bucket(Box::new(bucket)));
+    };
     for (at, conjunct) in conjuncts.iter().enumerate() {
-        let Some((key, row_key)) = keys(spec, *conjunct, axis) else { continue };
+        let Some((key, row_key)) = equality(spec, *conjunct, axis) else { continue };
         let rows = row_axis(spec, key, row_key, axis);
         let lines = spec.terms.free(key).union(spec.terms.free(row_key));
         if lines.iter().any(|a| a != axis && Some(a) != rows && is_long(spec, a, axis)) {
@@ -85,9 +95,14 @@ fn equal_keys_are_buckets(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
             continue;
         }
         let rest = conjuncts.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, t)| *t).collect();
-        let bucket = Bucket { rule: NAME, stuck: STUCK, node: node.clone(), axis, key, permuted, row_key, row, rest };
-        out.union(Tree::matched(node), Tree::Bucket(Box::new(bucket)));
-        return;
+        return put(Keys::Equal(key, row_key), permuted, row, rest);
+    }
+    let (conditions, rest): (Vec<TermId>, Vec<TermId>) =
+        conjuncts.into_iter().partition(|t| is_condition(spec, *t, axis));
+    // Keys that rows name are named in the order that they lie in.
+    let named = |t: &TermId| any_sub_term(&spec.terms, *t, Node::runs_over_axis);
+    if !conditions.is_empty() && !rest.iter().any(named) {
+        return put(Keys::Hold(conditions), true, None, rest);
     }
     out.decline(reason);
 }
@@ -101,7 +116,7 @@ fn flatten(spec: &Spec, predicate: TermId, out: &mut Vec<TermId>) {
 }
 
 /// The sides of an equality of integers, that of the reduced axis first.
-fn keys(spec: &Spec, predicate: TermId, axis: AxisId) -> Option<(TermId, TermId)> {
+fn equality(spec: &Spec, predicate: TermId, axis: AxisId) -> Option<(TermId, TermId)> {
     let terms = &spec.terms;
     let Node::Binary(BinaryOp::Eq, x, y) = *terms.node(predicate) else { return None };
     if terms.ty(x) != Type::Int || terms.ty(y) != Type::Int {
@@ -114,14 +129,30 @@ fn keys(spec: &Spec, predicate: TermId, axis: AxisId) -> Option<(TermId, TermId)
     }
 }
 
+/// Whether a predicate is a condition on data of the reduced positions alone, other than on whole blocks of them.
+fn is_condition(spec: &Spec, predicate: TermId, axis: AxisId) -> bool {
+    let terms = &spec.terms;
+    let in_blocks = |t: TermId| matches!(terms.node(t), Node::Binary(BinaryOp::FloorDiv, ..));
+    let of_data = any_sub_term(terms, predicate, |node| match node {
+        Node::Input { input, index } => {
+            let mut along = index.iter().filter(|at| terms.free(**at).contains(axis));
+            spec.input(*input).runs.is_none() && along.any(|at| !in_blocks(*at))
+        }
+        _ => false,
+    });
+    of_data
+        && !any_sub_term(terms, predicate, Node::runs_over_axis)
+        && !terms.free(predicate).iter().any(|a| a != axis && is_long(spec, a, axis))
+}
+
 /// Whether an equality of data's keys stands under a union.
 fn holds_union(spec: &Spec, predicate: TermId, axis: AxisId) -> bool {
-    let equality = |t: TermId| {
+    let of_data = |t: TermId| {
         let mut found = false;
         let mut open = vec![t];
         while let Some(t) = open.pop() {
-            found |=
-                keys(spec, t, axis).is_some_and(|(x, y)| reads_input(&spec.terms, x) && reads_input(&spec.terms, y));
+            found |= equality(spec, t, axis)
+                .is_some_and(|(x, y)| reads_input(&spec.terms, x) && reads_input(&spec.terms, y));
             if let Node::Nary(NaryOp::And | NaryOp::Or, parts) = spec.terms.node(t) {
                 open.extend(parts);
             }
@@ -129,8 +160,8 @@ fn holds_union(spec: &Spec, predicate: TermId, axis: AxisId) -> bool {
         found
     };
     any_sub_term(&spec.terms, predicate, |node| match node {
-        Node::Nary(NaryOp::Or, parts) => parts.iter().any(|p| equality(*p)),
-        Node::Reduce { op: ReduceOp::Any, domain, body, .. } => equality(*domain) || equality(*body),
+        Node::Nary(NaryOp::Or, parts) => parts.iter().any(|p| of_data(*p)),
+        Node::Reduce { op: ReduceOp::Any, domain, body, .. } => of_data(*domain) || of_data(*body),
         _ => false,
     })
 }
