@@ -394,7 +394,10 @@ impl Nest<'_, '_> {
             }
             None => {
                 let value = self.at(depth, |nest| {
-                    let value = nest.eval(term, own, false)?;
+                    let value = match nest.lines_one_by_one(term, own)? {
+                        Some(value) => value,
+                        None => nest.eval(term, own, false)?,
+                    };
                     let tile = nest.as_tile("o", value, own);
                     Ok(nest.element(tile, own))
                 })?;

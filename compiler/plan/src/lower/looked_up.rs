@@ -3,13 +3,14 @@
 //! Each pair of a row and a column reads a line of its own. Dot products with such lines, and sums of them by weights, are
 //! those of listed keys ([`super::listed`]): the table's entries are the lists, all of one length.
 
-use attnc_algebra::{AxisId, DType, Node, ReduceOp, TermId};
+use attnc_algebra::{AxisId, DType, Node, ReduceOp, TermId, UnaryOp};
 
 use crate::error::PlanError;
-use crate::loops::expr::{ExprId, Lane};
+use crate::loops::expr::{Expr, ExprId, Lane};
+use crate::loops::program::is_line_type;
 use crate::loops::{Listed, Masked, Stmt, TileId};
 
-use super::nest::{Frame, Nest};
+use super::nest::{Binding, Frame, Nest};
 use super::reduce::Reduction;
 
 /// A table's lines, and which of them each pair reads.
@@ -118,5 +119,49 @@ impl Nest<'_, '_> {
         }
         self.emit(Stmt::SumListed { dst: acc, weights, of, rows, cols, depth });
         Ok(true)
+    }
+
+    /// An operand whose lines lie in memory as a table says, such as the pages of a cache: line by line, which is quicker
+    /// than to look up each element's place. `None` if it is no such operand.
+    pub(super) fn lines_one_by_one(&mut self, term: TermId, frame: Frame) -> Result<Option<ExprId>, PlanError> {
+        let (Some(rows), Some(cols)) = (frame.rows, frame.cols) else { return Ok(None) };
+        let stored = match *self.planner.terms.node(term) {
+            Node::Unary(UnaryOp::ToReal, x) => x,
+            _ => term,
+        };
+        let Node::Input { input, index } = self.planner.terms.node(stored).clone() else { return Ok(None) };
+        let Some((last, lead)) = index.split_last().filter(|_| is_line_type(self.planner.spec.input(input).dtype))
+        else {
+            return Ok(None);
+        };
+        let (lines, along, turned) = match *self.planner.terms.node(*last) {
+            Node::Position(a) if a == cols => (rows, cols, false),
+            Node::Position(a) if a == rows => (cols, rows, true),
+            _ => return Ok(None),
+        };
+        let Binding::Tile(dim) = self.binding(lines).clone() else { return Ok(None) };
+        let has = |t: &TermId, axis: AxisId| self.planner.terms.free(*t).contains(axis);
+        let reads = |t: &TermId| self.planner.find(*t, &mut |_, node| matches!(node, Node::Input { .. }));
+        let by_table = lead.iter().any(|t| has(t, lines) && reads(t));
+        if !by_table || lead.iter().any(|t| has(t, along)) || dim.step != 1 {
+            return Ok(None);
+        }
+        let by_lines = Frame::new(Some(lines), Some(along));
+        let lane = self.lane(term, false);
+        let tile = self.frame_tile("lines", lane, by_lines);
+        let (var, t) = self.var(Lane::I64);
+        let at = self.x().sum(dim.base, t);
+        let body = self.inner(Some((lines, Binding::Fixed(at))), |nest| {
+            let line = Frame::new(None, Some(along));
+            let value = nest.eval(term, line, false)?;
+            let value = nest.x().cast(lane, value);
+            nest.map_row(tile, t, line, value);
+            Ok(())
+        })?;
+        let from = self.x().int(0);
+        self.emit(Stmt::For { var, from, to: dim.count, step: 1, body });
+        let (row, col) = self.lane_index(by_lines);
+        let (row, col) = if turned { (col, row) } else { (row, col) };
+        Ok(Some(self.x().add(Expr::Tile { tile, row, col }, Some(lane))))
     }
 }

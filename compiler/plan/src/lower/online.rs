@@ -223,7 +223,7 @@ impl Nest<'_, '_> {
     }
 
     /// Emits `tile[row, line] = value`.
-    fn map_row(&mut self, tile: TileId, row: ExprId, line: Frame, value: ExprId) {
+    pub(super) fn map_row(&mut self, tile: TileId, row: ExprId, line: Frame, value: ExprId) {
         let (_, col) = self.lane_index(line);
         let (rows, cols) = self.counts(line);
         self.emit(Stmt::Map { dst: Dst::Tile { tile, row, col }, rows, cols, value });

@@ -442,7 +442,7 @@ impl Nest<'_, '_> {
         // Nothing proves that an extent that is computed is positive.
         let positive = |nest: &Self, dim: &usize| {
             let shape = nest.program.buffers[buffer.0 as usize].shape[*dim];
-            matches!(nest.program.exprs.get(shape), Expr::Extent(_))
+            matches!(nest.program.exprs.get(shape), Expr::Extent(_) | Expr::Int(1..))
         };
         let clamp = !uncertain.iter().all(|dim| positive(self, dim));
         if !clamp {
