@@ -104,7 +104,12 @@ impl Row<'_> {
         let terms = &self.spec.terms;
         match terms.node(predicate) {
             Node::Bool(b) => RowSet::constant(self.len, *b),
-            Node::Unary(UnaryOp::Not, x) => self.set(*x).complement(),
+            Node::Unary(UnaryOp::Not, x) => {
+                let set = self.set(*x);
+                // A tile has both what data allow and what they do not.
+                let scattered = self.visited && self.reads_data(*x) && set.count() >= self.len as f64;
+                if scattered { set } else { set.complement() }
+            }
             Node::Nary(NaryOp::And, xs) => xs.iter().fold(RowSet::full(self.len), |set, x| set.meet(&self.set(*x))),
             Node::Nary(NaryOp::Or, xs) => xs.iter().fold(RowSet::empty(self.len), |set, x| set.join(&self.set(*x))),
             Node::Select(c, a, b) => {
@@ -156,7 +161,8 @@ impl Row<'_> {
     /// `x - y <= slack`
     fn at_most(&self, x: TermId, y: TermId, slack: i64) -> RowSet {
         if self.spec.terms.ty(x) != Type::Int || self.spec.terms.ty(y) != Type::Int {
-            return RowSet::share(self.len, 0.5);
+            // Numbers of data lie scattered.
+            return RowSet::share(self.len, if self.visited { 1.0 } else { TRUE_SHARE });
         }
         self.bounded(x, y, slack)
     }

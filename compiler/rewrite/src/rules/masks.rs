@@ -12,6 +12,7 @@ use crate::facts::{any_sub_term, reads_input};
 use crate::language::{ENode, Kind};
 use crate::rule;
 use crate::rule::{Outcome, Rule, Site};
+use crate::rules::bucket::is_long;
 
 const MAY_BE_UNDEFINED: &str = "what the mask leaves out may be undefined";
 const DATA_DECIDE: &str = "the mask compares reals of the data";
@@ -120,15 +121,21 @@ fn choices(site: &Site<'_>, class: Id, neutral: f64) -> impl Iterator<Item = Mas
 
 /// Unites a reduction, with what was matched of its operand, with the same restricted to a mask.
 fn restrict(site: &Site<'_>, node: &ENode, from: Tree, value: Tree, conditions: Conditions, out: &mut Outcome) {
-    // A restriction is looked at in f64 and pair by pair where reals decide, a choice beside its value is not.
-    let terms = &site.spec().terms;
+    // A restriction is looked at in f64 and pair by pair where reals decide, a choice beside its value is not. What knows the
+    // reduced positions alone is looked at once for each.
+    let (spec, terms) = (site.spec(), &site.spec().terms);
+    let axis = match node {
+        ENode::Softmax(axis, ..) | ENode::Attend(axis, ..) | ENode::Reduce(_, axis, ..) => *axis,
+        _ => return,
+    };
+    let of_pairs = |p: TermId| terms.free(p).iter().any(|a| a != axis && is_long(spec, a, axis));
     let compares = |node: &Node| match node {
         Node::Binary(op, x, y) if op.is_comparison() && terms.ty(*x) == Type::Real => {
             reads_input(terms, *x) || reads_input(terms, *y)
         }
         _ => false,
     };
-    if conditions.iter().any(|(p, _)| any_sub_term(terms, *p, compares)) {
+    if conditions.iter().any(|(p, _)| of_pairs(*p) && any_sub_term(terms, *p, compares)) {
         out.decline(DATA_DECIDE);
         return;
     }
