@@ -394,13 +394,27 @@ impl Graph {
         }
     }
 
-    /// A square is one product, correctly rounded; so it is in `libm`, which f64 follows.
+    /// A square is one product, correctly rounded; so it is in `libm`, which f64 follows. Other small powers are products
+    /// in f32, within 3.5 units in the last place.
     fn power(&mut self, x: Id, y: Id) -> Id {
         match &self.node(y).op {
             Op::Real(_, v) if v.get() == 1.0 => x,
             Op::Real(_, v) if v.get() == 2.0 => self.two(Binary::Mul, x, x),
+            Op::Real(_, v) if self.lane(x) == Lane::F32 && is_small_power(v.get()) => {
+                self.small_power(x, v.get() as u32)
+            }
             _ => self.call(Function::Pow, &[x, y]),
         }
+    }
+
+    /// A power by products of squares.
+    fn small_power(&mut self, x: Id, exponent: u32) -> Id {
+        let half = match exponent / 2 {
+            1 => x,
+            half => self.small_power(x, half),
+        };
+        let even = self.two(Binary::Mul, half, half);
+        if exponent % 2 == 1 { self.two(Binary::Mul, even, x) } else { even }
     }
 
     fn nary(&mut self, op: NaryOp, xs: &[Id]) -> Id {
@@ -429,4 +443,9 @@ impl Graph {
         }
         acc
     }
+}
+
+/// Whether a power is some products in f32.
+fn is_small_power(exponent: f64) -> bool {
+    (3..=8).any(|n| f64::from(n) == exponent)
 }

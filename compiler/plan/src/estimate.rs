@@ -643,9 +643,11 @@ impl Unit {
         let wide = if matches!(lane, Lane::F64 | Lane::I64) { 2.0 } else { 1.0 };
         match exprs.get(id) {
             Expr::Unary(op, _) if op.work() >= EXP_WORK => self.function(double, op.work() / EXP_WORK),
-            Expr::Binary(BinaryOp::Pow, _, y) if is_two(exprs.get(*y)) => self.pointwise += wide,
-            Expr::Binary(BinaryOp::Pow, ..) => self.function(double, POW),
-            Expr::Binary(BinaryOp::LogAddExp, ..) => self.function(double, 3.0),
+            Expr::Binary(BinaryOp::Pow, _, y) => match products(exprs.get(*y), lane) {
+                Some(products) => self.pointwise += products * wide,
+                None => self.function(double, POW),
+            },
+            Expr::Binary(BinaryOp::LogAddExp, ..) => self.function(double, 5.0),
             Expr::Binary(BinaryOp::FloorDiv | BinaryOp::Mod, ..) => self.gather += 2.0,
             Expr::Unary(op, _) => self.pointwise += op.work() * wide,
             Expr::Binary(op, x, _) => {
@@ -682,6 +684,10 @@ fn points(count: i64, most: i64) -> Vec<(i64, f64)> {
     [(0, 1.0)].into_iter().chain(middle).chain([(count - 1, 1.0)]).collect()
 }
 
-fn is_two(expr: &Expr) -> bool {
-    matches!(expr, Expr::Real(_, v) if v.get() == 2.0)
+/// How many products a power with this exponent is, if it is some.
+fn products(exponent: &Expr, lane: Lane) -> Option<f64> {
+    let Expr::Real(_, v) = exponent else { return None };
+    let most = if lane == Lane::F32 { 8 } else { 2 };
+    let whole = (2_u32..=most).find(|n| f64::from(*n) == v.get())?;
+    Some(f64::from(whole.ilog2() + whole.count_ones() - 1))
 }

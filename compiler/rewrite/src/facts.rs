@@ -8,7 +8,7 @@ use attnc_algebra::{AxisSet, BinaryOp, NaryOp, Node, Real, ReduceOp, Spec, TermI
 use egg::{Analysis, DidMerge, EGraph, Id};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::{Domain, Domains};
+use crate::domain::Domains;
 use crate::language::ENode;
 use crate::linear_form::LinearForm;
 
@@ -349,9 +349,10 @@ fn keeps_defined(graph: &Graph, node: &ENode, children: &[&Facts]) -> bool {
         ENode::Binary(BinaryOp::Pow, _) => {
             children[0].positive || children[1].constant.is_some_and(|c| c.get() >= 0.0 && c.get().fract() == 0.0)
         }
-        // Infinite over nothing, so defined over whole axes only.
-        ENode::Reduce(ReduceOp::Max | ReduceOp::Min | ReduceOp::LogSumExp, _, domain, _) => {
-            graph.analysis.domains.get(&graph.analysis.spec, *domain) == Domain::Full
+        // Infinite over nothing.
+        ENode::Reduce(ReduceOp::Max | ReduceOp::Min | ReduceOp::LogSumExp, axis, domain, _) => {
+            let spec = &graph.analysis.spec;
+            graph.analysis.domains.get(spec, *domain).is_never_empty(spec, *axis)
         }
         _ => true,
     }

@@ -147,6 +147,40 @@ fn first_counted<T: Descending>(keys: &[T], counted: &[i32], first: &mut [(u64, 
     found
 }
 
+/// The indices of the keys that come first, in their order, of those that are counted, at the start of `order`; how many
+/// there are. A key is looked at again only where it comes before the last of the first ones so far.
+fn first_of_many<T: Descending>(keys: &[T], counted: Option<&[i32]>, order: &mut [i64], limit: usize) -> usize {
+    let Some(end) = limit.checked_sub(1) else { return 0 };
+    let key = |at: &i64| (keys[*at as usize].place(), *at);
+    let room = (2 * limit).max(MOST_FIRST).min(order.len());
+    let (mut found, mut last) = (0, None);
+    for (start, some) in (0..).step_by(TOGETHER).zip(keys.chunks(TOGETHER)) {
+        if let Some(last) = last
+            && some.iter().fold(true, |all, key| all & key.is_not_before(keys[last as usize]))
+        {
+            continue;
+        }
+        for at in start..start + some.len() {
+            let is_counted = counted.is_none_or(|counted| counted[at] != 0);
+            if !is_counted || last.is_some_and(|last: i64| key(&(at as i64)) > key(&last)) {
+                continue;
+            }
+            if found == room && limit < room {
+                let (_, at, _) = order[..found].select_nth_unstable_by_key(end, key);
+                (last, found) = (Some(*at), limit);
+            }
+            order[found] = at as i64;
+            found += 1;
+        }
+    }
+    if limit < found {
+        order[..found].select_nth_unstable_by_key(end, key);
+        found = limit;
+    }
+    order[..found].sort_unstable_by_key(key);
+    found
+}
+
 /// Places of keys among those that are counted: the first of these are told apart, and what comes after all of them stands
 /// at their number.
 fn places_among<T: Descending>(keys: &[T], first: &[(u64, usize)], dst: &mut [i64]) {
@@ -190,12 +224,10 @@ unsafe fn ranks<T: Descending>(
     if rows == 0 || cols == 0 {
         return;
     }
+    // SAFETY: the caller's `cols` elements.
+    (0..cols).for_each(|at| unsafe { order.add(at).write(0) });
     for row in 0..rows as isize {
-        for at in 0..cols {
-            // SAFETY: the caller's `cols` elements.
-            unsafe { order.add(at).write(at as i64) };
-        }
-        // SAFETY: rows of `cols` elements each, apart from one another; `order` is written above.
+        // SAFETY: rows of `cols` elements each, apart from one another; `order` is written before.
         let (keys, order, dst) = unsafe {
             (
                 core::slice::from_raw_parts(keys.offset(row * keys_rs), cols),
@@ -203,35 +235,43 @@ unsafe fn ranks<T: Descending>(
                 core::slice::from_raw_parts_mut(dst.offset(row * dst_rs), cols),
             )
         };
-        // No two pairs are equal, so the order is that of a stable sort.
-        let key = |at: &i64| (keys[*at as usize].place(), *at);
-        let few = limit.min(cols);
-        if counted.is_null() && few <= MOST_FIRST {
-            let mut first = [(u64::MAX, 0); MOST_FIRST];
-            first_places(keys, &mut first[..few]);
-            dst.fill(few as i64);
-            first[..few].iter().zip(0..).for_each(|((_, at), p)| dst[*at] = p);
-        } else if counted.is_null() {
-            let limit = limit.min(cols);
-            if 0 < limit && limit < cols {
-                order.select_nth_unstable_by_key(limit - 1, key);
-            }
-            order[..limit].sort_unstable_by_key(key);
-            (0..cols).for_each(|p| dst[order[p] as usize] = p.min(limit) as i64);
-        } else {
-            // SAFETY: a row of `cols` elements.
-            let counted = unsafe { core::slice::from_raw_parts(counted.offset(row * counted_rs), cols) };
-            if few <= MOST_FIRST {
-                let mut first = [(u64::MAX, 0); MOST_FIRST];
-                let found = first_counted(keys, counted, &mut first[..few]);
-                places_among(keys, &first[..found], dst);
-                continue;
-            }
-            order.sort_unstable_by_key(key);
-            let mut before = 0;
-            for at in order.iter() {
-                dst[*at as usize] = before.min(few as i64);
-                before += i64::from(counted[*at as usize] != 0);
+        // SAFETY: a row of `cols` elements, if there are any.
+        let counted = (!counted.is_null())
+            .then(|| unsafe { core::slice::from_raw_parts(counted.offset(row * counted_rs), cols) });
+        places(keys, counted, (order, dst), limit.min(cols));
+    }
+}
+
+/// The places of one row's keys. No two pairs of a key and an index are equal, so the order is that of a stable sort.
+fn places<T: Descending>(keys: &[T], counted: Option<&[i32]>, (order, dst): (&mut [i64], &mut [i64]), limit: usize) {
+    let mut first = [(u64::MAX, 0); MOST_FIRST];
+    match (counted, limit <= MOST_FIRST) {
+        (None, true) => {
+            first_places(keys, &mut first[..limit]);
+            dst.fill(limit as i64);
+            first[..limit].iter().zip(0..).for_each(|((_, at), p)| dst[*at] = p);
+        }
+        (None, false) => {
+            first_of_many(keys, None, order, limit);
+            dst.fill(limit as i64);
+            order[..limit].iter().zip(0..).for_each(|(at, p)| dst[*at as usize] = p);
+        }
+        (Some(counted), true) => {
+            let found = first_counted(keys, counted, &mut first[..limit]);
+            places_among(keys, &first[..found], dst);
+        }
+        (Some(counted), false) => {
+            let found = first_of_many(keys, Some(counted), order, limit);
+            dst.fill(found as i64);
+            let first = &order[..found];
+            first.iter().zip(0..).for_each(|(at, p)| dst[*at as usize] = p);
+            let own = |at: i64| (keys[at as usize].place(), at);
+            let Some(last) = first.last().map(|at| own(*at)) else { return };
+            for (at, place) in (0..).zip(dst).filter(|(at, _)| counted[*at as usize] == 0) {
+                let this = own(at);
+                if this < last {
+                    *place = first.partition_point(|key| own(*key) < this) as i64;
+                }
             }
         }
     }

@@ -143,7 +143,47 @@ impl Terms {
         }
         match (self.int_value(x), self.int_value(y)) {
             (Some(a), Some(b)) => self.truth(op.eval_int(a, b).unwrap_or(0) != 0),
-            _ => self.binary(op, x, y),
+            _ => match self.difference_of_congruent(x, y) {
+                Some(remainder) if matches!(op, BinaryOp::Eq | BinaryOp::Ne) => {
+                    let zero = self.int(0);
+                    self.binary(op, remainder, zero)
+                }
+                _ => self.binary(op, x, y),
+            },
+        }
+    }
+
+    /// `(x - y) mod m` of remainders `x mod m` and `y mod m` by the same constant: 0 where they are equal, and nowhere else.
+    fn difference_of_congruent(&mut self, x: TermId, y: TermId) -> Option<TermId> {
+        let (Node::Binary(BinaryOp::Mod, x, m), Node::Binary(BinaryOp::Mod, y, n)) = (self.node(x), self.node(y))
+        else {
+            return None;
+        };
+        let (x, y, m) = (*x, *y, (m == n).then_some(*m)?);
+        let modulus = self.int_value(m).is_some_and(|m| m > 0);
+        // What is small cannot overflow.
+        if !modulus || !self.is_small_form(x) || !self.is_small_form(y) {
+            return None;
+        }
+        let minus = self.unary(UnaryOp::Neg, y);
+        let difference = self.nary(NaryOp::Add, vec![x, minus]);
+        Some(self.binary(BinaryOp::Mod, difference, m))
+    }
+
+    /// Whether an integer is a position, or a small multiple of one, more or less a small constant.
+    fn is_small_form(&self, x: TermId) -> bool {
+        let small = |t: TermId| self.int_value(t).is_some_and(|v| v.abs() < 1 << 20);
+        let position = |t: TermId| matches!(self.node(t), Node::Position(_));
+        let multiple = |t: TermId| match self.node(t) {
+            Node::Nary(NaryOp::Mul, xs) => {
+                matches!(xs[..], [a, b] if small(a) && position(b) || small(b) && position(a))
+            }
+            Node::Unary(UnaryOp::Neg, x) => position(*x),
+            _ => position(t),
+        };
+        match self.node(x) {
+            Node::Nary(NaryOp::Add, xs) => xs.len() <= 4 && xs.iter().all(|t| small(*t) || multiple(*t)),
+            _ => multiple(x),
         }
     }
 
@@ -182,6 +222,19 @@ impl Terms {
             Node::Bool(true) => x,
             Node::Bool(false) => y,
             _ => self.add(Node::Select(condition, x, y)),
+        }
+    }
+
+    /// A choice between truth values as `and` and `or`, by which masks are read; each operand is guarded as a branch is.
+    pub(crate) fn truth_of_choice(&mut self, condition: TermId, x: TermId, y: TermId) -> TermId {
+        let otherwise = self.negation(condition);
+        match (self.node(x), self.node(y)) {
+            (Node::Bool(true), _) => self.logic(NaryOp::Or, &[condition, y]),
+            (_, Node::Bool(true)) => self.logic(NaryOp::Or, &[otherwise, x]),
+            _ => {
+                let parts = [(condition, x), (otherwise, y)].map(|(c, t)| self.logic(NaryOp::And, &[c, t]));
+                self.logic(NaryOp::Or, &parts)
+            }
         }
     }
 

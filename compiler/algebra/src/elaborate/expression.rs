@@ -103,7 +103,12 @@ impl<'a> Elaborator<'a> {
         self.guards += 1;
         let (then, otherwise) = (self.expr(then), self.expr(otherwise));
         self.guards -= 1;
-        Some(self.spec.terms.choice(condition?, then?, otherwise?))
+        let (condition, then, otherwise) = (condition?, then?, otherwise?);
+        let terms = &mut self.spec.terms;
+        match [then, otherwise].iter().all(|t| terms.ty(*t) == Type::Bool) {
+            true => Some(terms.truth_of_choice(condition, then, otherwise)),
+            false => Some(terms.choice(condition, then, otherwise)),
+        }
     }
 
     fn call(&mut self, span: Span, function: &'a Name, arguments: &'a [Expr]) -> Option<TermId> {

@@ -4,7 +4,7 @@
 //! shorthands; the expansions here are their definitions.
 
 use super::Elaborator;
-use super::substitute::{Replacement, copied_axis, substitute};
+use super::substitute::{Replacement, copied_axis, substitute, with_weights_spelled_out};
 use crate::axis::AxisId;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::ops::{BinaryOp, NaryOp, ReduceOp};
@@ -162,6 +162,9 @@ impl<'a> Elaborator<'a> {
     /// `rank[j where m](x)` is the number of j' of the domain whose x' comes before x: x' is larger, or equal with
     /// j' < j; every number comes before a NaN, and NaNs stand in order of position.
     fn rank(&mut self, axis: AxisId, domain: TermId, body: TermId) -> TermId {
+        // A rank that is read at a position compares weights read there with those of the copy: both in one form, so that
+        // a position is never before itself.
+        let body = with_weights_spelled_out(&mut self.spec, body, axis);
         let (copy, domain, other) = self.at_copy(axis, domain, body);
         let terms = &mut self.spec.terms;
         let (there, here) = (terms.position(copy), terms.position(axis));

@@ -42,6 +42,11 @@ pub(crate) fn substitute(spec: &mut Spec, term: TermId, replacement: &Replacemen
     Substitution { spec, done: BTreeMap::new() }.term(term, replacement)
 }
 
+/// `term` with each softmax over `axis` by its log-sum-exp.
+pub(crate) fn with_weights_spelled_out(spec: &mut Spec, term: TermId, axis: AxisId) -> TermId {
+    Substitution { spec, done: BTreeMap::new() }.spelled_out(term, axis)
+}
+
 /// Terms and axes for what is built after elaboration.
 impl Spec {
     /// `term` with the free positions of axes replaced by index terms, without capture.
@@ -158,21 +163,33 @@ impl Substitution<'_> {
         (fresh, inner)
     }
 
+    /// The term with each softmax over `axis` spelled out, as it is where it is read at a computed position.
+    fn spelled_out(&mut self, term: TermId, axis: AxisId) -> TermId {
+        if !self.spec.terms.free(term).contains(axis) {
+            return term;
+        }
+        match self.spec.terms.node(term).clone() {
+            Node::Softmax { axis: own, domain, body } if own == axis => {
+                let nothing = self.spec.terms.real(f64::NEG_INFINITY);
+                let some = self.spec.terms.comparison(BinaryOp::Ne, body, nothing);
+                let (lse, here, score) = self.read_weight(axis, domain, body, &Replacement::new());
+                let here = self.spec.terms.logic(NaryOp::And, &[here, some]);
+                self.spec.terms.weight(here, score, lse)
+            }
+            node => {
+                let node = node.map_operands(|t| self.spelled_out(t, axis));
+                self.spec.terms.add(node)
+            }
+        }
+    }
+
     /// Softmax normalises over its axis and keeps it free, so replacing the axis itself is no renaming in general.
     fn softmax(&mut self, axis: AxisId, domain: TermId, body: TermId, replacement: &Replacement) -> TermId {
         if let Some(to) = self.renamed_axis(axis, domain, body, replacement) {
             let (domain, body) = (self.term(domain, replacement), self.term(body, replacement));
             return self.spec.terms.add(Node::Softmax { axis: to, domain, body });
         }
-        // exp(score - log of the sum over a copy of the axis), read at the given position.
-        let terms = &self.spec.terms;
-        let taken = self.free_of_indices(replacement).union(terms.free(domain)).union(terms.free(body));
-        let fresh = copied_axis(self.spec, axis, &taken);
-        let mut over_copy = replacement.clone();
-        over_copy.insert(axis, self.spec.terms.position(fresh));
-        let (all, scores) = (self.term(domain, &over_copy), self.term(body, &over_copy));
-        let lse = self.spec.terms.reduce(ReduceOp::LogSumExp, fresh, all, scores);
-        let (mut here, score) = (self.term(domain, replacement), self.term(body, replacement));
+        let (lse, mut here, score) = self.read_weight(axis, domain, body, replacement);
         let terms = &mut self.spec.terms;
         if let Node::Reduce { op: ReduceOp::LogSumExp, .. } = terms.node(body) {
             // Over no position that is -inf, and where all scores are there is no weight.
@@ -181,6 +198,25 @@ impl Substitution<'_> {
             here = terms.logic(NaryOp::And, &[here, some]);
         }
         terms.weight(here, score, lse)
+    }
+
+    /// The parts of exp(score - log of the sum over a copy of the axis), read at the given position: the logarithm,
+    /// whether there is a weight, and the score.
+    fn read_weight(
+        &mut self,
+        axis: AxisId,
+        domain: TermId,
+        body: TermId,
+        replacement: &Replacement,
+    ) -> (TermId, TermId, TermId) {
+        let terms = &self.spec.terms;
+        let taken = self.free_of_indices(replacement).union(terms.free(domain)).union(terms.free(body));
+        let fresh = copied_axis(self.spec, axis, &taken);
+        let mut over_copy = replacement.clone();
+        over_copy.insert(axis, self.spec.terms.position(fresh));
+        let (all, scores) = (self.term(domain, &over_copy), self.term(body, &over_copy));
+        let lse = self.spec.terms.reduce(ReduceOp::LogSumExp, fresh, all, scores);
+        (lse, self.term(domain, replacement), self.term(body, replacement))
     }
 
     /// The axis of a softmax after the replacement, where it stays a softmax.

@@ -3,7 +3,7 @@
 //! A state `sum[j](A * B)` and its normaliser `sum[j](A)` run over the same operand A, which the stage of the state has
 //! in a tile: one more row of a product sums it there, rather than another stage that makes it again.
 
-use attnc_algebra::{AxisId, TermId};
+use attnc_algebra::{AxisId, Node, ReduceOp, TermId};
 
 use crate::error::PlanError;
 use crate::graph::PlanBufferId;
@@ -23,40 +23,85 @@ pub(super) struct Beside {
     pub tile: TileId,
     /// Ones for each term of a step.
     ones: TileId,
-    buffer: PlanBufferId,
-    /// The axes of the buffer.
-    axes: Vec<AxisId>,
+    wanted: Wanted,
+}
+
+/// Where the sum is wanted.
+enum Wanted {
+    /// By other stages, in a buffer over these axes.
+    Stored(PlanBufferId, Vec<AxisId>),
+    /// By the stage itself.
+    Here(TermId),
 }
 
 impl Nest<'_, '_> {
-    /// The sums over the left operand of the stage's own contraction that other stages would have to make again.
+    /// The sums over the left operand of a contraction that would have to be made again: by other stages where it is the
+    /// stage's own, and else by the stage.
     pub(super) fn sums_beside(&mut self, r: Reduction, split: &Split, frame: Frame) -> Vec<Beside> {
         let root = self.root;
-        let own = self.planner.terms.reduce(r.op, r.axis, r.domain, r.body) == root;
-        let (Some(rows), true) = (frame.rows, own && !split.lhs.is_empty()) else { return Vec::new() };
+        let own = self.planner.terms.reduce(r.op, r.axis, r.domain, r.body);
+        let (Some(rows), false) = (frame.rows, split.lhs.is_empty()) else { return Vec::new() };
+        if own != root {
+            return self.sums_within(own, r, split, rows);
+        }
         // Each sum is written by one task.
         let once = |nest: &Self, sum: TermId| {
             let free = nest.planner.terms.free(sum);
             free.contains(rows) && nest.task_axes().iter().all(|axis| free.contains(*axis))
         };
-        let sorted = |mut terms: Vec<TermId>| {
-            terms.sort();
-            terms
-        };
-        let operand = sorted(split.lhs.clone());
         let mut beside = Vec::new();
         for (sum, body) in self.planner.sums_beside(root) {
-            let factors = self.planner.factors(body);
-            let factors: Vec<TermId> = factors.into_iter().flat_map(|t| self.planner.reciprocals(t)).collect();
-            if sorted(factors) == operand && once(self, sum) {
-                beside.push(self.begin_beside(sum, rows, r));
+            if self.is_operand(body, split) && once(self, sum) {
+                let (buffer, axes) = self.planner.buffer_beside(sum);
+                beside.push(self.begin_beside(Wanted::Stored(buffer, axes), rows, r));
             }
         }
         beside
     }
 
-    fn begin_beside(&mut self, sum: TermId, rows: AxisId, r: Reduction) -> Beside {
-        let (buffer, axes) = self.planner.buffer_beside(sum);
+    /// The sums of the same axis and domain in the stage's term, of the same scope as the contraction `own` that is lowered
+    /// first.
+    fn sums_within(&mut self, own: TermId, r: Reduction, split: &Split, rows: AxisId) -> Vec<Beside> {
+        let mut sums = Vec::new();
+        self.planner.find(self.root, &mut |t, node| {
+            if let Node::Reduce { op: ReduceOp::Sum, axis, domain, body } = *node
+                && (axis, domain) == (r.axis, r.domain)
+                && t != own
+                && !sums.contains(&(t, body))
+            {
+                sums.push((t, body));
+            }
+            false
+        });
+        let line = Frame::new(Some(rows), None);
+        let wanted = |nest: &Self, sum: TermId| {
+            let free = nest.planner.terms.free(sum);
+            let bound = free.contains(rows) && free.iter().all(|a| nest.is_bound(a));
+            bound && nest.depth_of(sum) == nest.current_depth() && {
+                nest.remembered(nest.current_depth(), &nest.key(sum, line, false)).is_none()
+            }
+        };
+        let mut beside = Vec::new();
+        for (sum, body) in sums {
+            if self.is_operand(body, split) && wanted(self, sum) {
+                beside.push(self.begin_beside(Wanted::Here(sum), rows, r));
+            }
+        }
+        beside
+    }
+
+    /// Whether what is summed is the left operand of a contraction.
+    fn is_operand(&mut self, body: TermId, split: &Split) -> bool {
+        let sorted = |mut terms: Vec<TermId>| {
+            terms.sort();
+            terms
+        };
+        let factors = self.planner.factors(body);
+        let factors: Vec<TermId> = factors.into_iter().flat_map(|t| self.planner.reciprocals(t)).collect();
+        sorted(factors) == sorted(split.lhs.clone())
+    }
+
+    fn begin_beside(&mut self, wanted: Wanted, rows: AxisId, r: Reduction) -> Beside {
         let compute = self.program.compute;
         let (one, cap) = (self.x().int(1), self.dim(rows).cap);
         let tile = self.tile("sum", compute, one, cap);
@@ -67,7 +112,7 @@ impl Nest<'_, '_> {
         let value = self.constant(1.0);
         let dst = crate::loops::Dst::Tile { tile: ones, row, col };
         self.emit(Stmt::Map { dst, rows: one, cols: most, value });
-        Beside { axis: rows, tile, ones, buffer, axes }
+        Beside { axis: rows, tile, ones, wanted }
     }
 
     /// Adds the terms of one step, which `lhs` holds for the rows.
@@ -84,12 +129,22 @@ impl Nest<'_, '_> {
         self.emit(stmt);
     }
 
-    /// Writes the sum to its buffer.
+    /// Writes the sum to where it is wanted.
     pub(super) fn store_beside(&mut self, sum: &Beside) -> Result<(), PlanError> {
         debug_assert!(matches!(self.binding(sum.axis), Binding::Tile(_) | Binding::Whole(_)), "rows lie along tiles");
         let (row, col) = (self.x().add(Expr::Row, None), self.x().int(0));
         let lane = self.program.compute;
         let value = self.x().add(Expr::Tile { tile: sum.tile, row: col, col: row }, Some(lane));
-        self.store_plain(sum.buffer, &sum.axes, Frame::new(Some(sum.axis), None), value)
+        let line = Frame::new(Some(sum.axis), None);
+        match &sum.wanted {
+            Wanted::Stored(buffer, axes) => self.store_plain(*buffer, axes, line, value),
+            Wanted::Here(term) => {
+                let tile = self.frame_tile("r", lane, line);
+                self.map(tile, line, value);
+                let (value, key) = (self.element(tile, line), self.key(*term, line, false));
+                self.remember(self.current_depth(), key, value);
+                Ok(())
+            }
+        }
     }
 }

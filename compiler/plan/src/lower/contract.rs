@@ -355,9 +355,10 @@ impl Nest<'_, '_> {
                 && terms.free(id).contains(rows)
                 && terms.free(id).contains(cols)
             {
-                let last = index.last().map(|at| terms.node(*at));
-                along |= last == Some(&Node::Position(rows));
-                across |= last != Some(&Node::Position(rows));
+                let last = index.last().map(|at| terms.free(*at));
+                let by_rows = last.is_some_and(|last| last.contains(rows) && !last.contains(cols));
+                along |= by_rows;
+                across |= !by_rows;
             }
             false
         });
@@ -372,7 +373,47 @@ impl Nest<'_, '_> {
         if let Some(view) = self.materialised_view(term, frame)? {
             return Ok(view);
         }
+        if self.lies_along_rows(term, frame) && !self.is_read_at_positions(term, frame) {
+            return self.computed_and_turned(term, frame);
+        }
         self.computed_view(term, frame)
+    }
+
+    /// Whether the term is an element of an input at positions of the frame: turned as it is read.
+    fn is_read_at_positions(&self, term: TermId, frame: Frame) -> bool {
+        let terms = &self.planner.terms;
+        let stored = match *terms.node(term) {
+            Node::Unary(UnaryOp::ToReal, x) => x,
+            _ => term,
+        };
+        let plain = |at: &TermId| match *terms.node(*at) {
+            Node::Position(_) => true,
+            _ => [frame.rows, frame.cols].iter().flatten().all(|a| !terms.free(*at).contains(*a)),
+        };
+        matches!(terms.node(stored), Node::Input { index, .. } if index.iter().all(plain))
+    }
+
+    /// The operand computed along the lines in which it lies in memory, and turned as a whole.
+    fn computed_and_turned(&mut self, term: TermId, frame: Frame) -> Result<View, PlanError> {
+        let across = Frame { rows: frame.cols, cols: frame.rows };
+        let lines = self.computed_view(term, across)?;
+        let View::Tile { tile, transposed: false, .. } = lines else { return Ok(lines.turned()) };
+        let depth = self.depth_of(term);
+        let (row, col) = self.lane_index(frame);
+        let key = self.key(term, frame, false);
+        if let Some(known) = self.remembered(depth, &key).and_then(|value| self.element_tile(value)) {
+            return Ok(self.tile_view(known));
+        }
+        let turned = self.at(depth, |nest| {
+            let lane = nest.program.compute;
+            let value = nest.x().add(Expr::Tile { tile, row: col, col: row }, Some(lane));
+            let turned = nest.frame_tile("t", lane, frame);
+            nest.map(turned, frame, value);
+            Ok(turned)
+        })?;
+        let value = self.element(turned, frame);
+        self.remember(depth, key, value);
+        Ok(self.tile_view(turned))
     }
 
     /// The operand computed into a tile, in the scope of its own axes.

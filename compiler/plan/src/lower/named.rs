@@ -1,11 +1,12 @@
 //! Softmax over keys that each row names.
 //!
-//! Where a key is seen if some position of a short axis names it (`any[r](near[i, r] == j)`: lists of neighbours), the
+//! Where a key is seen if some position of a short axis names it (`any[r](near[i, r] == j)`: lists of neighbours; or its
+//! distance, `any[r](far[r] == i - j)`), the
 //! names are what a row lists ([`super::listed`]), and no pair is looked at. A name that comes twice, or that another part
 //! of the domain forbids, is put below all positions, where nothing is listed. In a tile, names are marked in their row and
 //! not looked for at each pair.
 
-use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId};
+use attnc_algebra::{AxisId, BinaryOp, NaryOp, Node, ReduceOp, TermId, UnaryOp};
 
 use std::collections::BTreeMap;
 
@@ -75,7 +76,7 @@ impl Nest<'_, '_> {
         };
         let terms = &mut self.planner.terms;
         let again = terms.reduce(ReduceOp::Any, before, comes_first, same);
-        holds.push(terms.unary(attnc_algebra::UnaryOp::Not, again));
+        holds.push(terms.unary(UnaryOp::Not, again));
         let (listed, none) = (terms.nary(NaryOp::And, holds), terms.int(-1));
         let place = terms.add(Node::Select(listed, own, none));
         Some(Named { names, place, count: self.planner.hint_extent(names) })
@@ -98,16 +99,48 @@ impl Nest<'_, '_> {
         if !self.is_true(domain) {
             rest.extend(self.planner.terms.conditions(domain));
         }
-        let position = self.planner.terms.position(axis);
-        let named = |nest: &Self, part: TermId| {
-            let Node::Binary(BinaryOp::Eq, x, y) = *nest.planner.terms.node(part) else { return None };
-            let name = if x == position { y } else { x };
-            let free = nest.planner.terms.free(name);
-            ((x == position || y == position) && free.contains(over) && !free.contains(axis)).then_some(name)
-        };
-        let at = rest.iter().position(|part| named(self, *part).is_some())?;
-        let name = named(self, rest.remove(at))?;
+        let found = rest.iter().enumerate().find_map(|(at, part)| {
+            let name = self.position_that_solves(*part, axis)?;
+            self.planner.terms.free(name).contains(over).then_some((at, name))
+        });
+        let (at, name) = found?;
+        rest.remove(at);
         self.planner.is_short(over).then_some(Search { name, rest })
+    }
+
+    /// What the position of an axis is where the equality holds: its other side, or of sums that have the position once
+    /// what is left of them (`i - d` of `d == i - j`).
+    fn position_that_solves(&mut self, part: TermId, axis: AxisId) -> Option<TermId> {
+        let Node::Binary(BinaryOp::Eq, x, y) = *self.planner.terms.node(part) else { return None };
+        if !self.integral(x) || !self.integral(y) {
+            return None;
+        }
+        let terms = &mut self.planner.terms;
+        let mut summands: Vec<(TermId, bool)> = Vec::new();
+        for (side, negative) in [(x, false), (y, true)] {
+            let parts = match terms.node(side) {
+                Node::Nary(NaryOp::Add, parts) => parts.clone(),
+                _ => vec![side],
+            };
+            summands.extend(parts.into_iter().map(|part| match *terms.node(part) {
+                Node::Unary(UnaryOp::Neg, part) => (part, !negative),
+                _ => (part, negative),
+            }));
+        }
+        let at = summands.iter().position(|(part, _)| *terms.node(*part) == Node::Position(axis))?;
+        let (_, taken) = summands.remove(at);
+        if summands.iter().any(|(part, _)| terms.free(*part).contains(axis)) {
+            return None;
+        }
+        let mut signed = summands.into_iter().map(|(part, negative)| match negative == taken {
+            true => terms.unary(UnaryOp::Neg, part),
+            false => part,
+        });
+        match (signed.next(), signed.collect::<Vec<_>>()) {
+            (Some(one), rest) if rest.is_empty() => Some(one),
+            (Some(first), rest) => Some(terms.nary(NaryOp::Add, [vec![first], rest].concat())),
+            (None, _) => None,
+        }
     }
 
     /// Lowers a search in a tile for the positions of one of its axes among names that the other axis has: they are

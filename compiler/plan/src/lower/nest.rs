@@ -616,6 +616,12 @@ impl Nest<'_, '_> {
         self.bindings.iter().filter(|b| b.task).map(|b| b.axis).collect()
     }
 
+    /// The axes whose positions loops of the task take in turn.
+    pub fn axes_in_turn(&self) -> Vec<AxisId> {
+        let in_turn = |b: &&Bound| !b.task && b.depth > 0 && matches!(b.binding, Binding::Fixed(_));
+        self.bindings.iter().filter(in_turn).map(|b| b.axis).collect()
+    }
+
     /// Whether the axis is bound in the current scope.
     pub fn is_bound(&self, axis: AxisId) -> bool {
         self.bindings.iter().any(|b| b.axis == axis && b.depth <= self.depth)

@@ -58,7 +58,7 @@ impl Nest<'_, '_> {
         }
         let rank = self.planner.rank(term);
         let again = rank.is_some_and(|rank| !self.lines_fit(rank, frame) || self.ranks_again(term, rank));
-        let better = again || self.is_better_apart(term, exact);
+        let better = again || self.is_better_apart(term, exact) || self.wants_rows_of_a_class(term, frame);
         let apart = self.planner.nesting(term).apart || better && self.may_materialise(term);
         if term != self.root && apart {
             let axes: Vec<AxisId> = self.planner.terms.free(term).iter().collect();
@@ -90,7 +90,25 @@ impl Nest<'_, '_> {
         self.needs_own_scan_stage(term)
             || self.repeats(term) > 1.0
             || self.repeats_scores(term)
+            || self.reads_across_lines(term)
             || !scan && self.planner.is_shared(term, self.stage, exact)
+    }
+
+    /// Whether what is reduced is read across its lines: these run along an axis whose positions a loop takes in turn.
+    fn reads_across_lines(&self, term: TermId) -> bool {
+        let Node::Reduce { axis, body, .. } = *self.planner.terms.node(term) else { return false };
+        let terms = &self.planner.terms;
+        let in_turn: Vec<AxisId> = self.axes_in_turn().into_iter().filter(|a| terms.free(term).contains(*a)).collect();
+        let along = |at: &TermId| in_turn.iter().any(|a| *terms.node(*at) == Node::Position(*a));
+        let across = |node: &Node| matches!(node, Node::Input { index, .. } if index.last().is_some_and(along));
+        !in_turn.is_empty() && !self.planner.is_short(axis) && self.planner.find(body, &mut |_, node| across(node))
+    }
+
+    /// Whether an attention wants rows of one residue class, which those of the stage are not, for what else it computes.
+    fn wants_rows_of_a_class(&mut self, term: TermId, frame: Frame) -> bool {
+        let (Node::Attend { .. }, Some(rows)) = (self.planner.terms.node(term), frame.rows) else { return false };
+        let every = matches!(self.binding(rows), Binding::Tile(dim) if dim.step == 1);
+        every && term != self.root && self.row_step(term, rows) > 1
     }
 
     /// Whether scores are computed for each of several positions at which the values alone differ.

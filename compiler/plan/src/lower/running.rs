@@ -15,6 +15,7 @@ use crate::planner::TILE;
 use super::extent;
 use super::nest::{Binding, Dim, Frame, Nest};
 use super::reduce::Reduction;
+use super::shape::FEW;
 
 /// The positions that a running reduction goes over.
 struct Side {
@@ -28,7 +29,8 @@ struct Side {
 
 impl Nest<'_, '_> {
     /// Lowers `op[t where j < t and p](x)`, or of another comparison of the column j with t, where p and x are free of j
-    /// and x has t and the rows free; `None` if it is of another kind.
+    /// x has t free, and x or p the rows; `None` if it is of another kind. Sums over what both ends of a segment bound are
+    /// differences of prefixes where the rows are in p alone ([`super::segment`]).
     pub fn lower_running(&mut self, r: Reduction, frame: Frame) -> Result<Option<ExprId>, PlanError> {
         let joins = matches!(r.op, ReduceOp::Sum | ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min);
         let (Some(rows), Some(cols), true) = (frame.rows, frame.cols, joins) else { return Ok(None) };
@@ -70,7 +72,10 @@ impl Nest<'_, '_> {
     /// The side of the column on which the reduction runs, and the width of the blocks in which the columns' tiles lie.
     fn running_side(&mut self, r: Reduction, rows: AxisId, cols: AxisId) -> Option<(Side, i64)> {
         let (body, domain) = (self.planner.terms.free(r.body), self.planner.terms.free(r.domain));
-        let pairs = body.contains(rows) && body.contains(r.axis) && !body.contains(cols);
+        // Over few positions of a summand that is the same for all rows, a loop for each pair is shorter than blocks of them.
+        let many = r.op != ReduceOp::Sum && self.planner.hint_extent(r.axis) >= FEW;
+        let of_rows = body.contains(rows) || many && domain.contains(rows);
+        let pairs = of_rows && body.contains(r.axis) && !body.contains(cols);
         if !pairs
             || !domain.contains(cols)
             || self.planner.spec.axis(r.axis).extent != self.planner.spec.axis(cols).extent

@@ -37,10 +37,11 @@ impl Planner<'_> {
     /// The axis of the blocks, the quotient and the term over the blocks, of a reduction that one axis enters through
     /// a quotient only.
     fn over_blocks(&mut self, term: TermId, node: &Node) -> Option<(AxisId, TermId, TermId)> {
-        let Node::Reduce { op, .. } = node else { return None };
-        // What some position of a table says is better searched for.
-        if matches!(op, ReduceOp::Any | ReduceOp::All) {
-            return None;
+        match node {
+            // What some position of a table says is better searched for.
+            Node::Reduce { op: ReduceOp::Any | ReduceOp::All, .. } => return None,
+            Node::Reduce { .. } | Node::Attend { .. } => {}
+            _ => return None,
         }
         let free = self.terms.free(term).clone();
         if self.work(term) < WORTH * self.volume(&free) {

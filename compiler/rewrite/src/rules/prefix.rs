@@ -36,8 +36,8 @@ pub(super) static RULES: &[Rule] = &[
     rule! {
         /// A further condition on the summed axis becomes a guard of the summand.
         name: "key-condition-enters-prefix",
-        before: "sum[j where j <= i and p](B)",
-        after: "sum[j where j <= i](if p then B else 0)",
+        before: "sum[j where j <= i - k and p](B)",
+        after: "sum[j where j <= i - k](if p then B else 0)",
         search: [SUM],
         apply: key_condition_enters,
         when: [CONDITION_ON_ROW, CONDITION_WIDENS],
@@ -48,6 +48,7 @@ pub(super) static RULES: &[Rule] = &[
         draw: [
             "sum[j where j <= i and j mod 2 == 0]($r(j, e))",
             "sum[j where $m(j) and $m(j) and j <= i]($r(j, e))",
+            "sum[j where $m(j) and j < i]($r(j, e))",
         ],
     },
     rule! {
@@ -125,8 +126,8 @@ fn key_condition_enters(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
     let ENode::Reduce(ReduceOp::Sum, axis, domain, [body]) = node else { return };
     let Node::Nary(NaryOp::And, parts) = site.spec().terms.node(*domain) else { return };
     let prefix_row = |part: &TermId| {
-        let (row, rest) = site.domain(*part).prefix(site.spec(), *axis)?;
-        rest.is_empty().then_some(row)
+        let (row, off) = site.domain(*part).ends_at(site.spec(), *axis)?;
+        (off <= 0).then_some(row)
     };
     let Some((prefix, row)) = parts.iter().find_map(|p| Some((*p, prefix_row(p)?))) else { return };
     let rest: Vec<TermId> = parts.iter().copied().filter(|p| *p != prefix).collect();

@@ -49,6 +49,7 @@ pub(super) static RULES: &[Rule] = &[
         draw: [
             "sum[j where j < i](exp($s(i, j)) * $r(j, e)) / (sum[j where j < i](exp($s(i, j))) + $p(i))",
             "sum[j](exp($s(i, j)) * $r(j, e)) / (1 + sum[j](exp($s(i, j))))",
+            "sum[j](exp($s(i, j) - $r(i)) * $r(j, e)) / (exp($u(i) - $r(i)) + sum[j](exp($s(i, j) - $r(i))))",
         ],
     },
     rule! {
@@ -235,12 +236,37 @@ fn quotient_with_sink(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
                 continue;
             }
             let rest = Tree::Sum(below.rest.iter().map(|r| Tree::Class(*r)).collect());
-            let lse = Tree::reduce(ReduceOp::LogSumExp, below.axis, below.domain, Tree::Class(below.score));
-            let minus = Tree::Product(vec![Tree::Const(-1.0), Tree::unary(UnaryOp::Log, rest)]);
+            let (score, rest) = match unshifted(site, &below) {
+                Some((score, exponent)) => (score, exponent),
+                None => (Tree::Class(below.score), Tree::unary(UnaryOp::Log, rest)),
+            };
+            let lse = Tree::reduce(ReduceOp::LogSumExp, below.axis, below.domain, score);
+            let minus = Tree::Product(vec![Tree::Const(-1.0), rest]);
             let gate = Tree::unary(UnaryOp::Sigmoid, Tree::Sum(vec![lse, minus]));
             unite(node, &below, &above, Some(gate), out);
         }
     }
+}
+
+/// The scores and the exponent of a lone further summand without what both have subtracted: a maximum that is spelled out.
+fn unshifted(site: &Site<'_>, below: &Denominator) -> Option<(Tree, Tree)> {
+    let [further] = below.rest[..] else { return None };
+    let (_, exponent) = site.unaries(further, UnaryOp::Exp).next()?;
+    let summands = |class: Id| {
+        let sum = site.additions(class).next().map(|(_, xs)| xs.iter().map(|x| site.find(*x)).collect());
+        sum.unwrap_or_else(|| vec![site.find(class)])
+    };
+    let (score, exponent): (Vec<Id>, Vec<Id>) = (summands(below.score), summands(exponent));
+    let is_shift = |x: &Id| !site.varies(*x, below.axis) && site.facts(*x).defined;
+    let shift = score.iter().copied().find(|x| exponent.contains(x) && is_shift(x))?;
+    let without = |mut xs: Vec<Id>| {
+        xs.remove(xs.iter().position(|x| *x == shift)?);
+        Some(match xs.is_empty() {
+            true => Tree::Const(0.0),
+            false => Tree::Sum(xs.into_iter().map(Tree::Class).collect()),
+        })
+    };
+    Some((without(score)?, without(exponent)?))
 }
 
 fn quotient_with_further_value(site: &Site<'_>, node: &ENode, out: &mut Outcome) {
