@@ -641,7 +641,7 @@ impl Unit {
                 Some(products) => self.pointwise += products * wide,
                 None => self.function(double, POW),
             },
-            Expr::Binary(BinaryOp::LogAddExp, ..) => self.function(double, 5.0),
+            Expr::Binary(BinaryOp::LogAddExp, ..) => self.function(double, 3.0),
             Expr::Binary(BinaryOp::FloorDiv | BinaryOp::Mod, ..) => self.gather += 2.0,
             Expr::Unary(op, _) => self.pointwise += op.work() * wide,
             Expr::Binary(op, x, _) => {
