@@ -6,6 +6,7 @@
 //! as spread evenly.
 
 mod steering;
+mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -15,6 +16,7 @@ use attnc_cost::machine::MachineProfile;
 use attnc_cost::roofline::StageWork;
 use attnc_cost::units::Nanos;
 
+use self::unit::Unit;
 use crate::graph::{Plan, Stage};
 use crate::loops::expr::{Expr, ExprId, Lane};
 use crate::loops::interpret::merged;
@@ -28,9 +30,6 @@ const SAMPLES: [i64; 4] = [6, 5, 3, 2];
 
 /// How often the row blocks are followed if tasks differ along other axes too.
 const TURNS: i64 = 3;
-
-/// Work of one transcendental function in exponentials, by the op table's units.
-const EXP_WORK: f64 = 12.0;
 
 /// A term of a product through `tanh`, in exponentials.
 const TERM_THROUGH_TANH: f64 = 0.5;
@@ -142,15 +141,6 @@ struct Counter<'a> {
     lengths: BTreeMap<TileId, i64>,
     /// Work of expressions met before.
     known: BTreeMap<ExprId, Rc<Lanes>>,
-}
-
-/// Work of one element.
-#[derive(Clone, Copy, Default)]
-struct Unit {
-    exp: f64,
-    scalar: f64,
-    pointwise: f64,
-    gather: f64,
 }
 
 /// Work of an expression: each node once per row, or per lane, that it varies with.
@@ -630,47 +620,6 @@ impl Counter<'_> {
     }
 }
 
-/// A power of reals, in exponentials.
-const POW: f64 = 10.0;
-
-impl Unit {
-    /// Adds the work of one node. Vectors of generated code are 16 bytes long: f64 and i64 take two for what f32
-    /// takes one for.
-    fn add(&mut self, program: &LoopProgram, id: ExprId) {
-        let exprs = &program.exprs;
-        let lane = exprs.lane(id);
-        let double = lane == Lane::F64;
-        let wide = if matches!(lane, Lane::F64 | Lane::I64) { 2.0 } else { 1.0 };
-        match exprs.get(id) {
-            Expr::Unary(op, _) if op.work() >= EXP_WORK => self.function(double, op.work() / EXP_WORK),
-            Expr::Binary(BinaryOp::Pow, _, y) => match products(exprs.get(*y), lane) {
-                Some(products) => self.pointwise += products * wide,
-                None => self.function(double, POW),
-            },
-            Expr::Binary(BinaryOp::LogAddExp, ..) => self.function(double, 5.0),
-            Expr::Binary(BinaryOp::FloorDiv | BinaryOp::Mod, ..) => self.gather += 2.0,
-            Expr::Unary(op, _) => self.pointwise += op.work() * wide,
-            Expr::Binary(op, x, _) => {
-                let operands = if matches!(exprs.lane(*x), Lane::F64 | Lane::I64) { 2.0 } else { 1.0 };
-                self.pointwise += op.work() * operands;
-            }
-            Expr::Nary(_, xs) => self.pointwise += (xs.len() as f64 - 1.0) * wide,
-            Expr::Select(..) | Expr::Cast(..) | Expr::Tile { .. } => self.pointwise += wide,
-            Expr::Load { index, .. } => {
-                let across = index.iter().rposition(|i| exprs.dependence(*i).col);
-                if across.is_some_and(|k| k + 1 < index.len()) { self.gather += 1.0 } else { self.pointwise += wide }
-            }
-            Expr::LowerBound { .. } => self.gather += 20.0,
-            _ => {}
-        }
-    }
-
-    /// A transcendental function, of so many exponentials' work: on vectors in f32, one by one in f64.
-    fn function(&mut self, double: bool, exps: f64) {
-        if double { self.scalar += exps } else { self.exp += exps }
-    }
-}
-
 /// At most `most` of `count` positions, with weights that add up to `count`: the ends stand for themselves.
 fn points(count: i64, most: i64) -> Vec<(i64, f64)> {
     if count <= most {
@@ -682,12 +631,4 @@ fn points(count: i64, most: i64) -> Vec<(i64, f64)> {
     let (inner, between) = (most - 2, count - 2);
     let middle = (0..inner).map(|k| (1 + (2 * k + 1) * between / (2 * inner), between as f64 / inner as f64));
     [(0, 1.0)].into_iter().chain(middle).chain([(count - 1, 1.0)]).collect()
-}
-
-/// How many products a power with this exponent is, if it is some.
-fn products(exponent: &Expr, lane: Lane) -> Option<f64> {
-    let Expr::Real(_, v) = exponent else { return None };
-    let most = if lane == Lane::F32 { 8 } else { 2 };
-    let whole = (2_u32..=most).find(|n| f64::from(*n) == v.get())?;
-    Some(f64::from(whole.ilog2() + whole.count_ones() - 1))
 }

@@ -49,7 +49,7 @@ pub(super) static RULES: &[Rule] = &[
         draw: [
             "sum[j where j < i](exp($s(i, j)) * $r(j, e)) / (sum[j where j < i](exp($s(i, j))) + $p(i))",
             "sum[j](exp($s(i, j)) * $r(j, e)) / (1 + sum[j](exp($s(i, j))))",
-            "sum[j](exp($s(i, j) - $r(i)) * $r(j, e)) / (exp($u(i) - $r(i)) + sum[j](exp($s(i, j) - $r(i))))",
+            "sum[j](exp($s(i, j) - $u(i)) * $r(j, e)) / (exp($r(i) - $u(i)) + sum[j](exp($s(i, j) - $u(i))))",
         ],
     },
     rule! {
