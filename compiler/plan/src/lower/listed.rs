@@ -181,7 +181,8 @@ impl Nest<'_, '_> {
                     found = Some((t, Reduction { op: ReduceOp::Sum, axis: depth, domain, body }));
                 }
                 Node::Input { .. } | Node::Position(_) => return None,
-                _ if node.runs_over_axis() => return None,
+                // What decides is computed in f64, key by key as they lie; dot products with lists are not.
+                _ if node.runs_over_axis() || node.decides() => return None,
                 _ => open.extend(node.operands()),
             }
         }
