@@ -171,6 +171,14 @@ fn edited_specs_never_panic() {
     assert!(sound > specs.len(), "only {sound} edited texts are specs");
 }
 
+/// Each round multiplies with itself what the one before came to.
+#[test]
+fn factors_of_rounds_are_not_written_out() {
+    let text = "spec rounds\naxis i, j = N\ninput q[i, d]\ninput k[j, d]\nbend(x) = x * x / (2 - tanh(x))\n\
+                output out[i] = max[j](iterate 40 (z = tanh(sum[d](q * k) / 8)) { bend(z) / 2 })";
+    plans_or_says_why(text);
+}
+
 /// Plans a spec that may mean something odd; a defect of attnc is not among the reasons not to.
 fn plans_or_says_why(text: &str) {
     let plan = || -> Result<(), CompileError> {
